@@ -1,0 +1,44 @@
+import type { InstalledModel } from '../models/registry.js';
+
+/** One window for the network. */
+export interface InferenceRequest {
+  /**
+   * New samples at the model's rate since the previous request, float32 mono. With `reset` they are the whole
+   * window: the stream before them is forgotten.
+   */
+  samples: Float32Array;
+  reset: boolean;
+  /** Length of the window that ends with the last sample, in samples; shorter than the model's at the start. */
+  windowSamples: number;
+}
+
+export interface InferenceResult {
+  /** Float32Array, [labels], 0 … 1, in the order of the model's labels. */
+  scores: Float32Array;
+  featuresMs: number;
+  inferenceMs: number;
+}
+
+/**
+ * A running inference process with one model in it. Calls to `infer` are served in order; the caller sends one
+ * at a time. A rejected `infer` means the engine is of no more use: stop it.
+ */
+export interface InferenceEngine {
+  readonly model: InstalledModel;
+  readonly pid: number;
+  /** Milliseconds to load the model and to warm it up. */
+  readonly loadMs: number;
+  /** True where the network only takes windows of the full length (a fixed time axis). */
+  readonly fixedWindow: boolean;
+  infer(request: InferenceRequest): Promise<InferenceResult>;
+  /** Resolves once the process is gone, whatever the reason; never rejects. */
+  readonly exited: Promise<{ reason: string }>;
+  /** Ends the process, with SIGKILL if it does not answer. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/** Starts a process, loads the model, checks it and warms it up; throws a SoundpostError that says why not. */
+export type StartEngine = (
+  model: InstalledModel,
+  options: { threads: number; signal?: AbortSignal },
+) => Promise<InferenceEngine>;
