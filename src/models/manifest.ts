@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { frontendSchema } from '../features/spec.js';
 
 const id = z
   .string()
@@ -6,20 +7,6 @@ const id = z
   .regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]*$/, 'letters, digits, ".", "_" and "-" only, not starting with a sign');
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hexadecimal digits');
-
-/** How a log-mel spectrogram is computed; the kinds are described in src/features. */
-export const frontendSchema = z.strictObject({
-  kind: z.enum(['panns', 'efficientat', 'convnext', 'gmp']),
-  n_fft: z.number().int().min(64).max(16384),
-  win_length: z.number().int().min(32).max(16384),
-  hop_length: z.number().int().min(16).max(16384),
-  n_mels: z.number().int().min(8).max(512),
-  f_min: z.number().min(0),
-  f_max: z.number().positive(),
-  /** gmp only: the training set's mean and deviation per mel bin, [n_mels] each. */
-  mean: z.array(z.number()).optional(),
-  std: z.array(z.number().positive()).optional(),
-});
 
 const inputCommon = {
   /** Name of the graph's input. */
@@ -68,4 +55,3 @@ export const manifestSchema = z.strictObject({
 });
 
 export type Manifest = z.infer<typeof manifestSchema>;
-export type FrontendSpec = z.infer<typeof frontendSchema>;
