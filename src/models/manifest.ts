@@ -1,10 +1,18 @@
 import { z } from 'zod';
 import { frontendSchema } from '../features/spec.js';
+import { parseJson } from './validate.js';
 
-const id = z
+/** A model's name: of its folder, in topics, on the command line. */
+export const modelIdSchema = z
   .string()
   .max(64)
   .regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]*$/, 'letters, digits, ".", "_" and "-" only, not starting with a sign');
+
+/** A file in the model's own folder, or a name of ours: never a path that could lead out of it. */
+const plainName = z
+  .string()
+  .max(128)
+  .regex(/^[a-zA-Z0-9_][a-zA-Z0-9._-]*$/, 'a plain file name without folders: letters, digits, ".", "_" and "-"');
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hexadecimal digits');
 
@@ -17,8 +25,9 @@ const inputCommon = {
 };
 
 /** The manifest of a model, `model.json` beside `model.onnx`. */
-export const manifestSchema = z.strictObject({
-  id,
+export const manifestSchema = z
+.strictObject({
+  id: modelIdSchema,
   title: z.string().min(1),
   family: z.string().min(1),
   architecture: z.string().min(1),
@@ -39,10 +48,10 @@ export const manifestSchema = z.strictObject({
     activation: z.enum(['none', 'sigmoid']),
     embedding: z.string().nullable().default(null),
   }),
-  /** A label set that ships with the program, or a file beside the manifest. */
-  labels: z.string().min(1),
-  /** A file of labels with thresholds beside the manifest, or null. */
-  thresholds: z.string().nullable().default(null),
+  /** A label set that ships with the program (`audioset-527`), or a file beside the manifest (`labels.json`). */
+  labels: plainName,
+  /** A file beside the manifest with a threshold per label (the file of labels may be it), or null. */
+  thresholds: plainName.nullable().default(null),
   metrics: z.looseObject({ audioset_map: z.number().nullable().optional() }).default({}),
   parameters: z.number().int().nonnegative().nullable().default(null),
   macs: z.number().nonnegative().nullable().default(null),
@@ -52,6 +61,42 @@ export const manifestSchema = z.strictObject({
     .nullable()
     .default(null),
   onnx_sha256: sha256,
+})
+.superRefine((manifest, context) => {
+  const wrong = (path: string[], message: string) => {
+    context.addIssue({ code: 'custom', path: ['input', ...path], message });
+  };
+  const { input } = manifest;
+  if (input.min_seconds > input.window_seconds) {
+    wrong(['min_seconds'], `at most window_seconds, which is ${input.window_seconds}`);
+  }
+  if (input.kind === 'waveform') return;
+  const { frontend } = input;
+  if (frontend.win_length > frontend.n_fft) {
+    wrong(['frontend', 'win_length'], `at most n_fft, which is ${frontend.n_fft}`);
+  }
+  if (frontend.f_min >= frontend.f_max) {
+    wrong(['frontend', 'f_min'], `less than f_max, which is ${frontend.f_max}`);
+  }
+  if (frontend.f_max > input.sample_rate / 2) {
+    wrong(['frontend', 'f_max'], `at most half the sample rate, ${input.sample_rate / 2}`);
+  }
+  for (const key of ['mean', 'std'] as const) {
+    const count = frontend[key]?.length;
+    const wanted = frontend.kind === 'gmp' ? frontend.n_mels : undefined;
+    if (count !== wanted) {
+      wrong(['frontend', key], wanted === undefined ? 'only for the kind "gmp"' : `a list of ${wanted} numbers`);
+    }
+  }
 });
 
 export type Manifest = z.infer<typeof manifestSchema>;
+
+/**
+ * A manifest from the text of a file.
+ * @param file its path, for messages.
+ * @throws SoundpostError `model_manifest` naming the file, each key that is wrong and what is allowed there.
+ */
+export function parseManifest(text: string, file: string): Manifest {
+  return parseJson(manifestSchema, text, file, 'model_manifest');
+}

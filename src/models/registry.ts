@@ -1,4 +1,10 @@
-import type { Manifest } from './manifest.js';
+import { readdir, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { messageOf, SoundpostError } from '../common/errors.js';
+import type { Logger } from '../common/log.js';
+import { readSmallText } from './files.js';
+import { readLabels, readThresholds, type LabelEntry } from './labels.js';
+import { parseManifest, type Manifest } from './manifest.js';
 
 /** One of the classes a model names. */
 export interface Label {
@@ -20,4 +26,167 @@ export interface InstalledModel {
   onnxPath: string;
   /** Ships with the program: cannot be removed. */
   bundled: boolean;
+}
+
+/** A model folder that cannot be used, and why. */
+export interface ModelProblem {
+  /** The name of its folder. */
+  id: string;
+  folder: string;
+  bundled: boolean;
+  error: SoundpostError;
+}
+
+/** The models on this machine. Nothing is remembered between calls: the folders are the truth. */
+export interface ModelRegistry {
+  /** Every model that is ready to be loaded: the bundled ones first, then the installed ones by id. */
+  list(): Promise<InstalledModel[]>;
+  /** The folders that hold a broken model; they do not stand in the way of the others. */
+  problems(): Promise<ModelProblem[]>;
+  /**
+   * One model.
+   * @throws SoundpostError `model_unknown`, naming what is installed; or what is wrong with its folder.
+   */
+  get(id: string): Promise<InstalledModel>;
+  /** Where installed models go, `<data_dir>/models`. */
+  readonly installedFolder: string;
+}
+
+const MANIFEST_BYTES = 1 << 20;
+/** Beside the bundled models: the label sets that models name. */
+const LABEL_SETS = 'labels';
+
+/**
+ * Reads models from `<bundledFolder>/<id>` and `<dataDir>/models/<id>`. A bundled id cannot be taken over by
+ * an installed model: the bundled model is what the service falls back to, so it must stay what it was
+ * shipped as; such a folder is reported as a problem. Names starting with a dot are left alone (an
+ * installation under way).
+ */
+export function createRegistry(options: { bundledFolder: string; dataDir: string; log: Logger }): ModelRegistry {
+  const bundledFolder = resolve(options.bundledFolder);
+  const installedFolder = resolve(options.dataDir, 'models');
+  /** Label sets ship with the program and do not change under it. */
+  const labelSets = new Map<string, Promise<LabelEntry[]>>();
+  /** What has been said already, so that a folder that stays broken is not logged at every look. */
+  const reported = new Map<string, string>();
+
+  async function scan(): Promise<{ models: InstalledModel[]; problems: ModelProblem[] }> {
+    const models: InstalledModel[] = [];
+    const problems: ModelProblem[] = [];
+    const bundledIds = new Set<string>();
+    for (const root of [bundledFolder, installedFolder]) {
+      const bundled = root === bundledFolder;
+      for (const id of await foldersIn(root)) {
+        if (bundled && id === LABEL_SETS) continue;
+        if (bundled) bundledIds.add(id);
+        const folder = join(root, id);
+        try {
+          if (!bundled && bundledIds.has(id)) {
+            throw new SoundpostError(
+              'model_shadowed',
+              `${folder} has the id of a bundled model, which cannot be replaced. Give the model another id: rename the folder and change "id" in its model.json.`,
+            );
+          }
+          models.push(await readModel(folder, bundled));
+        } catch (error) {
+          problems.push({ id, folder, bundled, error: asSoundpostError(error, folder) });
+        }
+      }
+    }
+    report(problems);
+    return { models, problems };
+  }
+
+  async function readModel(folder: string, bundled: boolean): Promise<InstalledModel> {
+    const manifestPath = join(folder, 'model.json');
+    const text = await readSmallText(manifestPath, MANIFEST_BYTES, 'model_manifest');
+    const manifest = parseManifest(text, manifestPath);
+    if (manifest.id !== basename(folder)) {
+      throw new SoundpostError(
+        'model_manifest',
+        `${manifestPath}: "id" is "${manifest.id}", but the folder is called "${basename(folder)}". Make them the same.`,
+      );
+    }
+    const onnxPath = join(folder, 'model.onnx');
+    const found = await stat(onnxPath).catch(() => undefined);
+    if (found?.isFile() !== true) {
+      throw new SoundpostError(
+        'model_unreadable',
+        `The model ${manifest.id} has no network: ${onnxPath} is missing. Install the model again.`,
+      );
+    }
+    return { manifest, labels: await readModelLabels(manifest, folder), folder, onnxPath, bundled };
+  }
+
+  async function readModelLabels(manifest: Manifest, folder: string): Promise<Label[]> {
+    // A name with ".json" is a file of the model's own, any other the name of a label set.
+    const entries = await (manifest.labels.endsWith('.json')
+      ? readLabels(join(folder, manifest.labels))
+      : readLabelSet(manifest.labels, join(folder, 'model.json')));
+    const thresholds =
+      manifest.thresholds === null
+        ? undefined
+        : await readThresholds(join(folder, manifest.thresholds), entries.length);
+    return entries.map((entry) => ({ ...entry, threshold: thresholds?.get(entry.index) ?? null }));
+  }
+
+  async function readLabelSet(name: string, manifestPath: string): Promise<LabelEntry[]> {
+    const path = join(bundledFolder, LABEL_SETS, `${name}.json`);
+    let set = labelSets.get(name);
+    if (set === undefined) {
+      set = readLabels(path);
+      labelSets.set(name, set);
+    }
+    try {
+      return await set;
+    } catch (error) {
+      labelSets.delete(name);
+      if (await stat(path).catch(() => undefined)) throw error;
+      const files = await readdir(join(bundledFolder, LABEL_SETS)).catch((): string[] => []);
+      const known = files.filter((file) => file.endsWith('.json')).map((file) => file.slice(0, -'.json'.length));
+      throw new SoundpostError(
+        'model_labels',
+        `${manifestPath}: there is no label set "${name}". Known sets: ${known.join(', ') || 'none'}; a file of labels beside the manifest must end in .json.`,
+      );
+    }
+  }
+
+  function report(problems: readonly ModelProblem[]): void {
+    const broken = new Set(problems.map((problem) => problem.folder));
+    for (const folder of reported.keys()) if (!broken.has(folder)) reported.delete(folder);
+    for (const { folder, error } of problems) {
+      if (reported.get(folder) === error.message) continue;
+      reported.set(folder, error.message);
+      options.log.warn({ code: error.code }, error.message);
+    }
+  }
+
+  return {
+    installedFolder,
+    list: async () => (await scan()).models,
+    problems: async () => (await scan()).problems,
+    async get(id) {
+      const { models, problems } = await scan();
+      const model = models.find((candidate) => candidate.manifest.id === id);
+      if (model !== undefined) return model;
+      const problem = problems.find((candidate) => candidate.id === id);
+      if (problem !== undefined) throw problem.error;
+      const known = models.map((candidate) => candidate.manifest.id).join(', ');
+      throw new SoundpostError('model_unknown', `There is no model "${id}" here. Installed: ${known || 'none'}.`);
+    },
+  };
+}
+
+/** Names of the folders in a folder, sorted; none where it does not exist or cannot be read. */
+async function foldersIn(root: string): Promise<string[]> {
+  const entries = await readdir(root, { withFileTypes: true }).catch(() => []);
+  return entries
+    .filter((entry) => (entry.isDirectory() || entry.isSymbolicLink()) && !entry.name.startsWith('.'))
+    .map((entry) => entry.name)
+    .sort();
+}
+
+function asSoundpostError(error: unknown, folder: string): SoundpostError {
+  if (error instanceof SoundpostError) return error;
+  return new SoundpostError('model_unreadable', `${folder} cannot be read: ${messageOf(error)}`, { cause: error });
 }
