@@ -1,0 +1,188 @@
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { messageOf, SoundpostError } from '../common/errors.js';
+import { checkDigest } from '../models/digest.js';
+import type { InferenceRequest, InferenceResult } from './engine.js';
+import { createModelInput, type ModelInput } from './model-input.js';
+import type { LoadRequest } from './protocol.js';
+import { loadRuntime, sessionOptions, type OnnxRuntime } from './runtime.js';
+import { finishScores } from './scores.js';
+import { checkSignature } from './signature.js';
+
+/** A model in this process, checked and warm. */
+export interface LoadedModel {
+  /** True where the network only takes windows of the full length (a fixed time axis). */
+  readonly fixedWindow: boolean;
+  /**
+   * Scores of one window.
+   * @throws SoundpostError `bad_request` for a window that does not fit, `inference_failed` when ONNX Runtime
+   * refuses, `bad_output` when a score is not a number from 0 to 1.
+   */
+  infer(request: InferenceRequest): Promise<InferenceResult>;
+}
+
+/**
+ * Loads a model: digest, session, names and shapes, then a warm-up whose output is checked.
+ * @throws SoundpostError `model_digest`, `model_unreadable`, `model_shape`, `model_output`, `inference_unsupported`.
+ */
+export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
+  const { manifest, onnxPath } = request;
+  await checkDigest(manifest.id, onnxPath, manifest.onnx_sha256);
+  const runtime = await loadRuntime();
+  const session = await createSession(runtime, request);
+
+  const windowSamples = samplesOf(manifest.input.window_seconds, manifest.input.sample_rate);
+  const input = await createModelInput(manifest.input, windowSamples);
+  input.push(new Float32Array(windowSamples));
+  const { fixedWindow } = checkSignature(manifest, session, input.tensor(windowSamples).dims);
+
+  const model = createLoadedModel(runtime, session, input, request, fixedWindow);
+  await warmUp(model, request);
+  return model;
+}
+
+/** A number of samples from a time; the same rounding everywhere. */
+function samplesOf(seconds: number, sampleRate: number): number {
+  return Math.round(seconds * sampleRate);
+}
+
+async function createSession(runtime: OnnxRuntime, request: LoadRequest): Promise<InferenceSession> {
+  try {
+    // By path: a model handed over as a buffer is in memory twice.
+    return await runtime.InferenceSession.create(request.onnxPath, sessionOptions(request.threads));
+  } catch (error) {
+    throw new SoundpostError(
+      'model_unreadable',
+      `The model ${request.manifest.id} cannot be loaded: ONNX Runtime says "${firstLine(error)}" about ${request.onnxPath}. Install the model again, or export it with an opset that this version knows.`,
+      { cause: error },
+    );
+  }
+}
+
+function createLoadedModel(
+  runtime: OnnxRuntime,
+  session: InferenceSession,
+  firstInput: ModelInput,
+  { manifest, labelCount }: LoadRequest,
+  fixedWindow: boolean,
+): LoadedModel {
+  const { id, output } = manifest;
+  const feeds: Record<string, Tensor> = {};
+  // Only the scores: an embedding that nobody reads is not computed.
+  const fetches = [output.scores];
+  let input = firstInput;
+  let tensor: Tensor | undefined;
+
+  async function advance({ samples, reset, windowSamples }: InferenceRequest): Promise<void> {
+    const refuse = (why: string) =>
+      new SoundpostError('bad_request', `The model ${id} cannot tag this: ${why}.`);
+    if (!Number.isInteger(windowSamples) || windowSamples < 1)
+      throw refuse(`a window of ${windowSamples} samples`);
+    if (windowSamples > input.maxWindowSamples) {
+      if (!reset)
+        throw refuse(`a window of ${windowSamples} samples, longer than the ${input.maxWindowSamples} kept`);
+      input = await createModelInput(manifest.input, windowSamples);
+    }
+    if (reset) input.reset();
+    input.push(samples);
+  }
+
+  /** The same tensor again while the window's length stays: no new memory per hop. */
+  function currentTensor(windowSamples: number): Tensor {
+    const { data, dims } = input.tensor(windowSamples);
+    if (
+      tensor === undefined ||
+      tensor.data !== data ||
+      tensor.dims.some((size, axis) => size !== dims[axis])
+    ) {
+      tensor = new runtime.Tensor('float32', data, dims);
+    }
+    return tensor;
+  }
+
+  return {
+    fixedWindow,
+    async infer(request) {
+      const started = performance.now();
+      await advance(request);
+      feeds[manifest.input.name] = currentTensor(request.windowSamples);
+      const featuresDone = performance.now();
+      let result: Tensor | undefined;
+      try {
+        result = (await session.run(feeds, fetches))[output.scores];
+      } catch (error) {
+        throw new SoundpostError(
+          'inference_failed',
+          `The model ${id} failed on a window of ${request.windowSamples} samples: ONNX Runtime says "${firstLine(error)}".`,
+          { cause: error },
+        );
+      }
+      const scores = scoresOf(result);
+      const fault =
+        scores === undefined
+          ? `its output "${output.scores}" is ${describe(result)} where float32 [1, ${labelCount}] is needed`
+          : finishScores(scores, output.activation, labelCount);
+      if (scores === undefined || fault !== undefined) {
+        throw new SoundpostError('bad_output', `The model ${id} gives no usable scores: ${fault ?? ''}.`);
+      }
+      return {
+        scores,
+        featuresMs: featuresDone - started,
+        inferenceMs: performance.now() - featuresDone,
+      };
+    },
+  };
+}
+
+/** The output's numbers where it is float32 [1, labels] or [labels]. */
+function scoresOf(result: Tensor | undefined): Float32Array | undefined {
+  if (result === undefined || !(result.data instanceof Float32Array)) return undefined;
+  const { dims } = result;
+  return dims.length === 1 || (dims.length === 2 && dims[0] === 1) ? result.data : undefined;
+}
+
+function describe(result: Tensor | undefined): string {
+  return result === undefined ? 'missing' : `${result.type} [${result.dims.join(', ')}]`;
+}
+
+/**
+ * Runs the network before anybody waits for it: memory is touched, and a model that gives nonsense is found out
+ * before it goes live. Twice the full window, with noise and with digital silence (which a microphone can
+ * give, and which makes careless normalisations divide by zero), and the shortest window where there is one.
+ */
+async function warmUp(model: LoadedModel, { manifest }: LoadRequest): Promise<void> {
+  const { sample_rate: rate, window_seconds: full, min_seconds: shortest } = manifest.input;
+  const trials = [
+    { seconds: full, level: 0.05, name: 'noise' },
+    { seconds: full, level: 0, name: 'digital silence' },
+  ];
+  if (!model.fixedWindow) trials.push({ seconds: shortest, level: 0.05, name: 'noise' });
+  for (const { seconds, level, name } of trials) {
+    const windowSamples = samplesOf(seconds, rate);
+    try {
+      await model.infer({ samples: noise(windowSamples, level), reset: true, windowSamples });
+    } catch (error) {
+      if (!(error instanceof SoundpostError)) throw error;
+      throw new SoundpostError(
+        error.code === 'bad_output' ? 'model_output' : 'model_shape',
+        `${error.message} It was tried with ${seconds} s of ${name}. The manifest does not fit the network, or the network is no tagger.`,
+        { cause: error },
+      );
+    }
+  }
+}
+
+/** The same noise each time (a linear congruential generator), so that a warm-up that fails fails again. */
+function noise(count: number, level: number): Float32Array {
+  const samples = new Float32Array(count);
+  let state = 1;
+  for (let index = 0; index < count; index += 1) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    samples[index] = level * (state / 2 ** 31 - 1);
+  }
+  return samples;
+}
+
+/** ONNX Runtime's messages run over lines of C++; the first says it. */
+function firstLine(error: unknown): string {
+  return (messageOf(error).split('\n')[0] ?? '').slice(0, 300);
+}

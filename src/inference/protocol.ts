@@ -1,0 +1,25 @@
+import type { Manifest } from '../models/manifest.js';
+import type { InferenceRequest, InferenceResult } from './engine.js';
+
+/**
+ * What the service process and an inference process say to each other, over `fork`'s channel with the
+ * 'advanced' serialization (typed arrays as bytes; the default JSON would cost 40 times as much).
+ *
+ * service → process: `load` once, then `infer` any number of times, then `stop`.
+ * process → service: `ready` or `failed` for `load`; `result` or `failed` for each `infer`, in order.
+ */
+export type ToProcess =
+  ({ kind: 'load' } & LoadRequest) | ({ kind: 'infer' } & InferenceRequest) | { kind: 'stop' };
+
+export type FromProcess =
+  | { kind: 'ready'; loadMs: number; fixedWindow: boolean }
+  | ({ kind: 'result' } & InferenceResult)
+  | { kind: 'failed'; code: string; message: string };
+
+/** What an inference process has to know of its model. */
+export interface LoadRequest {
+  manifest: Manifest;
+  onnxPath: string;
+  labelCount: number;
+  threads: number;
+}

@@ -1,0 +1,27 @@
+/**
+ * Turns the network's output into scores and checks them, for there are models that load, run and give nonsense.
+ * @param output Float32Array, [labels]; changed in place where a sigmoid is still to be applied.
+ * @returns what is wrong with it, or undefined when every score is a number from 0 to 1.
+ */
+export function finishScores(
+  output: Float32Array,
+  activation: 'none' | 'sigmoid',
+  labelCount: number,
+): string | undefined {
+  if (output.length !== labelCount) {
+    return `it gives ${output.length} scores, but the model has ${labelCount} labels`;
+  }
+  for (let index = 0; index < output.length; index += 1) {
+    const raw = output[index]!;
+    const score = activation === 'sigmoid' ? 1 / (1 + Math.exp(-raw)) : raw;
+    // Written so that NaN fails it too.
+    if (!(score >= 0 && score <= 1 + ROUNDING)) {
+      return `the score of label ${index} is ${score}, which is not from 0 to 1${activation === 'none' && Number.isFinite(score) ? ' (logits need "activation": "sigmoid" in the manifest)' : ''}`;
+    }
+    output[index] = Math.min(score, 1);
+  }
+  return undefined;
+}
+
+/** A sum of float32 softmax terms may end a rounding above 1. */
+const ROUNDING = 1e-5;

@@ -1,0 +1,268 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { SoundpostError } from '../common/errors.js';
+import type { Logger } from '../common/log.js';
+import type { InstalledModel } from '../models/registry.js';
+import type { InferenceEngine, InferenceResult, StartEngine } from './engine.js';
+import type { FromProcess, ToProcess } from './protocol.js';
+
+/** How long an inference process may stay silent before it is killed. */
+export interface EngineTimeouts {
+  /** Reading, checking and warming up a model. */
+  loadMs: number;
+  /** One window; the default is the greater of 30 s and 20 times the model's window. */
+  runMs: number;
+  /** An answer to a polite request to end. */
+  stopMs: number;
+}
+
+const DEFAULT_LOAD_MS = 120_000;
+const DEFAULT_RUN_MS = 30_000;
+const DEFAULT_STOP_MS = 1000;
+
+const PROCESS_FILE = join(import.meta.dirname, 'process.js');
+
+/**
+ * Flags for the process's own Node: what it holds in JavaScript is small (the network and the windows are
+ * outside the heap), so a small young generation costs no time and saves memory.
+ */
+const NODE_FLAGS = ['--max-semi-space-size=1', '--max-old-space-size=128'];
+
+/**
+ * Makes the function that starts inference processes.
+ *
+ * The engine it gives rejects with SoundpostError: `inference_timeout` (the process was silent for too long
+ * and was killed), `inference_died` (it is gone), or what the process itself found: `model_digest`,
+ * `model_unreadable`, `model_shape`, `model_output`, `inference_unsupported` at the start, `bad_output`,
+ * `bad_request`, `inference_failed` later. A start that was called off rejects with `aborted`. Whatever
+ * happens at the start, no process is left behind when the promise is settled.
+ */
+export function createStartEngine(dependencies: {
+  log: Logger;
+  timeouts?: Partial<EngineTimeouts>;
+}): StartEngine {
+  const { log, timeouts = {} } = dependencies;
+  return async (model, { threads, signal }) => {
+    const { id, input } = model.manifest;
+    const aborted = () =>
+      new SoundpostError('aborted', `The start of the model ${id} was called off.`, {
+        cause: signal?.reason,
+      });
+    if (signal?.aborted === true) throw aborted();
+
+    const child = startProcess(id, log, timeouts.stopMs ?? DEFAULT_STOP_MS);
+    const onAbort = () => child.kill(aborted());
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      const ready = await child.ask(
+        {
+          kind: 'load',
+          manifest: model.manifest,
+          onnxPath: model.onnxPath,
+          labelCount: model.labels.length,
+          threads,
+        },
+        'ready',
+        timeouts.loadMs ?? DEFAULT_LOAD_MS,
+        'loading',
+      );
+      const runMs = timeouts.runMs ?? Math.max(DEFAULT_RUN_MS, 20_000 * input.window_seconds);
+      return createEngine(model, child, ready, runMs);
+    } catch (error) {
+      child.kill();
+      await child.exited;
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  };
+}
+
+type Reply<K extends FromProcess['kind']> = Extract<FromProcess, { kind: K }>;
+
+function createEngine(
+  model: InstalledModel,
+  child: EngineProcess,
+  ready: Reply<'ready'>,
+  runMs: number,
+): InferenceEngine {
+  return {
+    model,
+    pid: child.pid,
+    loadMs: ready.loadMs,
+    fixedWindow: ready.fixedWindow,
+    exited: child.exited,
+    async infer(request): Promise<InferenceResult> {
+      const { scores, featuresMs, inferenceMs } = await child.ask(
+        { kind: 'infer', ...request },
+        'result',
+        runMs,
+        'a window',
+      );
+      return { scores, featuresMs, inferenceMs };
+    },
+    stop: () => child.stop(),
+  };
+}
+
+/** A child process that answers each question with one message, in order. */
+interface EngineProcess {
+  readonly pid: number;
+  readonly exited: Promise<{ reason: string }>;
+  /** Sends a question; rejects when the process fails it, is silent for `timeoutMs`, or dies. */
+  ask<K extends FromProcess['kind']>(
+    message: ToProcess,
+    expected: K,
+    timeoutMs: number,
+    doing: string,
+  ): Promise<Reply<K>>;
+  /** SIGKILL; what is still asked rejects with `why`. */
+  kill(why?: SoundpostError): void;
+  stop(): Promise<void>;
+}
+
+interface Question {
+  timeoutMs: number;
+  doing: string;
+  settle(reply: FromProcess | SoundpostError): void;
+}
+
+function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
+  const child = fork(PROCESS_FILE, [], {
+    serialization: 'advanced',
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    execArgv: NODE_FLAGS,
+    env: environment(),
+  });
+  const questions: Question[] = [];
+  /** Why the process ends, where it is known before it does. */
+  let fate: SoundpostError | undefined;
+  let gone: SoundpostError | undefined;
+  let stopping: Promise<void> | undefined;
+  let watchdog: NodeJS.Timeout | undefined;
+  const lastWords = collectOutput(child, id, log);
+
+  const killNow = () => child.kill('SIGKILL');
+  // A service that exits without having stopped its engines must not leave them; 'disconnect' does not reach
+  // a process that hangs inside a network.
+  process.once('exit', killNow);
+
+  function kill(why?: SoundpostError): void {
+    fate ??= why;
+    killNow();
+  }
+
+  function watch(): void {
+    clearTimeout(watchdog);
+    const [question] = questions;
+    if (question === undefined) return;
+    watchdog = setTimeout(() => {
+      const seconds = question.timeoutMs / 1000;
+      kill(
+        new SoundpostError(
+          'inference_timeout',
+          `The model ${id} gave no answer for ${seconds} s (${question.doing}); its process was killed. The network hangs, or it is too big for this machine: choose another model.`,
+        ),
+      );
+    }, question.timeoutMs);
+  }
+
+  child.on('message', (reply: FromProcess) => {
+    questions.shift()?.settle(reply);
+    watch();
+  });
+
+  const exited = new Promise<{ reason: string }>((resolve) => {
+    const end = (reason: string) => {
+      if (gone !== undefined) return;
+      process.removeListener('exit', killNow);
+      clearTimeout(watchdog);
+      const words = lastWords();
+      gone =
+        fate ??
+        new SoundpostError(
+          'inference_died',
+          `The inference process of the model ${id} ended (${reason})${words === '' ? '' : `; it said: ${words}`}. If this happens again, the model needs more memory than there is, or it is damaged.`,
+        );
+      for (const question of questions.splice(0)) question.settle(gone);
+      resolve({ reason: stopping === undefined ? gone.message : 'stopped' });
+    };
+    // 'close' and not 'exit': everything that the process said has been read by then.
+    child.once('close', (code, signalName) => end(signalName ?? `exit code ${code ?? 'unknown'}`));
+    child.on('error', (error) => {
+      // Also emitted when a message cannot be sent or a signal not delivered; then the end is still to come.
+      if (child.pid === undefined) end(`it could not be started: ${error.message}`);
+      else log.debug({ err: error, model: id }, 'inference process');
+    });
+  });
+
+  return {
+    pid: child.pid ?? -1,
+    exited,
+    ask(message, expected, timeoutMs, doing) {
+      return new Promise((resolve, reject) => {
+        const ended = gone ?? fate;
+        if (ended !== undefined) {
+          reject(ended);
+          return;
+        }
+        questions.push({
+          timeoutMs,
+          doing,
+          settle(reply) {
+            if (reply instanceof SoundpostError) reject(reply);
+            else if (reply.kind === 'failed') reject(new SoundpostError(reply.code, reply.message));
+            else if (reply.kind === expected) resolve(reply as Reply<typeof expected>);
+            else reject(new SoundpostError('internal', `An inference process answered "${reply.kind}".`));
+          },
+        });
+        if (questions.length === 1) watch();
+        send(child, message);
+      });
+    },
+    kill,
+    stop() {
+      stopping ??= (async () => {
+        fate ??= new SoundpostError('inference_died', `The model ${id} was stopped.`);
+        send(child, { kind: 'stop' });
+        const timer = setTimeout(killNow, stopMs);
+        await exited;
+        clearTimeout(timer);
+      })();
+      return stopping;
+    },
+  };
+}
+
+/** An error here means that the process is on its way out; its end is what is reported. */
+function send(child: ChildProcess, message: ToProcess): void {
+  if (child.connected) child.send(message, () => undefined);
+}
+
+/**
+ * The child's environment: ours without our own settings, which hold passwords that it has no use for. One
+ * allocation arena of the C library serves one computing thread; more only hold memory back.
+ */
+function environment(): NodeJS.ProcessEnv {
+  const ours = Object.entries(process.env).filter(([name]) => !name.startsWith('SOUNDPOST_'));
+  return { ...Object.fromEntries(ours), MALLOC_ARENA_MAX: '1', UV_THREADPOOL_SIZE: '1' };
+}
+
+/** Logs what the process prints, for debugging, and keeps the last line that says anything. */
+function collectOutput(child: ChildProcess, id: string, log: Logger): () => string {
+  let last = '';
+  const follow = (stream: Readable | null) => {
+    if (stream === null) return;
+    stream.on('error', () => undefined);
+    createInterface({ input: stream }).on('line', (line) => {
+      if (line.trim() === '') return;
+      last = line.trim().slice(0, 300);
+      log.debug({ model: id, pid: child.pid }, last);
+    });
+  };
+  follow(child.stdout);
+  follow(child.stderr);
+  return () => last;
+}

@@ -1,0 +1,244 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import t, { type Test } from 'tap';
+import { silentLogger } from '../../src/common/log.js';
+import type { InferenceEngine } from '../../src/inference/engine.js';
+import { createStartEngine } from '../../src/inference/start-engine.js';
+import { verifyModel } from '../../src/inference/verify.js';
+import { createRegistry, type InstalledModel } from '../../src/models/registry.js';
+import { BAD_MODEL_KINDS, canCrash, installBadModel, type BadModelKind } from '../support/bad-models.js';
+import { projectPath } from '../support/shared.js';
+import { installToneModel, tone, WAVEFORM_RATE } from '../support/tone-models.js';
+
+const log = silentLogger;
+/** Long enough for a busy machine where the process answers at all; short where a model hangs on purpose. */
+const startEngine = createStartEngine({ log });
+const startImpatiently = createStartEngine({ log, timeouts: { loadMs: 4000, runMs: 1000 } });
+
+async function installed(dataDir: string, id: string): Promise<InstalledModel> {
+  return createRegistry({ bundledFolder: projectPath('models'), dataDir, log }).get(id);
+}
+
+async function startTone(
+  t: Test,
+  options: { fixedWindow?: boolean; windowSeconds?: number } = {},
+): Promise<{ engine: InferenceEngine; tonesHz: readonly number[] }> {
+  const dataDir = t.testdir();
+  const { id, tonesHz } = await installToneModel(dataDir, 'waveform', options);
+  const engine = await startEngine(await installed(dataDir, id), { threads: 1 });
+  t.teardown(() => engine.stop());
+  return { engine, tonesHz };
+}
+
+const windowOf = (samples: Float32Array) => ({ samples, reset: true, windowSamples: samples.length });
+
+/** Whether a process is there and not only waiting to be buried. */
+function isRunning(pid: number): boolean {
+  const stat = `/proc/${pid}/stat`;
+  return existsSync(stat) && !/\) Z /.test(readFileSync(stat, 'utf8'));
+}
+
+/** Where there is no event to wait for: another process's end. The test's own timeout is the limit. */
+async function untilGone(pid: number): Promise<void> {
+  while (isRunning(pid)) await delay(20);
+}
+
+t.test('a model names what it hears, window by window', async (t) => {
+  const { engine, tonesHz } = await startTone(t);
+  t.equal(engine.fixedWindow, false);
+  t.ok(engine.loadMs > 0);
+  for (const [label, hz] of tonesHz.entries()) {
+    const { scores, featuresMs, inferenceMs } = await engine.infer(windowOf(tone(hz, 1, WAVEFORM_RATE)));
+    t.equal(scores.length, 3);
+    t.equal(scores.indexOf(Math.max(...scores)), label);
+    t.ok(featuresMs >= 0 && inferenceMs > 0);
+  }
+  await engine.stop();
+  t.strictSame(await engine.exited, { reason: 'stopped' });
+  t.notOk(isRunning(engine.pid));
+  await engine.stop();
+  await t.rejects(engine.infer(windowOf(new Float32Array(WAVEFORM_RATE))), { code: 'inference_died' });
+});
+
+t.test('hops on a stream give what the whole window gives', async (t) => {
+  const { engine, tonesHz } = await startTone(t);
+  const sound = tone(tonesHz[1]!, 2, WAVEFORM_RATE, 0.3).map((sample, n) => sample * (n / WAVEFORM_RATE));
+  const hop = WAVEFORM_RATE / 4;
+  await engine.infer(windowOf(sound.subarray(0, WAVEFORM_RATE)));
+  for (let end = WAVEFORM_RATE + hop; end <= sound.length; end += hop) {
+    const streamed = await engine.infer({
+      samples: sound.subarray(end - hop, end),
+      reset: false,
+      windowSamples: WAVEFORM_RATE,
+    });
+    const whole = await engine.infer(windowOf(sound.slice(end - WAVEFORM_RATE, end)));
+    t.strictSame(streamed.scores, whole.scores);
+  }
+  // The window may be shorter than the model's, and with a reset longer.
+  const short = await engine.infer(windowOf(sound.subarray(0, WAVEFORM_RATE / 2)));
+  t.equal(short.scores.length, 3);
+  const long = await engine.infer(windowOf(sound));
+  t.equal(long.scores.length, 3);
+  const after = await engine.infer({
+    samples: sound.subarray(0, hop),
+    reset: false,
+    windowSamples: sound.length,
+  });
+  t.equal(after.scores.length, 3);
+});
+
+t.test('a network with a fixed time axis says so', async (t) => {
+  const { engine } = await startTone(t, { fixedWindow: true });
+  t.equal(engine.fixedWindow, true);
+  t.equal((await engine.infer(windowOf(new Float32Array(WAVEFORM_RATE)))).scores.length, 3);
+});
+
+t.test('a fixed time axis that is not the manifest’s window is refused', async (t) => {
+  const dataDir = t.testdir();
+  const { id } = await installToneModel(dataDir, 'waveform', { fixedWindow: true });
+  const model = await installed(dataDir, id);
+  const input = { ...model.manifest.input, window_seconds: 2 };
+  await t.rejects(startEngine({ ...model, manifest: { ...model.manifest, input } }, { threads: 1 }), {
+    code: 'model_shape',
+    message: /\[batch, 16000\], but a window of 2 s is \[1, 32000\]/,
+  });
+});
+
+/** What starting a bad model must say; the others start. */
+const REFUSED: Partial<Record<BadModelKind, { code: string; message: RegExp }>> = {
+  'random-bytes': { code: 'model_unreadable', message: /ONNX Runtime says/ },
+  truncated: { code: 'model_unreadable', message: /ONNX Runtime says/ },
+  'wrong-digest': { code: 'model_digest', message: /SHA-256/ },
+  'wrong-output-width': { code: 'model_output', message: /4 scores, but the model has 3 labels/ },
+  'wrong-output-name': { code: 'model_shape', message: /has no output "/ },
+  'wrong-input-name': { code: 'model_shape', message: /has no input "/ },
+  'wrong-rank': { code: 'model_shape', message: /a waveform is float32 \[1, samples\]/ },
+  'int64-output': { code: 'model_shape', message: /int64 .* where float32 is needed/ },
+  'nan-output': { code: 'model_output', message: /score of label 0 is NaN/ },
+  'scores-above-one': { code: 'model_output', message: /which is not from 0 to 1/ },
+  'hang-at-once': { code: 'inference_timeout', message: /gave no answer for 4 s/ },
+  'crash-in-load': { code: 'inference_died', message: /SIGFPE/ },
+  'crash-at-once': { code: 'inference_died', message: /SIGFPE/ },
+};
+
+/** What comes once the sound is loud. */
+const LATER: Partial<Record<BadModelKind, { code: string; message: RegExp }>> = {
+  'nan-later': { code: 'bad_output', message: /NaN/ },
+  'hang-later': { code: 'inference_timeout', message: /gave no answer for 1 s/ },
+  'crash-later': { code: 'inference_died', message: /SIGFPE/ },
+};
+
+t.test('a bad model is refused with its name and what is wrong, and leaves no process', async (t) => {
+  const dataDir = t.testdir();
+  for (const kind of BAD_MODEL_KINDS) {
+    if (kind.startsWith('crash') && !canCrash) continue;
+    const { id } = await installBadModel(dataDir, kind);
+    const model = await installed(dataDir, id);
+    const started = startImpatiently(model, { threads: 1 });
+    const refusal = REFUSED[kind];
+    if (refusal !== undefined) {
+      await t.rejects(started, refusal, kind);
+      await t.rejects(started, {
+        message: new RegExp(`The (?:inference process of the )?model ${id}|model ${id}`),
+      });
+      continue;
+    }
+    const engine = await started;
+    const fault = LATER[kind];
+    const quiet = await engine.infer(windowOf(new Float32Array(WAVEFORM_RATE)));
+    t.equal(quiet.scores.length, 3, `${kind} behaves at first`);
+    if (fault !== undefined) {
+      await t.rejects(engine.infer(windowOf(tone(440, 1, WAVEFORM_RATE, 0.9))), fault, kind);
+    }
+    await engine.stop();
+    t.notOk(isRunning(engine.pid));
+  }
+});
+
+t.test('a process that is killed in the middle of a window', async (t) => {
+  const dataDir = t.testdir();
+  const { id } = await installBadModel(dataDir, 'hang-later');
+  const engine = await startEngine(await installed(dataDir, id), { threads: 1 });
+  const answer = engine.infer(windowOf(tone(440, 1, WAVEFORM_RATE, 0.9)));
+  const next = engine.infer(windowOf(new Float32Array(WAVEFORM_RATE)));
+  process.kill(engine.pid, 'SIGKILL');
+  await Promise.all([
+    t.rejects(answer, { code: 'inference_died', message: /SIGKILL/ }),
+    t.rejects(next, { code: 'inference_died' }, 'what waits behind it is not forgotten'),
+  ]);
+  t.match(await engine.exited, { reason: /SIGKILL/ });
+  await engine.stop();
+});
+
+t.test('stop ends a process that hangs', async (t) => {
+  const dataDir = t.testdir();
+  const { id } = await installBadModel(dataDir, 'hang-later');
+  const start = createStartEngine({ log, timeouts: { stopMs: 100 } });
+  const engine = await start(await installed(dataDir, id), { threads: 1 });
+  const answer = engine.infer(windowOf(tone(440, 1, WAVEFORM_RATE, 0.9)));
+  const rejected = t.rejects(answer, { code: 'inference_died', message: /was stopped/ });
+  await engine.stop();
+  await rejected;
+  t.notOk(isRunning(engine.pid));
+});
+
+t.test('a start can be called off', async (t) => {
+  const dataDir = t.testdir();
+  const { id } = await installBadModel(dataDir, 'hang-at-once');
+  const model = await installed(dataDir, id);
+  const already = AbortSignal.abort();
+  await t.rejects(startEngine(model, { threads: 1, signal: already }), { code: 'aborted' });
+  const controller = new AbortController();
+  const started = startEngine(model, { threads: 1, signal: controller.signal });
+  setImmediate(() => controller.abort());
+  await t.rejects(started, { code: 'aborted', message: /hang-at-once was called off/ });
+});
+
+t.test('the process ends when its parent dies', async (t) => {
+  const dataDir = t.testdir();
+  const { id } = await installToneModel(dataDir, 'waveform');
+  const url = (...parts: string[]) =>
+    JSON.stringify(pathToFileURL(projectPath('dist', 'src', ...parts)).href);
+  const script = `
+    import { createStartEngine } from ${url('inference', 'start-engine.js')};
+    import { createRegistry } from ${url('models', 'registry.js')};
+    import { silentLogger as log } from ${url('common', 'log.js')};
+    const registry = createRegistry({ bundledFolder: ${JSON.stringify(projectPath('models'))}, dataDir: ${JSON.stringify(dataDir)}, log });
+    const engine = await createStartEngine({ log })(await registry.get(${JSON.stringify(id)}), { threads: 1 });
+    console.log(engine.pid);`;
+  const parent = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [line] = (await once(createInterface({ input: parent.stdout }), 'line')) as [string];
+  const pid = Number(line);
+  t.ok(isRunning(pid));
+  parent.kill('SIGKILL');
+  await untilGone(pid);
+  t.pass('gone');
+});
+
+t.test('verify examines a model step by step', async (t) => {
+  const dataDir = t.testdir();
+  const registry = createRegistry({ bundledFolder: projectPath('models'), dataDir, log });
+  const { id } = await installToneModel(dataDir, 'waveform');
+  const names: string[] = [];
+  const good = await verifyModel(id, { registry, startEngine, onStep: (step) => names.push(step.name) });
+  t.match(good, {
+    id,
+    ok: true,
+    steps: [{ detail: /3 labels/ }, { detail: /SHA-256/ }, { ok: true }, { detail: /3 scores/ }],
+  });
+  t.strictSame(names, ['manifest', 'digest', 'load', 'scores']);
+
+  await installBadModel(dataDir, 'wrong-digest');
+  const damaged = await verifyModel('bad-wrong-digest', { registry, startEngine });
+  t.match(damaged, { ok: false, steps: [{ ok: true }, { ok: false, code: 'model_digest' }] });
+  await installBadModel(dataDir, 'nan-output');
+  const nonsense = await verifyModel('bad-nan-output', { registry, startEngine });
+  t.match(nonsense, { ok: false, steps: [{ ok: true }, { ok: true }, { ok: false, code: 'model_output' }] });
+  await t.rejects(verifyModel('absent', { registry, startEngine }), { code: 'model_unknown' });
+});
