@@ -1,4 +1,5 @@
-import { SoundpostError } from '../common/errors.js';
+import { createFrontend } from '../features/frontend.js';
+import { createStreamingLogMel } from '../features/streaming.js';
 import type { Manifest } from '../models/manifest.js';
 import { createSampleWindow } from './window.js';
 
@@ -32,6 +33,16 @@ export async function createModelInput(
       tensor: (windowSamples) => ({ data: window.last(windowSamples), dims: [1, windowSamples] }),
     };
   }
-  await Promise.resolve();
-  throw new SoundpostError('internal', 'Log-mel models are not built in yet.');
+  const frontend = await createFrontend(input.frontend, input.sample_rate);
+  const stream = createStreamingLogMel(frontend, { maxWindowSamples, layout: input.layout });
+  const mels = input.frontend.n_mels;
+  return {
+    maxWindowSamples,
+    reset: () => stream.reset(),
+    push: (samples) => stream.push(samples),
+    tensor(windowSamples) {
+      const { data, frames } = stream.logMel(windowSamples);
+      return { data, dims: input.layout === 'NCTF' ? [1, 1, frames, mels] : [1, 1, mels, frames] };
+    },
+  };
 }
