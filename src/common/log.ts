@@ -5,8 +5,13 @@
 export interface Logger {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
-  warn(fields: object & { code?: string }, message: string): void;
-  error(fields: object & { code?: string }, message: string): void;
+  warn(fields: LogFields, message: string): void;
+  error(fields: LogFields, message: string): void;
+}
+
+export interface LogFields {
+  code?: string;
+  [field: string]: unknown;
 }
 
 /** A logger that says nothing, for tests and for commands that report in their own way. */
