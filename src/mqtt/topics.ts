@@ -1,0 +1,121 @@
+import { SoundpostError } from '../common/errors.js';
+import { contract, type OutKey, type TopicArguments, type TopicKey } from './contract.js';
+
+/** What arrived on one of our topics: by a request topic, or by a `…/set` topic. */
+export interface CommandAddress {
+  /** The command's name, such as `model/set` or `pause`. */
+  name: string;
+  form: 'request' | 'set';
+}
+
+export interface Topics {
+  /** `B` = `<base_topic>/<device.id>`. */
+  readonly base: string;
+  /** The full topic of a key of the contract, placeholders filled in. */
+  of<K extends TopicKey>(key: K, ...parameters: TopicArguments<K>): string;
+  /** Everything this service ever subscribes to: its own commands and nothing else. */
+  readonly subscriptions: readonly string[];
+  /** The command that a topic addresses, or null where it is not the topic of a well-formed command. */
+  commandOf(topic: string): CommandAddress | null;
+  /**
+   * Whether a response topic that a requester chose may be written to: an ordinary topic, not a system topic,
+   * not one of ours other than a response topic, and nobody's command: a reply must never set off another command.
+   */
+  mayRespondTo(topic: string): boolean;
+}
+
+const MAX_COMMAND_NAME = 64;
+const MAX_RESPONSE_TOPIC = 1024;
+const commandName = /^[a-zA-Z0-9_-]+(\/[a-zA-Z0-9_-]+)*$/;
+
+/**
+ * Builds and reads the topics of one device. Throws SoundpostError `invalid_topic` where the base topic or the
+ * device id cannot be part of a topic.
+ */
+export function createTopics(baseTopic: string, deviceId: string): Topics {
+  if (!/^[^$/+#\0][^+#\0]*$/.test(baseTopic) || baseTopic.endsWith('/') || baseTopic.includes('//')) {
+    throw new SoundpostError(
+      'invalid_topic',
+      `mqtt.base_topic "${baseTopic}" cannot begin a topic: use words separated by single slashes, without "+", "#" or a leading "$".`,
+    );
+  }
+  if (!/^[a-zA-Z0-9_-]+$/.test(deviceId)) {
+    throw new SoundpostError(
+      'invalid_topic',
+      `device.id "${deviceId}" cannot be part of a topic: use letters, digits, "_" and "-" only.`,
+    );
+  }
+  const base = `${baseTopic}/${deviceId}`;
+  const requestPrefix = `${base}/request/`;
+  const responsePrefix = `${base}/response/`;
+  /** `label/<slug>` and its like could end in `/set` as well: their first levels are no name of a thing to set. */
+  const reserved = new Set(
+    Object.values(contract).flatMap(({ template }) => {
+      const [first, second] = template.split('/');
+      return second?.startsWith('<') ? [first] : [];
+    }),
+  );
+
+  return {
+    base,
+    of(key, ...parameters) {
+      const values: Record<string, string> = parameters[0] ?? {};
+      const path = contract[key].template.replace(/<(\w+)>/g, (_, name: string) => values[name] ?? '');
+      return `${base}/${path}`;
+    },
+    subscriptions: [`${base}/+/set`, `${base}/request/#`],
+    commandOf(topic) {
+      const form = topic.startsWith(requestPrefix) ? 'request' : 'set';
+      const name = topic.slice(form === 'request' ? requestPrefix.length : base.length + 1);
+      if (name.length > MAX_COMMAND_NAME || !commandName.test(name)) return null;
+      if (form === 'request') {
+        // B/request/set is caught by both subscriptions, so it could come twice; no command has that name.
+        return name === 'set' ? null : { name, form };
+      }
+      const [thing, verb, ...rest] = name.split('/');
+      if (!topic.startsWith(`${base}/`) || verb !== 'set' || rest.length > 0) return null;
+      return reserved.has(thing) ? null : { name, form };
+    },
+    mayRespondTo(topic) {
+      if (topic === '' || topic.length > MAX_RESPONSE_TOPIC || /[+#\0]/.test(topic)) return false;
+      if (topic.startsWith('$') || topic.endsWith('/set') || topic.includes('/request/')) return false;
+      const ours = topic === base || topic.startsWith(`${base}/`);
+      return !ours || topic.startsWith(responsePrefix);
+    },
+  };
+}
+
+/** The keys of the contract that this service publishes. */
+export const outKeys = (Object.keys(contract) as TopicKey[]).filter(
+  (key): key is OutKey => contract[key].direction === 'out',
+);
+
+/**
+ * The topic level of a label or group: lower case, letters without their marks, everything else one underscore
+ * (`Baby cry, infant cry` → `baby_cry_infant_cry`). A name without any Latin letter or digit becomes `label`.
+ */
+export function slugOf(name: string): string {
+  const slug = name
+    .normalize('NFKD')
+    .replace(/\p{M}/gu, '')
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '_')
+    .replace(/^_+|_+$/g, '')
+    .slice(0, 64);
+  return slug === '' ? 'label' : slug;
+}
+
+/** Slugs of several names, each its own: where two names share a slug, the later one gets `_2`, `_3`, …. */
+export function slugsOf(names: readonly string[]): Map<string, string> {
+  const slugs = new Map<string, string>();
+  const taken = new Set<string>();
+  for (const name of names) {
+    if (slugs.has(name)) continue;
+    const plain = slugOf(name);
+    let slug = plain;
+    for (let n = 2; taken.has(slug); n += 1) slug = `${plain}_${n}`;
+    taken.add(slug);
+    slugs.set(name, slug);
+  }
+  return slugs;
+}
