@@ -1,0 +1,406 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
+
+/** Several labels that are watched as one thing. */
+export interface LabelGroup {
+  readonly name: string;
+  readonly labels: readonly string[];
+  /** On-threshold of the group, in place of those of its labels. */
+  readonly threshold?: number;
+}
+
+/**
+ * What a value may look like. `read` takes what was written (text from the environment or a flag, or what YAML
+ * makes of it), checks it, and gives the value the program works with; reading the result once more changes
+ * nothing. It throws a FormatError.
+ */
+export interface Format<T> {
+  /** Says what is allowed; completes "must be …". */
+  readonly allowed: string;
+  /** True for numbers, switches, lists and maps: text that is a plain YAML scalar has a meaning of its own. */
+  readonly typed: boolean;
+  /** Where only certain words are allowed: those words. */
+  readonly words?: readonly string[];
+  read(value: unknown): T;
+}
+
+/** Why a value was refused; the message completes the sentence "<key> …" and never quotes the value. */
+export class FormatError extends Error {}
+
+const numberPattern = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?$/i;
+
+/** A number from `min` to `max`; with `integer` a whole one. */
+export function decimal(options: {
+  min: number;
+  max: number;
+  integer?: boolean;
+  unit?: string;
+}): Format<number> {
+  const kind = options.integer ? 'a whole number' : 'a number';
+  const unit = options.unit ? ` (${options.unit})` : '';
+  const allowed = `${kind} from ${options.min} to ${options.max}${unit}`;
+  return {
+    allowed,
+    typed: true,
+    read(value) {
+      const number = typeof value === 'string' && numberPattern.test(value.trim()) ? Number(value) : value;
+      if (typeof number !== 'number' || !(number >= options.min && number <= options.max)) refuse(allowed);
+      if (options.integer && !Number.isInteger(number)) refuse(allowed);
+      return number;
+    },
+  };
+}
+
+const truths: readonly unknown[] = [true, 'true', 'yes', 'on', '1', 1];
+const untruths: readonly unknown[] = [false, 'false', 'no', 'off', '0', 0];
+
+/** A switch. */
+export const flag: Format<boolean> = {
+  allowed: 'true or false',
+  typed: true,
+  read(value) {
+    const word = typeof value === 'string' ? value.trim().toLowerCase() : value;
+    if (truths.includes(word)) return true;
+    if (untruths.includes(word)) return false;
+    return refuse(this.allowed);
+  },
+};
+
+/** One of a few words, in any case. */
+export function oneOf<const W extends string>(...words: readonly W[]): Format<W> {
+  const allowed = `one of ${words.join(', ')}`;
+  return {
+    allowed,
+    typed: false,
+    words,
+    read: (value) =>
+      words.find((word) => typeof value === 'string' && value.trim().toLowerCase() === word.toLowerCase()) ??
+      refuse(allowed),
+  };
+}
+
+/** A value that may be left out: empty text is null. */
+export function optional<T>(format: Format<T>): Format<T | null> {
+  return {
+    ...format,
+    allowed: `${format.allowed}, or empty`,
+    read: (value) => (value === null || value === '' ? null : format.read(value)),
+  };
+}
+
+/** Text on one line; empty unless `notEmpty`. */
+export function text(options: { maxLength: number; notEmpty?: boolean; what?: string }): Format<string> {
+  const allowed = `${options.what ?? 'text on one line'} (at most ${options.maxLength} characters${
+    options.notEmpty ? ', not empty' : ''
+  })`;
+  return {
+    allowed,
+    typed: false,
+    read(value) {
+      if (typeof value !== 'string' || value.length > options.maxLength || hasControl(value)) refuse(allowed);
+      if (options.notEmpty && value.trim() === '') refuse(allowed);
+      return value;
+    },
+  };
+}
+
+/** What identifies a device in topics and in Home Assistant; empty where it is still to be worked out. */
+export const deviceId: Format<string> = {
+  allowed: 'letters, digits, "_" and "-" only (at most 64)',
+  typed: false,
+  read: (value) =>
+    typeof value === 'string' && /^[a-zA-Z0-9_-]{0,64}$/.test(value) ? value : refuse(deviceId.allowed),
+};
+
+/** The front part of a topic. */
+export const topic: Format<string> = {
+  allowed:
+    'a topic such as "soundpost" or "home/soundpost": without "+" and "#", no "/" at either end, not starting with "$"',
+  typed: false,
+  read(value) {
+    const isTopic =
+      typeof value === 'string' && value.length > 0 && value.length <= 200 && !hasControl(value);
+    if (!isTopic || /[+#]|^\/|\/$|^\$/.test(value)) return refuse(topic.allowed);
+    return value;
+  },
+};
+
+/** Name of a model's folder. */
+export const modelId: Format<string> = {
+  allowed: 'the id of a model as "soundpost models list" shows it',
+  typed: false,
+  read: (value) =>
+    typeof value === 'string' && /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/.test(value)
+      ? value
+      : refuse(modelId.allowed),
+};
+
+/** A host name or an address to listen on. */
+export const host: Format<string> = {
+  allowed: 'a host name or an IP address, for example 127.0.0.1 or 0.0.0.0',
+  typed: false,
+  read(value) {
+    if (typeof value !== 'string' || value.length > 253) return refuse(host.allowed);
+    const isName = /^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/i.test(value);
+    return isName || isIP(value) !== 0 ? value : refuse(host.allowed);
+  },
+};
+
+/** An address with one of the schemes and a host; empty is allowed. A user name and a password may be in it. */
+export function address(schemes: readonly string[], example: string): Format<string> {
+  const allowed = `an address that begins with ${schemes.map((scheme) => `${scheme}://`).join(', ')} and names a host, for example ${example}`;
+  return {
+    allowed,
+    typed: false,
+    read(value) {
+      if (value === '') return '';
+      if (typeof value !== 'string' || value.length > 2048 || /\s/.test(value) || hasControl(value)) {
+        return refuse(allowed);
+      }
+      const url = parseUrl(value);
+      if (!url || !schemes.includes(url.protocol.slice(0, -1)) || url.hostname === '') return refuse(allowed);
+      if (url.username || url.password) {
+        const credentials = credentialsOf(url);
+        if (!credentials || hasControl(credentials.username + credentials.password)) {
+          throw new FormatError(
+            'must have the special characters of its user name and password percent-encoded ("%" as %25, "@" as %40)',
+          );
+        }
+      }
+      // What follows an unencoded "/" in a password is taken for the path, and the password for the port.
+      if (url.pathname.includes('@')) {
+        throw new FormatError(
+          'must have every "@" and "/" of its user name, password and path percent-encoded (%40, %2F)',
+        );
+      }
+      return value;
+    },
+  };
+}
+
+/** The user name and the password in an address, decoded; undefined where they are not decodable. */
+export function credentialsOf(url: URL): { username: string; password: string } | undefined {
+  try {
+    return { username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** A name (or a part of one) or the number of an audio input; empty is the default input. */
+export const audioDevice: Format<string | number> = {
+  allowed: 'the name of an audio input, a part of it, or its number as "soundpost devices" shows it',
+  typed: true,
+  read(value) {
+    const number = typeof value === 'string' && /^\d{1,6}$/.test(value.trim()) ? Number(value) : value;
+    if (typeof number === 'number' && Number.isInteger(number) && number >= 0 && number < 1e6) return number;
+    return typeof value === 'string' && value.length <= 200 && !hasControl(value)
+      ? value
+      : refuse(audioDevice.allowed);
+  },
+};
+
+/** All channels mixed, or one of them, counted from 1. */
+export const audioChannel: Format<'mix' | number> = {
+  allowed: '"mix" or the number of a channel from 1 to 64',
+  typed: true,
+  read(value) {
+    if (typeof value === 'string' && value.trim().toLowerCase() === 'mix') return 'mix';
+    return within(audioChannel.allowed, () => decimal({ min: 1, max: 64, integer: true }).read(value));
+  },
+};
+
+/** 1 is real time. */
+export const speed: Format<1 | 'max'> = {
+  allowed: '1 (real time) or "max" (as fast as it goes)',
+  typed: true,
+  read(value) {
+    if (value === 1 || value === '1') return 1;
+    if (typeof value === 'string' && value.trim().toLowerCase() === 'max') return 'max';
+    return refuse(speed.allowed);
+  },
+};
+
+/** The version of the protocol to begin with. */
+export const protocolVersion: Format<4 | 5> = {
+  allowed: '5 (MQTT 5) or 4 (MQTT 3.1.1)',
+  typed: true,
+  read(value) {
+    const number = typeof value === 'string' ? value.trim() : value;
+    if (number === 5 || number === '5') return 5;
+    if (number === 4 || number === '4') return 4;
+    return refuse(protocolVersion.allowed);
+  },
+};
+
+/** How many of the last windows must agree. */
+export const confirm: Format<string> = {
+  allowed: 'k/n, two whole numbers with 1 ≤ k ≤ n ≤ 100, for example 2/3',
+  typed: false,
+  read(value) {
+    const match = typeof value === 'string' ? /^\s*(\d{1,3})\s*\/\s*(\d{1,3})\s*$/.exec(value) : null;
+    if (!match) return refuse(confirm.allowed);
+    const [k, n] = [Number(match[1]), Number(match[2])];
+    return k >= 1 && k <= n && n <= 100 ? `${k}/${n}` : refuse(confirm.allowed);
+  },
+};
+
+/** The two numbers of `tagging.confirm`: k of the last n windows. */
+export function parseConfirm(value: string): { k: number; n: number } {
+  const [k, n] = confirm.read(value).split('/').map(Number);
+  return { k: k!, n: n! };
+}
+
+const score = decimal({ min: 0, max: 1 });
+const labelName = text({ maxLength: 200, notEmpty: true });
+
+/** On-thresholds by label. */
+export const thresholds: Format<Readonly<Record<string, number>>> = {
+  allowed:
+    'a map of labels to numbers from 0 to 1, for example {"Speech": 0.4} (in the environment and in flags: JSON)',
+  typed: true,
+  read(value) {
+    const map = structured(value, thresholds.allowed);
+    if (typeof map !== 'object' || map === null || Array.isArray(map)) return refuse(thresholds.allowed);
+    const pairs = Object.entries(map).map(([label, threshold]): [string, number] => [
+      within(thresholds.allowed, () => labelName.read(label)),
+      within(`a map of labels to numbers; that of "${label}" must be a number from 0 to 1`, () =>
+        score.read(threshold),
+      ),
+    ]);
+    if (pairs.length > 10_000) throw new FormatError('must have at most 10000 entries');
+    return Object.fromEntries(pairs);
+  },
+};
+
+/** The watched labels and groups of labels. */
+export const labels: Format<readonly (string | LabelGroup)[]> = {
+  allowed:
+    'a list of labels, or of groups {name, labels, threshold}, for example ["Speech", {"name": "Alarm", "labels": ["Siren", "Fire alarm"]}] (in the environment and in flags: JSON)',
+  typed: true,
+  read(value) {
+    const list = structured(value, labels.allowed);
+    if (!Array.isArray(list)) return refuse(labels.allowed);
+    if (list.length > 10_000) throw new FormatError('must have at most 10000 entries');
+    const entries = list.map((entry: unknown, index) =>
+      typeof entry === 'string' ? labelOf(entry, `entry ${index + 1}`) : groupOf(entry, index + 1),
+    );
+    const groupNames = entries.flatMap((entry) => (typeof entry === 'string' ? [] : [entry.name]));
+    const twice = groupNames.find(
+      (name, index) => groupNames.findIndex((other) => other.toLowerCase() === name.toLowerCase()) !== index,
+    );
+    if (twice !== undefined) throw new FormatError(`must not have two groups with the name "${twice}"`);
+    return entries;
+  },
+};
+
+function labelOf(value: unknown, where: string): string {
+  return within(`a list of labels and groups; ${where} must be the name of a label`, () =>
+    labelName.read(value),
+  );
+}
+
+function groupOf(entry: unknown, position: number): LabelGroup {
+  const where = `entry ${position}`;
+  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) {
+    return refuse(
+      `a list of labels and groups; ${where} is neither a label nor a group {name, labels, threshold}`,
+    );
+  }
+  const { name, labels: members, threshold, ...others } = entry as Record<string, unknown>;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) {
+    throw new FormatError(
+      `has a group (${where}) with the unknown key "${unknown}"; allowed: name, labels, threshold`,
+    );
+  }
+  if (!Array.isArray(members) || members.length === 0) {
+    throw new FormatError(`has a group (${where}) without "labels": a list of at least one label`);
+  }
+  return {
+    name: within(`a list of labels and groups; the "name" of the group in ${where} must be text`, () =>
+      labelName.read(name),
+    ),
+    labels: members.map((member) => labelOf(member, `each of "labels" in ${where}`)),
+    ...(threshold === undefined || threshold === null
+      ? {}
+      : {
+          threshold: within(
+            `a list of labels and groups; the "threshold" in ${where} must be a number from 0 to 1`,
+            () => score.read(threshold),
+          ),
+        }),
+  };
+}
+
+/**
+ * Certificates or a private key as PEM text, or as base64 of it (one line, for environment variables). A path
+ * is resolved before this; see `looksLikePath`.
+ */
+export function pem(kind: 'certificate' | 'key'): Format<string> {
+  const what = kind === 'key' ? 'a private key (not encrypted)' : 'one or more certificates';
+  const allowed = `${what} as PEM text, as base64 of it, or as the path of a PEM file`;
+  return {
+    allowed,
+    typed: false,
+    read(value) {
+      if (value === '') return '';
+      if (typeof value !== 'string' || value.length > 1_000_000) return refuse(allowed);
+      const decoded = value.trimStart().startsWith(base64OfPem)
+        ? Buffer.from(value, 'base64').toString('utf8')
+        : value;
+      // Panels that take one line only turn line ends into the two characters "\n".
+      const pemText = `${decoded.replaceAll('\\n', '\n').trim()}\n`;
+      try {
+        if (kind === 'key') createPrivateKey(pemText);
+        else for (const certificate of certificatesOf(pemText)) new X509Certificate(certificate);
+      } catch {
+        return refuse(allowed);
+      }
+      return pemText;
+    },
+  };
+}
+
+const pemBegin = '-----BEGIN';
+const base64OfPem = Buffer.from(pemBegin).toString('base64').slice(0, 12);
+
+/** Whether what was given for a certificate or a key is the path of a file rather than the thing itself. */
+export function looksLikePath(value: string): boolean {
+  return value !== '' && !value.includes(pemBegin) && !value.trimStart().startsWith(base64OfPem);
+}
+
+function certificatesOf(pemText: string): string[] {
+  const found = pemText.match(/-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----[^-]+-----END [A-Z0-9 ]+-----/g);
+  if (!found) throw new FormatError('no certificate');
+  return found;
+}
+
+/** An address as a URL, or undefined where it is none. */
+export function parseUrl(value: string): URL | undefined {
+  return URL.canParse(value) ? new URL(value) : undefined;
+}
+
+function refuse(allowed: string): never {
+  throw new FormatError(`must be ${allowed}`);
+}
+
+/** Says `allowed` instead of what an inner format says. */
+function within<T>(allowed: string, read: () => T): T {
+  try {
+    return read();
+  } catch {
+    return refuse(allowed);
+  }
+}
+
+/** Lists and maps written as text are JSON. */
+function structured(value: unknown, allowed: string): unknown {
+  if (typeof value !== 'string') return value;
+  return within(allowed, () => JSON.parse(value) as unknown);
+}
+
+function hasControl(value: string): boolean {
+  // eslint-disable-next-line no-control-regex
+  return /[\u0000-\u001f\u007f]/.test(value);
+}

@@ -1,0 +1,262 @@
+import {
+  address,
+  audioChannel,
+  audioDevice,
+  confirm,
+  decimal,
+  deviceId,
+  flag,
+  host,
+  labels,
+  modelId,
+  oneOf,
+  optional,
+  pem,
+  protocolVersion,
+  speed,
+  text,
+  thresholds,
+  topic,
+  type Format,
+} from './formats.js';
+
+/** Name of the format that `load.ts` registers with convict. */
+export const convictFormat = 'soundpost';
+
+/** A key of the configuration, as a node of a convict schema. */
+export interface Key<T> {
+  /** One sentence or a few, for people. */
+  doc: string;
+  default: T;
+  /** The one format convict is told of; it asks the `reader`. */
+  format: typeof convictFormat;
+  reader: Format<T>;
+  /** What the default means, where the value alone does not say it. */
+  defaultDoc?: string;
+  /** Never shown. */
+  secret?: boolean;
+  /** May also be read from a file that `<key>_file` names; every secret may. */
+  fromFile?: boolean;
+  /** The value may be the path of a file that holds it. */
+  orPath?: boolean;
+  /** A path on this machine: made absolute. */
+  path?: boolean;
+}
+
+type Options<T> = Omit<Key<T>, 'default' | 'format' | 'reader'>;
+
+function key<T>(reader: Format<T>, defaultValue: NoInfer<T>, options: Options<T>): Key<T> {
+  return { default: defaultValue, format: convictFormat, reader, ...options };
+}
+
+const path = text({ maxLength: 1024, what: 'a path' });
+const folder = text({ maxLength: 1024, what: 'the path of a folder', notEmpty: true });
+const rate = decimal({ min: 0.01, max: 20, unit: 'Hz' });
+const threshold = decimal({ min: 0, max: 1 });
+const celsius = decimal({ min: 30, max: 120, unit: '°C' });
+
+/** Every key there is, by section: the one place where names, defaults and formats are written. */
+export const schema = {
+  device: {
+    id: key(deviceId, '', {
+      doc: 'What this device is called in topics: `<base_topic>/<device.id>`.',
+      defaultDoc: 'the first 7 characters of BALENA_DEVICE_UUID, else the host name',
+    }),
+    name: key(text({ maxLength: 100 }), '', {
+      doc: 'What this device is called by people, for example in Home Assistant.',
+      defaultDoc: 'BALENA_DEVICE_NAME_AT_INIT, else the id',
+    }),
+  },
+  data_dir: key(folder, './data', {
+    doc: 'Folder for installed models, remembered settings and unsent events. A relative path starts at the working directory.',
+    path: true,
+  }),
+  mqtt: {
+    url: key(address(['mqtt', 'mqtts', 'ws', 'wss'], 'mqtt://192.168.1.10:1883'), '', {
+      doc: 'The broker. A user name and a password may be part of it (percent-encoded) instead of standing in keys of their own.',
+      defaultDoc: 'the embedded broker',
+      fromFile: true,
+    }),
+    username: key(text({ maxLength: 1000 }), '', {
+      doc: 'User name at the broker.',
+      defaultDoc: 'none',
+      fromFile: true,
+    }),
+    password: key(text({ maxLength: 1000 }), '', {
+      doc: 'Password at the broker.',
+      defaultDoc: 'none',
+      secret: true,
+    }),
+    ca: key(pem('certificate'), '', {
+      doc: 'Certificates of the authority that signed the broker’s certificate, for mqtts and wss.',
+      defaultDoc: 'the authorities that Node.js knows',
+      secret: true,
+      orPath: true,
+    }),
+    cert: key(pem('certificate'), '', {
+      doc: 'Certificate of this client, where the broker asks for one; needs `mqtt.key`.',
+      defaultDoc: 'none',
+      secret: true,
+      orPath: true,
+    }),
+    key: key(pem('key'), '', {
+      doc: 'Private key to `mqtt.cert`.',
+      defaultDoc: 'none',
+      secret: true,
+      orPath: true,
+    }),
+    protocol_version: key<4 | 5>(protocolVersion, 5, {
+      doc: 'MQTT 5, or 4 for MQTT 3.1.1. A broker that refuses 5 is tried with 4.',
+    }),
+    base_topic: key(topic, 'soundpost', { doc: 'First part of every topic.' }),
+    outbox: {
+      max_mb: key(decimal({ min: 1, max: 10_000, unit: 'MB' }), 64, {
+        doc: 'Room on the disk for events that wait while the broker is away; when it is used up the oldest go first.',
+      }),
+    },
+  },
+  broker: {
+    host: key(host, '127.0.0.1', {
+      doc: 'Address the embedded broker listens on (only where `mqtt.url` is empty). It asks nobody for a password: 0.0.0.0 opens it to the whole network.',
+    }),
+    port: key(decimal({ min: 0, max: 65_535, integer: true }), 1883, {
+      doc: 'Port of the embedded broker; 0 takes a free one.',
+    }),
+  },
+  audio: {
+    source: key(oneOf('auto', 'microphone', 'file', 'stream', 'demo'), 'auto', {
+      doc: 'Where the sound comes from. `auto` is the microphone; where there is none and the broker is the embedded one, it is the demo recording. `file` plays `audio.file`; `stream` lets ffmpeg read `audio.url` or `audio.file`.',
+    }),
+    device: key(audioDevice, '', {
+      doc: 'The microphone: its name, a part of the name, or its number in `soundpost devices`. Names survive re-plugging, numbers may not.',
+      defaultDoc: 'the default input',
+    }),
+    channel: key<'mix' | number>(audioChannel, 'mix', {
+      doc: 'Which channel of the sound to listen to, counted from 1, or `mix` for the mean of all.',
+    }),
+    file: key(path, '', {
+      doc: 'The recording for the sources `file` (wav) and `stream` (whatever ffmpeg reads).',
+      path: true,
+    }),
+    url: key(
+      address(
+        ['rtsp', 'rtsps', 'http', 'https', 'rtmp', 'rtmps', 'rtp', 'srt', 'tcp', 'udp'],
+        'rtsp://192.168.1.20/stream1',
+      ),
+      '',
+      {
+        doc: 'The network stream for the source `stream`. A user name and a password may be part of it.',
+        fromFile: true,
+      },
+    ),
+    loop: key(flag, false, { doc: 'Start the file again at its end.' }),
+    speed: key<1 | 'max'>(speed, 1, {
+      doc: 'How fast a file is played: 1 is real time, `max` as fast as it can be tagged.',
+    }),
+  },
+  model: {
+    id: key(modelId, 'soundpost-mini', {
+      doc: 'The model to begin with. A change over MQTT is remembered and wins until this key is changed.',
+      defaultDoc: 'the bundled model',
+    }),
+    threads: key(decimal({ min: 1, max: 64, integer: true }), 1, {
+      doc: 'Threads one inference may use. More than one is rarely faster for small networks.',
+    }),
+  },
+  inference: {
+    rate_hz: key(rate, 1, { doc: 'Inferences per second. A change over MQTT is remembered.' }),
+    window_seconds: key(optional(decimal({ min: 0.1, max: 60, unit: 'seconds' })), null, {
+      doc: 'Length of sound the model sees at once. Networks with a fixed window take no other.',
+      defaultDoc: 'the model’s own',
+    }),
+  },
+  tagging: {
+    labels: key(labels, [], {
+      doc: 'The sounds that may start an event: labels, and groups of labels that count as one.',
+      defaultDoc: 'every label of the model',
+    }),
+    threshold: key(optional(threshold), null, {
+      doc: 'Score at which a sound starts an event, for all labels.',
+      defaultDoc: 'what the model recommends for each label, else 0.5',
+    }),
+    thresholds: key(
+      thresholds,
+      {},
+      {
+        doc: 'Score at which a sound starts an event, for single labels and groups; wins over `tagging.threshold`.',
+        defaultDoc: 'none',
+      },
+    ),
+    off_fraction: key(threshold, 0.7, {
+      doc: 'A sound that has started goes on while its score stays above this fraction of the threshold.',
+    }),
+    confirm: key(confirm, '1/1', {
+      doc: 'k/n: a sound starts an event once k of the last n windows were over the threshold.',
+    }),
+    min_gap_seconds: key(decimal({ min: 0, max: 3600, unit: 'seconds' }), 3, {
+      doc: 'How long a sound stays on after it was last heard, so that one with pauses is one event.',
+    }),
+    top_k: key(decimal({ min: 1, max: 1000, integer: true }), 10, {
+      doc: 'How many tags each message on `<base>/tags` carries.',
+    }),
+  },
+  telemetry: {
+    interval_seconds: key(decimal({ min: 1, max: 86_400, unit: 'seconds' }), 30, {
+      doc: 'Time between two messages on `<base>/telemetry`.',
+    }),
+    sys_root: key(folder, '/sys', { doc: 'Where the sensors of the machine are read.', path: true }),
+    proc_root: key(folder, '/proc', { doc: 'Where load and memory are read.', path: true }),
+  },
+  thermal: {
+    enabled: key(flag, true, { doc: 'Infer less often while the processor is hot.' }),
+    soft_limit_c: key(celsius, 75, { doc: 'From this temperature on the rate is lowered step by step.' }),
+    hard_limit_c: key(celsius, 82, {
+      doc: 'From this temperature on the rate is `thermal.min_rate_hz`; above `thermal.soft_limit_c`.',
+    }),
+    min_rate_hz: key(rate, 0.1, { doc: 'The rate that heat never takes away.' }),
+  },
+  homeassistant: {
+    enabled: key(flag, true, { doc: 'Publish discovery messages for Home Assistant.' }),
+    prefix: key(topic, 'homeassistant', { doc: 'Topic under which Home Assistant listens for discovery.' }),
+  },
+  log: {
+    level: key(oneOf('debug', 'info', 'warn', 'error'), 'info', {
+      doc: 'The least important messages to write.',
+    }),
+    format: key(oneOf('auto', 'pretty', 'json'), 'auto', {
+      doc: '`pretty` for people, `json` for machines, `auto`: pretty on a terminal, else JSON.',
+    }),
+  },
+};
+
+type ValueOf<S> = S extends Key<infer T> ? T : { readonly [K in keyof S]: ValueOf<S[K]> };
+
+/** The configuration the program runs with: every key of the schema with its value. */
+export type Config = ValueOf<typeof schema>;
+
+/** Names of the keys, `section.key`, in the order of the schema. */
+export const keys: ReadonlyMap<string, Key<unknown>> = new Map(leaves(schema, ''));
+
+/** Name of the environment variable of a key: `mqtt.base_topic` is `SOUNDPOST_MQTT_BASE_TOPIC`. */
+export function environmentName(key: string): string {
+  return `SOUNDPOST_${key.replaceAll('.', '_').toUpperCase()}`;
+}
+
+/** Whether a key may be read from a file that `<key>_file` names. */
+export function mayComeFromFile(key: Key<unknown>): boolean {
+  return key.secret === true || key.fromFile === true;
+}
+
+interface Section {
+  readonly [name: string]: Section | Key<unknown>;
+}
+
+function leaves(section: Section, prefix: string): [string, Key<unknown>][] {
+  return Object.entries(section).flatMap(([name, node]): [string, Key<unknown>][] =>
+    isKey(node) ? [[prefix + name, node]] : leaves(node, `${prefix}${name}.`),
+  );
+}
+
+function isKey(node: Section | Key<unknown>): node is Key<unknown> {
+  return node.format === convictFormat;
+}
