@@ -1,0 +1,44 @@
+import { loadConfig } from '../config/load.js';
+import { maskConfig, maskEntries } from '../config/mask.js';
+import type { CommandContext } from './context.js';
+
+/**
+ * `soundpost config`: the effective configuration and where each value comes from, secrets hidden. As JSON:
+ * `{"config": {…nested…}, "entries": [{"key","value","origin","secret"}…]}`. Resolves to the exit code; throws
+ * SoundpostError `config` where the configuration is wrong.
+ */
+export function configCommand(context: CommandContext): Promise<number> {
+  return Promise.resolve().then(() => {
+    const { config, entries } = loadConfig(context);
+    const shown = maskEntries(entries);
+    if (context.json) {
+      context.stdout.write(`${JSON.stringify({ config: maskConfig(config), entries: shown }, null, 2)}\n`);
+      return 0;
+    }
+    const rows = shown.map((entry) => [entry.key, textOf(entry.value), entry.origin]);
+    context.stdout.write(table([['KEY', 'VALUE', 'FROM'], ...rows]));
+    return 0;
+  });
+}
+
+function textOf(value: unknown): string {
+  if (value === null || value === '') return '-';
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** Columns two spaces apart; the last one is not padded. */
+function table(rows: readonly (readonly string[])[]): string {
+  // A long list of labels must not push the origins of all the others out of sight.
+  const widest = 48;
+  const widths = rows[0]!.map((_, column) =>
+    Math.min(widest, Math.max(...rows.map((row) => row[column]!.length))),
+  );
+  return rows
+    .map((row) => {
+      const cells = row.map((cell, column) =>
+        column < row.length - 1 ? cell.padEnd(widths[column]!) : cell,
+      );
+      return `${cells.join('  ').trimEnd()}\n`;
+    })
+    .join('');
+}
