@@ -1,0 +1,215 @@
+import { SoundpostError } from '../common/errors.js';
+import type { Label } from '../models/registry.js';
+import { uniqueSlugs } from './slug.js';
+
+/** Several labels that count as one thing. */
+export interface LabelGroup {
+  name: string;
+  /** Names or MIDs of labels. */
+  labels: readonly string[];
+  /** On-threshold for all of its labels, in place of their own. */
+  threshold?: number | undefined;
+}
+
+export interface TaggingSettings {
+  /**
+   * What may start an event: labels (by name in any case, or by MID) and groups of labels. Empty: every label
+   * of the model.
+   */
+  labels: readonly (string | LabelGroup)[];
+  /** On-threshold for all labels; null: the one its model recommends for each, else 0.5. */
+  threshold: number | null;
+  /** On-thresholds of single labels (by name or MID) and of groups (by name); they win over everything else. */
+  thresholds: Readonly<Record<string, number>>;
+  /** The off-threshold is this fraction of the on-threshold, 0 … 1. */
+  offFraction: number;
+  /** How many (k) of the last n windows must be over the on-threshold for an onset. */
+  confirm: { k: number; n: number };
+  /** How long a label stays on after it was last heard. */
+  minGapSeconds: number;
+}
+
+/** The on-threshold where neither the settings nor the model name one. */
+export const defaultThreshold = 0.5;
+
+/** A long list of unknown names, or an endless one, must not keep the event loop busy with guessing. */
+const suggestionLimit = 20;
+const suggestionNameLength = 100;
+
+/** One label of a watched item, with the thresholds that hold for it there. */
+export interface Member {
+  readonly label: Label;
+  readonly onThreshold: number;
+  readonly offThreshold: number;
+}
+
+/** Something that is on or off: a watched label or a watched group. */
+export interface WatchedItem {
+  /** The same before and after a change of settings or of the model, as long as the same thing is meant. */
+  readonly key: string;
+  /** The label's name as the model spells it, or the group's. */
+  readonly name: string;
+  /** Its level of the topic `B/label/<slug>`; unique among the watched items. */
+  readonly slug: string;
+  /** The group's name, or null for a single label. */
+  readonly group: string | null;
+  /** At least one. A single label has several only where the model has several labels of that name. */
+  readonly members: readonly Member[];
+}
+
+/** A name in the settings that the model does not have. */
+export interface UnknownLabel {
+  name: string;
+  /** Up to three names of the model that come near, nearest first; only for the first names of a long list. */
+  suggestions: string[];
+}
+
+export interface Watched {
+  items: readonly WatchedItem[];
+  unknown: readonly UnknownLabel[];
+}
+
+/**
+ * Works out what the settings mean for a model. Names the model does not know are left out and reported in
+ * `unknown` (after a swap to another model they may be known again); a group without a single known label is
+ * left out as well. Thresholds, the first that is given: `thresholds` of the group, the group's own,
+ * `thresholds` of the label, `threshold`, the model's, 0.5.
+ *
+ * Throws SoundpostError `invalid_tagging` where the settings contradict themselves.
+ */
+export function resolveWatched(labels: readonly Label[], settings: TaggingSettings): Watched {
+  checkSettings(settings);
+  const index = indexLabels(labels);
+  const unknownNames = new Set<string>();
+  const find = (name: string): readonly Label[] => {
+    const found = index.get(fold(name));
+    if (!found) unknownNames.add(name);
+    return found ?? [];
+  };
+
+  const groupNames = new Set(settings.labels.flatMap((e) => (typeof e === 'string' ? [] : [fold(e.name)])));
+  const labelThresholds = new Map<Label, number>();
+  const groupThresholds = new Map<string, number>();
+  for (const [name, threshold] of Object.entries(settings.thresholds)) {
+    if (groupNames.has(fold(name))) groupThresholds.set(fold(name), threshold);
+    else for (const label of find(name)) labelThresholds.set(label, threshold);
+  }
+  const memberOf = (label: Label, groupThreshold: number | undefined): Member => {
+    const onThreshold =
+      groupThreshold ??
+      labelThresholds.get(label) ??
+      settings.threshold ??
+      label.threshold ??
+      defaultThreshold;
+    return { label, onThreshold, offThreshold: onThreshold * settings.offFraction };
+  };
+
+  const entries = settings.labels.length > 0 ? settings.labels : labels.map((label) => label.name);
+  const items = new Map<string, Omit<WatchedItem, 'slug'>>();
+  for (const entry of entries) {
+    const group = typeof entry === 'string' ? null : entry;
+    const found = group
+      ? new Set(group.labels.flatMap(find))
+      : new Set(typeof entry === 'string' ? find(entry) : []);
+    const [first] = found;
+    if (!first) continue;
+    const name = group?.name ?? first.name;
+    const key = `${group ? 'group' : 'label'}:${fold(name)}`;
+    if (items.has(key)) continue;
+    const groupThreshold = group ? (groupThresholds.get(fold(group.name)) ?? group.threshold) : undefined;
+    const members = [...found].map((label) => memberOf(label, groupThreshold));
+    items.set(key, { key, name, group: group?.name ?? null, members });
+  }
+  const slugs = uniqueSlugs([...items.values()].map((item) => item.name));
+  return {
+    items: [...items.values()].map((item, position) => ({ ...item, slug: slugs[position]! })),
+    unknown: [...unknownNames].map((name, position) => ({
+      name,
+      suggestions: position < suggestionLimit ? suggest(name, labels) : [],
+    })),
+  };
+}
+
+/** The form in which names are compared. */
+function fold(name: string): string {
+  return name.trim().toLowerCase();
+}
+
+/** Labels by folded name and by folded MID; a name that occurs twice gives both. */
+function indexLabels(labels: readonly Label[]): Map<string, Label[]> {
+  const index = new Map<string, Label[]>();
+  for (const label of labels) {
+    for (const key of new Set([label.name, label.mid ?? label.name].map(fold))) {
+      const known = index.get(key);
+      if (known) known.push(label);
+      else index.set(key, [label]);
+    }
+  }
+  return index;
+}
+
+function checkSettings(settings: TaggingSettings): void {
+  const fail = (what: string): never => {
+    throw new SoundpostError('invalid_tagging', what);
+  };
+  const checkThreshold = (value: number, of: string) => {
+    if (!(value >= 0 && value <= 1)) fail(`The threshold ${of} is ${value}; it must be from 0 to 1.`);
+  };
+  const { confirm, offFraction, minGapSeconds } = settings;
+  if (settings.threshold !== null) checkThreshold(settings.threshold, 'of all labels');
+  for (const [name, value] of Object.entries(settings.thresholds)) checkThreshold(value, `of "${name}"`);
+  if (!(offFraction >= 0 && offFraction <= 1)) {
+    fail(`The off-threshold's fraction is ${offFraction}; it must be from 0 to 1.`);
+  }
+  if (
+    !Number.isInteger(confirm.k) ||
+    !Number.isInteger(confirm.n) ||
+    confirm.k < 1 ||
+    confirm.n < confirm.k
+  ) {
+    fail(`Confirmation by ${confirm.k} of ${confirm.n} windows is not possible; say k of n with 1 ≤ k ≤ n.`);
+  }
+  if (!(minGapSeconds >= 0 && minGapSeconds < Infinity)) {
+    fail(`The minimum gap is ${minGapSeconds} s; it must be 0 or more.`);
+  }
+  const groups = new Set<string>();
+  for (const entry of settings.labels) {
+    if (typeof entry === 'string') continue;
+    if (entry.name.trim() === '') fail('A group of labels has no name; give it one.');
+    if (groups.has(fold(entry.name))) fail(`Two groups are named "${entry.name}"; rename one of them.`);
+    groups.add(fold(entry.name));
+    if (entry.threshold !== undefined) checkThreshold(entry.threshold, `of the group "${entry.name}"`);
+  }
+}
+
+/** Names that contain the wanted one or are contained in it, then those that few changes of letters turn into it. */
+function suggest(wanted: string, labels: readonly Label[]): string[] {
+  const want = fold(wanted);
+  if (want === '' || want.length > suggestionNameLength) return [];
+  const limit = Math.max(2, Math.floor(want.length * 0.4));
+  return labels
+    .map((label) => {
+      const name = fold(label.name);
+      const distance = editDistance(want, name);
+      const within = name.includes(want) || (name.length >= 3 && want.includes(name));
+      return { name: label.name, rank: within ? distance / 1000 : distance };
+    })
+    .filter(({ rank }) => rank <= limit)
+    .sort((a, b) => a.rank - b.rank)
+    .slice(0, 3)
+    .map(({ name }) => name);
+}
+
+/** Levenshtein distance: the least number of letters to insert, delete or replace. */
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= a.length; row += 1) {
+    const current = [row];
+    for (let column = 1; column <= b.length; column += 1) {
+      const replaced = previous[column - 1]! + (a[row - 1] === b[column - 1] ? 0 : 1);
+      current.push(Math.min(replaced, previous[column]! + 1, current[column - 1]! + 1));
+    }
+    previous = current;
+  }
+  return previous[b.length]!;
+}
