@@ -1,0 +1,71 @@
+import type { AudioFormat, AudioSink, AudioStatus } from '../../src/audio/source.js';
+
+/** A sink that keeps what it gets, and lets a test wait for it. */
+export interface Recorder extends AudioSink {
+  /** All samples since the last `begin`. */
+  readonly samples: number[];
+  readonly formats: AudioFormat[];
+  readonly statuses: AudioStatus[];
+  /** Wall clock of each chunk's last sample. */
+  readonly endTimesMs: number[];
+  /** Resolves as soon as `condition` holds; it is asked again whenever the source says anything. */
+  until(condition: () => boolean): Promise<void>;
+  /** The next status from now on that fits. */
+  status(status: AudioStatus): void;
+  nextStatus(state: AudioStatus['state'], code?: string): Promise<AudioStatus>;
+}
+
+/** `keep` limits how many samples are kept after each `begin`, for sources that are faster than real time. */
+export function createRecorder(keep = 1_000_000): Recorder {
+  const waiting = new Set<() => void>();
+  const formats: AudioFormat[] = [];
+  const statuses: AudioStatus[] = [];
+  const endTimesMs: number[] = [];
+  const samples: number[] = [];
+  const wake = () => {
+    for (const look of [...waiting]) look();
+  };
+  const until = (condition: () => boolean) =>
+    new Promise<void>((resolve) => {
+      const look = () => {
+        if (!condition()) return;
+        waiting.delete(look);
+        resolve();
+      };
+      waiting.add(look);
+      look();
+    });
+  return {
+    samples,
+    formats,
+    statuses,
+    endTimesMs,
+    until,
+    begin(format) {
+      formats.push(format);
+      samples.length = 0;
+      wake();
+    },
+    chunk(chunk, endTimeMs) {
+      if (samples.length < keep) {
+        samples.push(...chunk);
+        endTimesMs.push(endTimeMs);
+      }
+      wake();
+    },
+    status(status) {
+      statuses.push(status);
+      wake();
+    },
+    end: () => undefined,
+    async nextStatus(state, code) {
+      const from = statuses.length;
+      const fits = (status: AudioStatus) =>
+        status.state === state &&
+        (code === undefined || (status.state === 'offline' && status.code === code));
+      const found = () => statuses.slice(from).find(fits);
+      await until(() => found() !== undefined);
+      return found()!;
+    },
+  };
+}
