@@ -85,17 +85,22 @@ export function kaldiMelBank({ sampleRate, nFft, mels, fMin, fMax }: MelBankShap
   });
 }
 
+/** `weight` gives one run of bins that is not zero per band, and the runs of later bands begin later. */
 function sparseBank(mels: number, bins: number, weight: (mel: number, bin: number) => number): MelBank {
   const firstBin = new Int32Array(mels);
   const offset = new Int32Array(mels + 1);
   const weights: number[] = [];
+  let searchFrom = 0;
   for (let mel = 0; mel < mels; mel += 1) {
-    const row = Float32Array.from({ length: bins }, (_, bin) => weight(mel, bin));
-    const first = row.findIndex((value) => value > 0);
-    const last = row.findLastIndex((value) => value > 0);
-    if (first >= 0) {
-      firstBin[mel] = first;
-      weights.push(...row.subarray(first, last + 1));
+    let bin = searchFrom;
+    while (bin < bins && weight(mel, bin) === 0) bin += 1;
+    if (bin < bins) {
+      firstBin[mel] = bin;
+      searchFrom = bin;
+      for (let value = weight(mel, bin); value > 0; value = bin < bins ? weight(mel, bin) : 0) {
+        weights.push(value);
+        bin += 1;
+      }
     }
     offset[mel + 1] = weights.length;
   }
