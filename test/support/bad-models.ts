@@ -36,7 +36,7 @@ export const BAD_MODEL_KINDS = [
   /** The process dies of SIGFPE in every run; x64 only. */
   'crash-at-once',
   'crash-later',
-  /** Right scores, but each run takes long: `slowTrips` steps of 2 to 3 µs. */
+  /** Right scores, but each run takes long: `slowTrips` steps of 1 to 3 µs. */
   'slow',
 ] as const;
 
