@@ -1,0 +1,188 @@
+import { access, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cpus, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { Command, Option } from 'commander';
+import { messageOf } from '../common/errors.js';
+import { projectRoot } from '../common/project.js';
+import { parseManifest } from '../models/manifest.js';
+import { hasMosquitto } from './broker-process.js';
+import { measurePytorch } from './pytorch-yardstick.js';
+import { formatReport, verdictsOf, type BenchReport } from './report.js';
+import { runService } from './service-run.js';
+import { measureSession } from './session-baseline.js';
+import { installSyntheticModel } from './synthetic-model.js';
+
+/*
+ * npm run bench: what the service costs as a whole, beside what its network alone and a PyTorch pipeline cost.
+ * The report goes to stdout, progress to stderr.
+ */
+
+const LARGE_MODEL = 'synthetic-cnn14';
+const BACK_TO_BACK_RUNS = 50;
+const SPACED_RUNS = 15;
+
+interface Options {
+  seconds: number;
+  rate: number;
+  model: string;
+  recording: string;
+  checkpoint: string;
+  python: string;
+  broker?: 'embedded' | 'mosquitto';
+  large: boolean;
+  json?: string;
+  check: boolean;
+}
+
+function progress(message: string): void {
+  process.stderr.write(`bench: ${message}\n`);
+}
+
+/** A positive number, for commander. */
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new Error(`"${text}" is not a positive number.`);
+  return value;
+}
+
+function parseOptions(): Options {
+  const shared = resolve(projectRoot(), '..', 'shared');
+  return new Command('npm run bench --')
+    .description('Measures the service as a whole: CPU per hop, memory, event-loop delay.')
+    .option('--seconds <s>', 'how long to measure, after warming up', positive, 60)
+    .option('--rate <hz>', 'inferences per second', positive, 1)
+    .option(
+      '--model <folder>',
+      'the model: a folder with model.json and model.onnx',
+      join(shared, 'models', 'mn04_as'),
+    )
+    .option('--recording <wav>', 'mono 16-bit, 32 kHz', join(shared, 'golden', 'audio', 'speech.wav'))
+    .option(
+      '--checkpoint <pt>',
+      'EfficientAT checkpoint of the same network, for the PyTorch pipeline',
+      join(shared, 'checkpoints', 'mn04_as_mAP_432.pt'),
+    )
+    .option('--python <program>', 'a Python with torch', '/usr/bin/python3')
+    .addOption(
+      new Option('--broker <kind>', 'default: mosquitto where it is installed').choices([
+        'embedded',
+        'mosquitto',
+      ]),
+    )
+    .option('--no-large', 'leave out the large synthetic model (needs 330 MB on disk)')
+    .option('--json <file>', 'write what was measured as JSON')
+    .option('--check', 'exit with 1 when a limit is missed', false)
+    .parse()
+    .opts<Options>();
+}
+
+async function bench(options: Options, folder: string): Promise<BenchReport> {
+  const program = join(projectRoot(), 'dist', 'src', 'main.js');
+  const manifestPath = join(options.model, 'model.json');
+  const manifest = parseManifest(await readFile(manifestPath, 'utf8'), manifestPath);
+  const windowSeconds = manifest.input.window_seconds;
+  const broker = options.broker ?? (hasMosquitto() ? 'mosquitto' : 'embedded');
+  const model = { manifest, onnxPath: join(options.model, 'model.onnx') };
+  const intervalMs = 1000 / options.rate;
+
+  progress(`session.run of ${manifest.id} alone`);
+  const session = {
+    backToBack: await measureSession(model, { runs: BACK_TO_BACK_RUNS, intervalMs: 0 }),
+    spaced: await measureSession(model, { runs: SPACED_RUNS, intervalMs }),
+  };
+
+  progress('the PyTorch pipeline');
+  const pytorch = await measureBothPytorch(options, intervalMs / 1000);
+
+  const run = { program, recording: resolve(options.recording), rateHz: options.rate, broker, progress };
+  const small = join(folder, 'small');
+  await mkdir(join(small, 'data', 'models'), { recursive: true });
+  const bundled = await exists(join(projectRoot(), 'models', manifest.id, 'model.json'));
+  if (!bundled) await cp(options.model, join(small, 'data', 'models', manifest.id), { recursive: true });
+  const service = await runService({
+    ...run,
+    folder: small,
+    modelId: manifest.id,
+    windowSeconds,
+    seconds: options.seconds,
+  });
+
+  const report: Omit<BenchReport, 'verdicts'> = {
+    machine: {
+      cpu: cpus()[0]?.model.trim() ?? 'unknown CPU',
+      cores: cpus().length,
+      node: process.versions.node,
+      platform: `${process.platform} ${process.arch}`,
+    },
+    model: manifest.id,
+    rateHz: options.rate,
+    broker,
+    session,
+    pytorch,
+    service,
+    large: options.large ? await benchLarge(run, options, join(folder, 'large')) : null,
+  };
+  return { ...report, verdicts: verdictsOf(report) };
+}
+
+async function measureBothPytorch(
+  options: Options,
+  intervalSeconds: number,
+): Promise<BenchReport['pytorch']> {
+  const measure = (windows: number, seconds: number) =>
+    measurePytorch({
+      script: join(projectRoot(), 'src', 'bench', 'pytorch-pipeline.py'),
+      python: options.python,
+      checkpoint: resolve(options.checkpoint),
+      recording: resolve(options.recording),
+      windows,
+      intervalSeconds: seconds,
+    });
+  const backToBack = await measure(BACK_TO_BACK_RUNS, 0);
+  if ('skipped' in backToBack) return backToBack;
+  const spaced = await measure(SPACED_RUNS, intervalSeconds);
+  return 'skipped' in spaced ? spaced : { spaced: spaced.result, backToBack: backToBack.result };
+}
+
+async function benchLarge(
+  run: Pick<Parameters<typeof runService>[0], 'program' | 'recording' | 'rateHz' | 'broker' | 'progress'>,
+  options: Options,
+  folder: string,
+): Promise<BenchReport['large']> {
+  progress('making the large model');
+  const data = join(folder, 'data');
+  const { bytes, folder: modelFolder } = await installSyntheticModel(data, LARGE_MODEL);
+  const manifestPath = join(modelFolder, 'model.json');
+  const manifest = parseManifest(await readFile(manifestPath, 'utf8'), manifestPath);
+  const onnxPath = join(modelFolder, 'model.onnx');
+  const session = await measureSession({ manifest, onnxPath }, { runs: 5, intervalMs: 0 });
+  const service = await runService({
+    ...run,
+    folder,
+    modelId: LARGE_MODEL,
+    windowSeconds: manifest.input.window_seconds,
+    seconds: Math.min(options.seconds, 30),
+  });
+  return { model: LARGE_MODEL, bytes, session, service };
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+const options = parseOptions();
+const folder = await mkdtemp(join(tmpdir(), 'soundpost-bench-'));
+try {
+  const report = await bench(options, folder);
+  process.stdout.write(formatReport(report));
+  if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify(report, null, 2)}\n`);
+  if (options.check && report.verdicts.some(({ met }) => met !== true)) process.exitCode = 1;
+} catch (error) {
+  process.stderr.write(`bench: ${messageOf(error)}\n`);
+  process.exitCode = 1;
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}

@@ -1,0 +1,243 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { EventEmitter, on, once } from 'node:events';
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { connectAsync, type MqttClient } from 'mqtt';
+import { messageOf, SoundpostError } from '../common/errors.js';
+import { contract, epochMs, type TagsPayload, type TelemetryPayload } from '../mqtt/contract.js';
+import { createTopics } from '../mqtt/topics.js';
+import { freePort, startMosquitto } from './broker-process.js';
+import { cpuBetween, cpuPerProcess, memoryOf, readProcessTree, type ProcessUsage } from './process-tree.js';
+
+export interface ServiceRunOptions {
+  /** The service's command line program. */
+  program: string;
+  /** A folder of the run's own, for the broker's and the service's files; `data/models` in it may hold models. */
+  folder: string;
+  modelId: string;
+  windowSeconds: number;
+  /** A wav file, looped in real time. */
+  recording: string;
+  rateHz: number;
+  seconds: number;
+  /** `embedded` is part of the service, and so of what is measured. */
+  broker: 'embedded' | 'mosquitto';
+  /** Called with what is going on, for people who wait. */
+  progress: (message: string) => void;
+}
+
+export interface ServiceRun {
+  hops: number;
+  seconds: number;
+  /** CPU milliseconds of all the service's processes per hop. */
+  cpuMsPerHop: number;
+  processes: { command: string; cpuMsPerHop: number; rssMb: number | null; pssMb: number | null }[];
+  /** Sums over the processes: with what they share counted for each, and counted once. */
+  memory: { rssMb: number | null; pssMb: number | null };
+  windowsDropped: number | null;
+  /** The latest that the service says of itself. */
+  latencyMs: TelemetryPayload['latency_ms'] | null;
+  /** What the service's event loop was late, in ms; null where it did not say. */
+  eventLoopDelayMs: { p50: number; p99: number; max: number } | null;
+}
+
+const DEVICE = 'bench';
+const topics = createTopics('soundpost', DEVICE);
+/** Hops at the full window that are left to caches, the compiler and the memory allocator to settle. */
+const SETTLE_HOPS = 5;
+const START_TIMEOUT_MS = 90_000;
+const STOP_TIMEOUT_MS = 20_000;
+const MEGABYTE = 1e6;
+
+/**
+ * Starts the service as a user does, waits until its window is full and it has settled, measures all of its
+ * processes from the outside between two results, and stops it.
+ * @throws SoundpostError `bench_service` with the service's last words when it ends, stays silent or cannot be
+ * stopped.
+ */
+export async function runService(options: ServiceRunOptions): Promise<ServiceRun> {
+  const { folder, progress } = options;
+  const logPath = join(folder, 'service.log');
+  const loopPath = join(folder, 'event-loop.json');
+  const broker = options.broker === 'mosquitto' ? await startMosquitto(folder) : undefined;
+  const port = broker?.port ?? (await freePort());
+  const log = await open(logPath, 'w');
+  const child = spawn(process.execPath, [options.program, 'run'], {
+    cwd: folder,
+    env: {
+      ...withoutSettings(process.env),
+      ...settings(options, port),
+      SOUNDPOST_BENCH_EVENT_LOOP: loopPath,
+    },
+    stdio: ['ignore', log.fd, log.fd],
+  });
+  await log.close();
+  const exited = once(child, 'close');
+  let client: MqttClient | undefined;
+  try {
+    client = await connect(port, child);
+    const measured = await measure(client, child, options);
+    progress('stopping the service');
+    await stop(child, exited);
+    return { ...measured, eventLoopDelayMs: await readEventLoop(loopPath) };
+  } catch (error) {
+    const words = await readFile(logPath, 'utf8').catch(() => '');
+    throw new SoundpostError(
+      'bench_service',
+      `The run of the service with ${options.modelId} failed: ${messageOf(error)}. Its last words:\n${words.split('\n').slice(-12).join('\n')}`,
+      { cause: error },
+    );
+  } finally {
+    await client?.endAsync(true);
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill('SIGKILL');
+      await exited;
+    }
+    await broker?.stop();
+  }
+}
+
+/** The benchmark alone decides how the service is set up. */
+function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('SOUNDPOST_')));
+}
+
+function settings(options: ServiceRunOptions, port: number): Record<string, string> {
+  return {
+    SOUNDPOST_DEVICE_ID: DEVICE,
+    SOUNDPOST_DATA_DIR: join(options.folder, 'data'),
+    SOUNDPOST_AUDIO_SOURCE: 'file',
+    SOUNDPOST_AUDIO_FILE: options.recording,
+    SOUNDPOST_AUDIO_LOOP: 'true',
+    SOUNDPOST_AUDIO_SPEED: '1',
+    SOUNDPOST_MODEL_ID: options.modelId,
+    SOUNDPOST_INFERENCE_RATE_HZ: String(options.rateHz),
+    // The rate is what is measured against; a warm desk machine must not lower it.
+    SOUNDPOST_THERMAL_ENABLED: 'false',
+    SOUNDPOST_LOG_FORMAT: 'json',
+    ...(options.broker === 'mosquitto'
+      ? { SOUNDPOST_MQTT_URL: `mqtt://127.0.0.1:${port}` }
+      : { SOUNDPOST_BROKER_PORT: String(port) }),
+  };
+}
+
+/** Connects to the broker, which may be the service's own and not up yet. */
+async function connect(port: number, child: ChildProcess): Promise<MqttClient> {
+  const deadline = Date.now() + START_TIMEOUT_MS;
+  for (;;) {
+    try {
+      return await connectAsync(
+        `mqtt://127.0.0.1:${port}`,
+        { reconnectPeriod: 0, connectTimeout: 2000 },
+        false,
+      );
+    } catch (error) {
+      if (child.exitCode !== null || child.signalCode !== null) throw new Error('it ended', { cause: error });
+      if (Date.now() > deadline) throw new Error('its broker cannot be reached', { cause: error });
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  }
+}
+
+type Measured = Omit<ServiceRun, 'eventLoopDelayMs'>;
+
+async function measure(
+  client: MqttClient,
+  child: ChildProcess,
+  options: ServiceRunOptions,
+): Promise<Measured> {
+  const { progress, windowSeconds, rateHz, seconds, modelId } = options;
+  const pid = child.pid ?? 0;
+  const results = new EventEmitter();
+  let telemetry: TelemetryPayload | undefined;
+  const budgetMs = START_TIMEOUT_MS + 1000 * (windowSeconds + SETTLE_HOPS / rateHz + seconds);
+  const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(new Error('it published too few results in time')), budgetMs);
+  child.once('close', () => abort.abort(new Error('it ended')));
+  client.on('message', (topic, payload) => {
+    try {
+      const json = JSON.parse(payload.toString()) as unknown;
+      if (topic === topics.of('telemetry')) telemetry = contract.telemetry.schema.parse(json);
+      else results.emit('tags', contract.tags.schema.parse(json));
+    } catch (error) {
+      abort.abort(new Error(`what it published on ${topic} is not right: ${messageOf(error)}`));
+    }
+  });
+  try {
+    await client.subscribeAsync([topics.of('tags'), topics.of('telemetry')]);
+    progress(`waiting for full windows of ${modelId}`);
+    const wanted = Math.ceil(seconds * rateHz);
+    let fullHops = 0;
+    let begin: { tree: ProcessUsage[]; atMs: number } | undefined;
+    let droppedBefore = 0;
+    for await (const [tags] of on(results, 'tags', { signal: abort.signal }) as AsyncIterable<
+      [TagsPayload]
+    >) {
+      const length = (epochMs(tags.window.end) - epochMs(tags.window.start)) / 1000;
+      if (tags.model !== modelId || length < windowSeconds - 0.05) continue;
+      fullHops += 1;
+      if (fullHops === SETTLE_HOPS) {
+        begin = { tree: readProcessTree(pid), atMs: performance.now() };
+        droppedBefore = telemetry?.windows.dropped ?? 0;
+        progress(`measuring ${modelId} for ${Math.round(wanted / rateHz)} s`);
+      }
+      if (begin === undefined || fullHops < SETTLE_HOPS + wanted) continue;
+      const tree = readProcessTree(pid);
+      return {
+        hops: wanted,
+        seconds: (performance.now() - begin.atMs) / 1000,
+        windowsDropped: telemetry === undefined ? null : telemetry.windows.dropped - droppedBefore,
+        latencyMs: telemetry?.latency_ms ?? null,
+        ...usagePerHop(begin.tree, tree, wanted),
+      };
+    }
+    throw new Error('it published nothing more');
+  } catch (error) {
+    // An abort hides its reason in the cause.
+    throw abort.signal.aborted ? abort.signal.reason : error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function usagePerHop(
+  before: readonly ProcessUsage[],
+  after: readonly ProcessUsage[],
+  hops: number,
+): Pick<Measured, 'cpuMsPerHop' | 'processes' | 'memory'> {
+  const inMegabytes = (bytes: number | null): number | null => (bytes === null ? null : bytes / MEGABYTE);
+  const { rssBytes, pssBytes } = memoryOf(after);
+  return {
+    cpuMsPerHop: cpuBetween(before, after) / hops,
+    processes: cpuPerProcess(before, after).map(({ pid, command, cpuMs }) => {
+      const usage = after.find((process) => process.pid === pid);
+      return {
+        command,
+        cpuMsPerHop: cpuMs / hops,
+        rssMb: inMegabytes(usage?.rssBytes ?? null),
+        pssMb: inMegabytes(usage?.pssBytes ?? null),
+      };
+    }),
+    memory: { rssMb: inMegabytes(rssBytes), pssMb: inMegabytes(pssBytes) },
+  };
+}
+
+async function stop(child: ChildProcess, exited: Promise<unknown>): Promise<void> {
+  child.kill('SIGTERM');
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('it does not end')), STOP_TIMEOUT_MS);
+  });
+  try {
+    await Promise.race([exited, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function readEventLoop(path: string): Promise<ServiceRun['eventLoopDelayMs']> {
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  if (text === undefined) return null;
+  const { p50, p99, max } = JSON.parse(text) as Record<string, unknown>;
+  return { p50: Number(p50), p99: Number(p99), max: Number(max) };
+}

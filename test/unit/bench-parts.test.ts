@@ -1,0 +1,153 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import {
+  cpuBetween,
+  cpuPerProcess,
+  memoryOf,
+  parseStat,
+  readProcessTree,
+} from '../../src/bench/process-tree.js';
+import { formatReport, verdictsOf, type BenchReport } from '../../src/bench/report.js';
+import type { ServiceRun } from '../../src/bench/service-run.js';
+import { mean, median } from '../../src/bench/statistics.js';
+
+/** The line of /proc/PID/stat of a process with the given times in clock ticks. */
+const statLine = (pid: number, name: string, parent: number, ticks: readonly number[]): string =>
+  `${pid} (${name}) S ${parent} ${pid} ${pid} 0 -1 4194304 9 9 9 9 ${ticks.join(' ')} 20 0 1 0 100 1000 10 18446744073709551615\n`;
+
+t.test('a process whose name holds spaces and parentheses is read right', (test) => {
+  test.same(parseStat(statLine(42, 'a) S 1 (b c', 7, [100, 50, 3, 1])), {
+    pid: 42,
+    parent: 7,
+    cpuMs: 1500,
+    endedChildrenCpuMs: 40,
+  });
+  for (const line of ['', '42', '42 (x', '42 (x) S', 'x (y) S 1 2 3']) test.equal(parseStat(line), undefined);
+  test.end();
+});
+
+t.test('a tree is the process and all that descend from it, and nobody else', (test) => {
+  const proc = test.testdir({ meminfo: 'MemTotal: 1 kB\n' });
+  const add = (pid: number, parent: number, ticks: number[], files: Record<string, string> = {}): void => {
+    const folder = join(proc, String(pid));
+    mkdirSync(folder, { recursive: true });
+    const all = { stat: statLine(pid, 'node', parent, ticks), cmdline: `node\0${pid}.js\0`, ...files };
+    for (const [name, text] of Object.entries(all)) writeFileSync(join(folder, name), text);
+  };
+  add(1, 0, [999, 999, 999, 999]);
+  add(10, 1, [20, 10, 0, 0], { smaps_rollup: '0-f r\nRss:      2000 kB\nPss:     1500 kB\n' });
+  add(11, 10, [5, 5, 0, 0], { smaps_rollup: 'Rss:  1000 kB\nPss:  500 kB\n' });
+  // One that may not be traced by this user, below the other.
+  add(12, 11, [1, 0, 0, 0], { status: 'Name:\tnode\nVmRSS:\t     300 kB\n' });
+  add(20, 1, [7, 7, 7, 7]);
+
+  const before = readProcessTree(10, proc);
+  test.match(before, [
+    { pid: 10, command: 'node 10.js', cpuMs: 300, rssBytes: 2_048_000, pssBytes: 1_536_000 },
+    { pid: 11, cpuMs: 100, rssBytes: 1_024_000 },
+    { pid: 12, cpuMs: 10, rssBytes: 307_200, pssBytes: null },
+  ]);
+  test.same(memoryOf(before), { rssBytes: 3_379_200, pssBytes: null });
+  test.same(readProcessTree(4711, proc), []);
+
+  // The leaf ends, its 40 ms pass to its parent; a new child has used 20 ms.
+  add(10, 1, [30, 10, 0, 0]);
+  add(11, 10, [6, 5, 4, 0]);
+  writeFileSync(join(proc, '12', 'stat'), '');
+  add(13, 10, [1, 1, 0, 0]);
+  const after = readProcessTree(10, proc);
+  test.equal(cpuBetween(before, after), 100 + 10 + (40 - 10) + 20);
+  test.same(
+    cpuPerProcess(before, after).map(({ pid, cpuMs }) => [pid, cpuMs]),
+    [
+      [10, 100],
+      [11, 10],
+    ],
+  );
+  test.end();
+});
+
+t.test('mean and median', (test) => {
+  test.equal(mean([1, 2, 6]), 3);
+  test.equal(median([5, 1, 9]), 5);
+  test.equal(median([4, 1, 9, 5]), 4.5);
+  test.same([mean([]), median([])], [NaN, NaN]);
+  test.end();
+});
+
+const run = (cpuMsPerHop: number, rssMb: number | null, p99: number | null): ServiceRun => ({
+  hops: 60,
+  seconds: 60,
+  cpuMsPerHop,
+  processes: [{ command: '/usr/bin/node --x /opt/dist/src/main.js run', cpuMsPerHop, rssMb, pssMb: null }],
+  memory: { rssMb, pssMb: null },
+  windowsDropped: 0,
+  latencyMs: null,
+  eventLoopDelayMs: p99 === null ? null : { p50: 1, p99, max: 99 },
+});
+const session = {
+  runs: 10,
+  intervalMs: 1000,
+  cpuMs: { mean: 5, median: 5 },
+  cpuMsPerInterval: 6,
+  wallMs: { median: 5 },
+  loadMs: 20,
+};
+const torch = {
+  torch: '2',
+  fast_blas: true,
+  windows: 1,
+  interval_s: 1,
+  cpu_ms: { total: 20, features: 10, network: 10 },
+  rss_mb: 1,
+  max_abs_difference: null,
+};
+const report = (
+  service: ServiceRun,
+  pytorch: BenchReport['pytorch'],
+  large: BenchReport['large'],
+): Omit<BenchReport, 'verdicts'> => ({
+  machine: { cpu: 'CPU', cores: 2, node: '20', platform: 'linux x64' },
+  model: 'm',
+  rateHz: 1,
+  broker: 'mosquitto',
+  session: { spaced: session, backToBack: session },
+  pytorch,
+  service,
+  large,
+});
+
+t.test('limits are met, missed or not measured', (test) => {
+  const large = { model: 'l', bytes: 3e8, session, service: run(1, 1, 20) };
+  const good = report(
+    run(9.9, 299, 3),
+    { spaced: torch, backToBack: torch },
+    { ...large, service: run(1, 1, 19) },
+  );
+  test.same(
+    verdictsOf(good).map(({ value, met }) => [value, met]),
+    [
+      [1.98, true],
+      [0.495, true],
+      [299, true],
+      [19, true],
+    ],
+  );
+  const bad = report(run(15, 300, 3), { spaced: torch, backToBack: torch }, large);
+  test.same(
+    verdictsOf(bad).map(({ met }) => met),
+    [false, false, false, false],
+  );
+  const bare = report(run(15, null, null), { skipped: 'no torch' }, null);
+  test.same(
+    verdictsOf(bare).map(({ met }) => met),
+    [false, null, null, null],
+  );
+  const text = formatReport({ ...bare, verdicts: verdictsOf(bare) });
+  test.match(text, /^ {2}node main\.js run +15\.0 +3\.00$/m);
+  test.match(text, /left out, no torch/);
+  test.match(text, /not measured/);
+  test.notMatch(formatReport({ ...good, verdicts: verdictsOf(good) }), /NaN|undefined|null|MISSED/);
+  test.end();
+});
