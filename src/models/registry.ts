@@ -154,10 +154,10 @@ export function createRegistry(options: { bundledFolder: string; dataDir: string
   function report(problems: readonly ModelProblem[]): void {
     const broken = new Set(problems.map((problem) => problem.folder));
     for (const folder of reported.keys()) if (!broken.has(folder)) reported.delete(folder);
-    for (const { folder, error } of problems) {
+    for (const { folder, id, error } of problems) {
       if (reported.get(folder) === error.message) continue;
       reported.set(folder, error.message);
-      options.log.warn({ code: error.code }, error.message);
+      options.log.warn({ code: error.code, model: id }, error.message);
     }
   }
 
