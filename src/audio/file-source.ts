@@ -1,0 +1,139 @@
+import { basename } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
+import type { Logger } from '../common/log.js';
+import { openAudioFile, type AudioFile } from './decode.js';
+import { createPace } from './pace.js';
+import type { AudioSink, AudioSource } from './source.js';
+
+export interface FileSourceOptions {
+  /** `demo` is a file that came with the program. */
+  kind?: 'file' | 'demo';
+  path: string;
+  /** Begins anew at the end, without a seam. */
+  loop: boolean;
+  /** As fast as it sounds, or as fast as the sink takes it. */
+  speed: 1 | 'max';
+  /** The one channel to take (1 is the first); the mean of all channels where it is left out. */
+  channel?: number | undefined;
+  log: Logger;
+  /** The ffmpeg executable, for what is not WAV. */
+  ffmpeg?: string;
+}
+
+const CHUNK_SECONDS = 0.1;
+
+/** After a pause of the machine or of the sink this much is caught up with in a burst. */
+const MOST_BEHIND_MS = 500;
+
+/**
+ * A recording as a source: WAV from disk, anything else through ffmpeg, at the recording's own rate. It waits for
+ * the sink's promise before it goes on. Real time is paced by the monotonic clock; the time stamps follow the wall
+ * clock, even when that is set. With `speed: 'max'` they are the wall clock at the start plus the position.
+ *
+ * `start` throws what `openAudioFile` throws. A recording that fails later goes offline with the reason, and ends.
+ */
+export function createFileSource(options: FileSourceOptions): AudioSource {
+  const { path, loop, log } = options;
+  const stopping = new AbortController();
+  let running: Promise<void> | undefined;
+
+  return {
+    kind: options.kind ?? 'file',
+    realTime: false,
+    async start(sink) {
+      if (running !== undefined) throw new Error('a file source is started once');
+      const opening = openAudioFile(path, {
+        signal: stopping.signal,
+        channel: options.channel,
+        ffmpeg: options.ffmpeg,
+      });
+      // `stop` waits for this; whether it fails is told to the caller of `start`.
+      running = opening.then(
+        () => undefined,
+        () => undefined,
+      );
+      const file = await opening;
+      sink.begin({ sampleRate: file.sampleRate, name: basename(path) });
+      sink.status({ state: 'online' });
+      running = run(file, sink);
+    },
+    async stop() {
+      stopping.abort();
+      await running;
+    },
+    counters: () => ({ overruns: 0, restarts: 0 }),
+  };
+
+  async function run(file: AudioFile, sink: AudioSink): Promise<void> {
+    const warned = new Set<string>();
+    try {
+      await play(file, sink, () => {
+        for (const warning of file.warnings().filter((text) => !warned.has(text))) {
+          warned.add(warning);
+          log.warn({ code: 'damaged_audio' }, warning);
+        }
+      });
+      if (!stopping.signal.aborted) sink.end();
+    } catch (error) {
+      if (stopping.signal.aborted) return;
+      log.error({ code: codeOf(error) }, `The recording stops: ${messageOf(error)}`);
+      sink.status({ state: 'offline', code: codeOf(error), reason: messageOf(error) });
+      sink.end();
+    } finally {
+      await file.close();
+    }
+  }
+
+  async function play(file: AudioFile, sink: AudioSink, atEnd: () => void): Promise<void> {
+    const { signal } = stopping;
+    const { sampleRate } = file;
+    const pace = options.speed === 1 ? createPace({ mostBehindMs: MOST_BEHIND_MS }) : null;
+    const chunk = new Float32Array(Math.max(1, Math.round(sampleRate * CHUNK_SECONDS)));
+    const startMs = Date.now();
+    let position = 0;
+    while (!signal.aborted) {
+      const count = await fill(file, chunk, atEnd);
+      if (count > 0) {
+        position += count;
+        let endMs = startMs + (position / sampleRate) * 1000;
+        if (pace !== null) {
+          const dueMs = pace.dueMs(count / sampleRate, performance.now());
+          const waitMs = dueMs - performance.now();
+          if (waitMs > 0) await sleep(waitMs, undefined, { signal });
+          endMs = Date.now() - (performance.now() - dueMs);
+        }
+        signal.throwIfAborted();
+        // The sink may itself be at its end and never answer: then `stop` does not wait for it.
+        await untilAborted(sink.chunk(count === chunk.length ? chunk : chunk.subarray(0, count), endMs));
+      }
+      if (count < chunk.length) return;
+    }
+  }
+
+  /** Fills a chunk, across the seam where the recording is looped. */
+  async function fill(file: AudioFile, chunk: Float32Array, atEnd: () => void): Promise<number> {
+    let done = await file.read(chunk);
+    while (done < chunk.length) {
+      atEnd();
+      if (!loop || stopping.signal.aborted) return done;
+      await file.rewind();
+      const count = await file.read(chunk.subarray(done));
+      if (count === 0) throw new SoundpostError('audio_empty', `${path} has no sound any more`);
+      done += count;
+    }
+    return done;
+  }
+
+  async function untilAborted(answer: void | Promise<void>): Promise<void> {
+    if (answer === undefined) return;
+    const { signal } = stopping;
+    let abort: () => void = () => undefined;
+    const aborted = new Promise<void>((resolve) => {
+      abort = resolve;
+      signal.addEventListener('abort', abort, { once: true });
+    });
+    await Promise.race([answer, aborted]);
+    signal.removeEventListener('abort', abort);
+  }
+}
