@@ -115,7 +115,6 @@ export function resolveWatched(labels: readonly Label[], settings: TaggingSettin
     if (!first) continue;
     const name = group?.name ?? first.name;
     const key = `${group ? 'group' : 'label'}:${fold(name)}`;
-    if (items.has(key)) continue;
     const groupThreshold = group ? (groupThresholds.get(fold(group.name)) ?? group.threshold) : undefined;
     const members = [...found].map((label) => memberOf(label, groupThreshold));
     items.set(key, { key, name, group: group?.name ?? null, members });

@@ -151,6 +151,7 @@ t.test('a group is on while any of its labels is', (t) => {
     { event_type: 'ended', group: 'Dogs!', label: 'Bark', score: 0.16, peak: 0.9, duration_s: 2 },
   ]);
   t.equal(events.length, 2);
+  t.match(tagger.window({ endMs: 9000, scores: [0, 0.9, 0.85, 0] }), [{ label: 'Dog', score: 0.9 }]);
   t.end();
 });
 
@@ -252,6 +253,7 @@ t.test('time that jumps', (t) => {
   t.same(tagger.window({ endMs: 9000, ...heard }), [], 'a second back is no break');
   t.match(tagger.close(), [{ ended_at: 10_000, duration_s: 0 }], 'and makes no event end before it began');
   t.same(tagger.window({ endMs: NaN, ...heard }), [], 'a window without a time is none');
+  t.match(tagger.window({ endMs: 9500, ...heard }), [{ started_at: 9500 }], 'a close ends the row as well');
   t.end();
 });
 

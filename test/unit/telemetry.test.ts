@@ -95,6 +95,8 @@ t.test('the hottest zone counts, a broken one does not', async (t) => {
     'sys/class/thermal/thermal_zone2/temp': '999999\n',
     'sys/class/thermal/thermal_zone3/type': 'battery\n',
     'sys/class/thermal/thermal_zone3/temp': '90000\n',
+    'sys/class/thermal/thermal_zone4/type': 'cpu_thermal\n',
+    'sys/class/thermal/thermal_zone4/temp': '30000\n',
   });
   t.equal((await readSoc(folder)).temperature_c, 70.125);
   folder.remove();
