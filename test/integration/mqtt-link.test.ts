@@ -1,0 +1,509 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { silentLogger } from '../../src/common/log.js';
+import { startEmbeddedBroker } from '../../src/mqtt/broker.js';
+import { commandTable, type ServiceControl } from '../../src/mqtt/command-table.js';
+import { createCommandRouter, type CommandRouter } from '../../src/mqtt/commands.js';
+import { contract, isoTime, type EventPayload, type StatePayload } from '../../src/mqtt/contract.js';
+import { createLink, type Link, type LinkOptions, type LinkStatus } from '../../src/mqtt/link.js';
+import {
+  freePort,
+  startEmbedded,
+  startMosquitto,
+  type MosquittoOptions,
+  type TestBroker,
+} from '../support/broker.js';
+import { createProbe, type Probe, type ProbeMessage } from '../support/mqtt-probe.js';
+import { createRecordingLog } from '../support/recording-log.js';
+import { startProxy } from '../support/tcp-proxy.js';
+import { skipWithout } from '../support/tools.js';
+
+const B = 'soundpost/test';
+/** Short delays, and refusals that are retried soon, so that repeats can be counted. */
+const quick = { firstDelayMs: 20, maxDelayMs: 200, refusedDelayMs: 60, lastedMs: 60_000 };
+const noMosquitto = skipWithout('mosquitto', 'mosquitto_passwd');
+
+function makeLink(t: Test, options: Partial<LinkOptions> & { url: string }): Link {
+  const link = createLink({
+    baseTopic: 'soundpost',
+    deviceId: 'test',
+    log: silentLogger,
+    onRequest: () => undefined,
+    timing: quick,
+    ...options,
+  });
+  t.teardown(() => link.stop());
+  return link;
+}
+
+/** Resolves with the first status, present or future, that fits. */
+function reached<S extends LinkStatus['state']>(link: Link, state: S): Promise<LinkStatus & { state: S }> {
+  return new Promise((resolve) => {
+    const stop = link.onStatus((status) => {
+      if (status.state !== state) return;
+      queueMicrotask(() => stop());
+      resolve(status as LinkStatus & { state: S });
+    });
+  });
+}
+
+async function probe(t: Test, url: string, topics = [`${B}/#`], options = {}): Promise<Probe> {
+  const made = await createProbe(url, topics, options);
+  t.teardown(() => made.close());
+  return made;
+}
+
+function eventOf(n: number): EventPayload {
+  return {
+    id: `event-${n}`,
+    event_type: 'started',
+    label: 'Dog',
+    mid: '/m/0bt9lr',
+    group: null,
+    score: 0.8,
+    peak: 0.9,
+    started_at: isoTime(1_700_000_000_000 + n),
+    ended_at: null,
+    duration_s: null,
+    model: 'mn04_as',
+    late: false,
+  };
+}
+
+function stateOf(rate: number): StatePayload {
+  return {
+    model: 'mn04_as',
+    rate_hz: rate,
+    effective_rate_hz: rate,
+    paused: false,
+    threshold: null,
+    source: 'file',
+    throttle: { active: false, reason: null },
+    swap: { state: 'idle', model: null, progress: null },
+  };
+}
+
+/** A service that only remembers; `setModel` lasts until `finish()` is called. */
+function fakeService(): ServiceControl & { calls: unknown[]; finish: () => void } {
+  const calls: unknown[] = [];
+  const note = (...call: unknown[]): Promise<object> => {
+    calls.push(call);
+    return Promise.resolve({ noted: call[0] });
+  };
+  const service = {
+    calls,
+    finish: () => undefined as void,
+    setModel: (id: string) =>
+      new Promise<object>((resolve) => {
+        calls.push(['setModel', id]);
+        service.finish = () => resolve({ model: id });
+      }),
+    setRate: (hz: number) => note('setRate', hz),
+    setPaused: (paused: boolean, seconds?: number) => note('setPaused', paused, seconds),
+    setThreshold: (value: number, label?: string) => note('setThreshold', value, label),
+    info: () => ({ version: '0' }),
+    models: () => ({ installed: [] }),
+    health: () => ({ healthy: true }),
+  };
+  return service;
+}
+
+/** A link with a command router behind it. */
+function makeCommanded(t: Test, url: string, service: ServiceControl): { link: Link; router: CommandRouter } {
+  const link = makeLink(t, { url, onRequest: (message) => router.handle(message) });
+  const router = createCommandRouter({
+    commands: commandTable(service),
+    topics: link.topics,
+    reply: (reply) => link.reply(reply),
+    log: silentLogger,
+  });
+  return { link, router };
+}
+
+interface Flavour {
+  name: string;
+  skip: string | false;
+  version: 4 | 5;
+  start(options?: { port?: number }): Promise<TestBroker>;
+}
+
+const flavours: Flavour[] = [
+  { name: 'mosquitto', skip: noMosquitto, version: 5, start: (options) => startMosquitto(options) },
+  { name: 'the embedded broker', skip: false, version: 4, start: (options) => startEmbedded(options) },
+];
+
+for (const flavour of flavours) {
+  t.test(`with ${flavour.name}`, { skip: flavour.skip }, async (t) => {
+    const broker = await flavour.start();
+    t.teardown(() => broker.stop());
+
+    t.test('the broker says offline when the process is killed', async (t) => {
+      const watcher = await probe(t, broker.url, ['soundpost/doomed/status']);
+      const script = join(import.meta.dirname, '../support/link-process.js');
+      const child = spawn(process.execPath, [script, broker.url, 'doomed'], { stdio: 'inherit' });
+      const gone = once(child, 'exit');
+      await watcher.next('soundpost/doomed/status', ({ text }) => text === 'online');
+      child.kill('SIGKILL');
+      await gone;
+      await watcher.next('soundpost/doomed/status', ({ text }) => text === 'offline');
+      const later = await probe(t, broker.url, ['soundpost/doomed/status']);
+      const kept = await later.next('soundpost/doomed/status');
+      t.match(kept, { text: 'offline', retain: true });
+    });
+
+    t.test('states are retained, events are not, and stopping says offline', async (t) => {
+      const link = makeLink(t, { url: broker.url });
+      const watcher = await probe(t, broker.url);
+      await link.start();
+      const { protocolVersion } = await reached(link, 'connected');
+      t.equal(protocolVersion, flavour.version, 'the newest version that both speak');
+      link.publish('audio/status', 'online');
+      link.publish('label', 'ON', { slug: 'dog' });
+      link.publish('state', stateOf(1));
+      link.publish('log', { ts: isoTime(0), level: 'warn', message: 'careful', code: null });
+      link.publish('event', eventOf(1));
+      t.match(await watcher.nextJson(`${B}/event`), { id: 'event-1', late: false });
+      await watcher.next(`${B}/log`);
+
+      const newcomer = await probe(t, broker.url);
+      t.match(await newcomer.next(`${B}/status`), { text: 'online', retain: true });
+      t.match(await newcomer.next(`${B}/audio/status`), { text: 'online', retain: true });
+      t.match(await newcomer.next(`${B}/label/dog`), { text: 'ON', retain: true });
+      t.same(await newcomer.nextJson(`${B}/state`), stateOf(1));
+      t.notOk(newcomer.messages.some(({ topic }) => topic.endsWith('/event') || topic.endsWith('/log')));
+
+      await link.stop();
+      await watcher.next(`${B}/audio/status`, ({ text }) => text === 'offline');
+      await watcher.next(`${B}/status`, ({ text }) => text === 'offline');
+      t.notOk(link.connected);
+      link.publish('state', stateOf(2));
+    });
+
+    t.test('what happened without a network arrives in order, and says that it is late', async (t) => {
+      const proxy = await startProxy(broker.port);
+      t.teardown(() => proxy.stop());
+      const watcher = await probe(t, broker.url);
+      const link = makeLink(t, { url: `mqtt://127.0.0.1:${proxy.port}` });
+      await link.start();
+      await reached(link, 'connected');
+      proxy.cut();
+      await reached(link, 'offline');
+      for (let n = 1; n <= 100; n += 1) {
+        link.publish('event', eventOf(n));
+        link.publish('state', stateOf(n));
+        link.publish('level', { ts: isoTime(n), dbfs: -n, peak_dbfs: null });
+      }
+      await delay(1);
+      t.equal(link.counters().queued, 100);
+      proxy.mend();
+      await watcher.nextJson(`${B}/event`, ({ id }) => id === 'event-100');
+      const events = watcher.messages
+        .filter(({ topic }) => topic === `${B}/event`)
+        .map(({ text }) => JSON.parse(text) as EventPayload);
+      t.same(
+        events.map(({ id }) => id),
+        Array.from({ length: 100 }, (_, n) => `event-${n + 1}`),
+      );
+      t.ok(events.every(({ late }) => late));
+      t.ok(events.every(({ started_at }, n) => started_at === eventOf(n + 1).started_at));
+      await watcher.nextJson<StatePayload>(`${B}/state`, ({ rate_hz }) => rate_hz === 100);
+      t.equal(watcher.messages.filter(({ topic }) => topic === `${B}/state`).length, 1, 'only the newest state');
+      link.publish('event', eventOf(101));
+      t.match(await watcher.nextJson(`${B}/event`), { id: 'event-101', late: false });
+    });
+
+    t.test('a broker that comes later is found, one that crashes is found again', async (t) => {
+      const port = await freePort();
+      const log = createRecordingLog();
+      const link = makeLink(t, { url: `mqtt://127.0.0.1:${port}`, log });
+      link.publish('state', stateOf(3));
+      await link.start();
+      const { code } = await reached(link, 'offline');
+      t.equal(code, 'connection_refused');
+      const late = await flavour.start({ port });
+      t.teardown(() => late.stop());
+      await reached(link, 'connected');
+
+      await late.crash();
+      await reached(link, 'offline');
+      link.publish('state', stateOf(4));
+      await delay(300);
+      await late.revive();
+      await reached(link, 'connected');
+      const watcher = await probe(t, late.url);
+      t.match(await watcher.next(`${B}/status`), { text: 'online' });
+      await watcher.nextJson<StatePayload>(`${B}/state`, ({ rate_hz }) => rate_hz === 4);
+
+      const told = log.lines.filter(({ level }) => level !== 'debug').map(({ message }) => message);
+      t.ok(
+        told.every((message, index) => message !== told[index - 1]),
+        'no line is repeated',
+      );
+      t.equal(told.filter((message) => message.startsWith('Connected')).length, 2);
+    });
+
+    t.test('commands are answered', async (t) => {
+      const service = fakeService();
+      const { link, router } = makeCommanded(t, broker.url, service);
+      const console = await probe(t, broker.url);
+      await console.publish(`${B}/rate/set`, '20', { retain: true });
+      await link.start();
+      await reached(link, 'connected');
+      const stale = await console.nextJson(`${B}/response/rate/set`);
+      t.match(stale, { status: 'error', error: { code: 'retained' }, data: {} });
+      t.same(service.calls, [], 'a stale command is not carried out');
+
+      await console.publish(`${B}/rate/set`, ' 0.5\n');
+      t.match(await console.nextJson(`${B}/response/rate/set`), { status: 'ok', data: { noted: 'setRate' } });
+      await console.publish(`${B}/paused/set`, 'on');
+      t.match(await console.nextJson(`${B}/response/paused/set`), { status: 'ok' });
+      await console.publish(`${B}/request/pause`, '{"seconds":5,"transaction":"a-1"}');
+      t.match(await console.nextJson(`${B}/response/pause`), { status: 'ok', transaction: 'a-1' });
+      await console.publish(`${B}/request/health`, '');
+      t.same(await console.nextJson(`${B}/response/health`), { status: 'ok', data: { healthy: true } });
+      await console.publish(`${B}/request/rate/set`, '{"hz":1000}');
+      t.match(await console.nextJson(`${B}/response/rate/set`), {
+        status: 'error',
+        error: { code: 'invalid_request', message: /at most 20 Hz/ },
+      });
+      await console.publish(`${B}/request/make/coffee`, '');
+      t.match(await console.nextJson(`${B}/response/make/coffee`), {
+        error: { code: 'unknown_command', message: /model\/set/ },
+      });
+
+      await console.publish(`${B}/model/set`, 'mn10_as');
+      await console.publish(`${B}/model/set`, 'mn20_as');
+      t.match(await console.nextJson(`${B}/response/model/set`), { status: 'error', error: { code: 'busy' } });
+      await console.publish(`${B}/request/resume`, '');
+      t.match(await console.nextJson(`${B}/response/resume`), { status: 'ok' }, 'a swap holds up nothing else');
+      service.finish();
+      t.same(await console.nextJson(`${B}/response/model/set`), { status: 'ok', data: { model: 'mn10_as' } });
+
+      t.same(service.calls, [
+        ['setRate', 0.5],
+        ['setPaused', true, undefined],
+        ['setPaused', true, 5],
+        ['setModel', 'mn10_as'],
+        ['setPaused', false, undefined],
+      ]);
+      for (const { text } of console.messages.filter(({ topic }) => topic.includes('/response/'))) {
+        contract.response.schema.parse(JSON.parse(text));
+      }
+      // Each of the ten requests has exactly one reply.
+      t.equal(console.messages.filter(({ topic }) => topic.includes('/response/')).length, 10);
+      await router.stop();
+    });
+  });
+}
+
+t.test('with mosquitto only', { skip: noMosquitto }, async (t) => {
+  async function mosquitto(t: Test, options: MosquittoOptions = {}) {
+    const broker = await startMosquitto(options);
+    t.teardown(() => broker.stop());
+    return broker;
+  }
+
+  for (const protocolVersion of [4, 5] as const) {
+    t.test(`a wrong password is said once, and tried again (MQTT ${protocolVersion})`, async (t) => {
+      const broker = await mosquitto(t, { passwords: { owl: 'right' } });
+      const log = createRecordingLog();
+      const url = `mqtt://owl:wr%6Fng@127.0.0.1:${broker.port}`;
+      const link = makeLink(t, { url, log, protocolVersion });
+      const refusals = new Promise<LinkStatus[]>((resolve) => {
+        const seen: LinkStatus[] = [];
+        link.onStatus((status) => {
+          if (status.state === 'refused') seen.push(status);
+          if (seen.length === 3) resolve(seen);
+        });
+      });
+      await link.start();
+      t.match(await refusals, [{ code: 'not_authorized' }, { code: 'not_authorized' }, { code: 'not_authorized' }]);
+      const warnings = log.lines.filter(({ level }) => level === 'warn');
+      t.equal(warnings.length, 1);
+      t.match(warnings[0]?.message, /mqtt\.username, mqtt\.password/);
+      t.notMatch(JSON.stringify(log.lines), /wrong|wr%6Fng/, 'no secret in the log');
+      const right = makeLink(t, {
+        url: broker.url,
+        username: 'owl',
+        password: 'right',
+        protocolVersion,
+        deviceId: 'other',
+      });
+      await right.start();
+      t.match(await reached(right, 'connected'), { protocolVersion });
+    });
+  }
+
+  t.test('MQTT 5 requesters get their reply where they want it', async (t) => {
+    const broker = await mosquitto(t);
+    const { link } = makeCommanded(t, broker.url, fakeService());
+    await link.start();
+    await reached(link, 'connected');
+    const asker = await probe(t, broker.url, ['answers/#', `${B}/response/#`], { protocolVersion: 5 });
+    const ask = (responseTopic: string, retain = false): Promise<void> =>
+      asker.publish(`${B}/request/info`, '{"transaction":7}', {
+        retain,
+        properties: { responseTopic, correlationData: Buffer.from([0, 255, 7]) },
+      });
+    const isCorrelated = ({ properties }: ProbeMessage): boolean =>
+      properties.correlationData?.equals(Buffer.from([0, 255, 7])) === true;
+
+    await ask('answers/here');
+    const answer = await asker.next('answers/here', isCorrelated);
+    t.same(JSON.parse(answer.text), { status: 'ok', data: { version: '0' }, transaction: 7 });
+    await asker.next(`${B}/response/info`, isCorrelated);
+
+    await ask(`${B}/rate/set`);
+    const refused = await asker.next(`${B}/response/info`);
+    t.match(JSON.parse(refused.text), { error: { code: 'invalid_response_topic' } });
+
+    await ask('answers/live', true);
+    t.match(JSON.parse((await asker.next('answers/live')).text), { error: { code: 'retained' } });
+    t.equal(asker.messages.filter(({ topic }) => topic === 'answers/live').length, 1);
+  });
+
+  t.test('a broker that takes few messages at a time gets few, and all of them', async (t) => {
+    const broker = await mosquitto(t, { config: ['max_inflight_messages 2'] });
+    const watcher = await probe(t, broker.url);
+    const link = makeLink(t, { url: broker.url });
+    await link.start();
+    await reached(link, 'connected');
+    const changes: LinkStatus[] = [];
+    link.onStatus((status) => changes.push(status));
+    for (let n = 1; n <= 300; n += 1) link.publish('event', eventOf(n));
+    await watcher.nextJson(`${B}/event`, ({ id }) => id === 'event-300');
+    const ids = watcher.messages.filter(({ topic }) => topic === `${B}/event`);
+    t.equal(ids.length, 300);
+    t.equal(changes.length, 1, 'the connection held');
+    t.equal(link.counters().dropped, 0);
+  });
+
+  t.test('a broker that reads nothing costs states, not events', async (t) => {
+    const broker = await mosquitto(t, { config: ['max_queued_messages 0'] });
+    const watcher = await probe(t, broker.url);
+    const link = makeLink(t, { url: broker.url });
+    await link.start();
+    await reached(link, 'connected');
+    broker.freeze();
+    for (let n = 1; n <= 200; n += 1) link.publish('event', eventOf(n));
+    for (let n = 1; n <= 20_000; n += 1) link.publish('state', stateOf(n));
+    await delay(10);
+    t.ok(link.counters().queued >= 184, 'events wait in the outbox, not in the MQTT library');
+    broker.thaw();
+    await watcher.nextJson<StatePayload>(`${B}/state`, ({ rate_hz }) => rate_hz === 20_000);
+    await watcher.nextJson(`${B}/event`, ({ id }) => id === 'event-200');
+    t.ok(watcher.messages.filter(({ topic }) => topic === `${B}/state`).length < 20);
+    t.equal(watcher.messages.filter(({ topic }) => topic === `${B}/event`).length, 200);
+  });
+
+  t.test('two devices with one id are told apart from a bad network', async (t) => {
+    const broker = await mosquitto(t);
+    const log = createRecordingLog();
+    const one = makeLink(t, { url: broker.url, log });
+    const two = makeLink(t, { url: broker.url });
+    await one.start();
+    await reached(one, 'connected');
+    await two.start();
+    const either = await Promise.race([reached(one, 'refused'), reached(two, 'refused')]);
+    t.match(either, { code: 'session_taken_over', reason: /device\.id/ });
+  });
+
+  t.test('access rules that forbid commands are reported, and cost nothing else', async (t) => {
+    const broker = await mosquitto(t, {
+      passwords: { owl: 'right', admin: 'admin' },
+      acl: ['user owl', `topic write ${B}/status`, 'user admin', 'topic readwrite #'],
+    });
+    const log = createRecordingLog();
+    const link = makeLink(t, { url: broker.url, username: 'owl', password: 'right', log });
+    const watcher = await probe(t, broker.url, [`${B}/#`], { username: 'admin', password: 'admin' });
+    await link.start();
+    await watcher.next(`${B}/status`, ({ text }) => text === 'online');
+    link.publish('state', stateOf(1));
+    link.publish('event', eventOf(1));
+    link.publish('event', eventOf(2));
+    await link.stop();
+    t.equal(link.counters().queued, 0);
+    t.equal(link.counters().dropped, 2);
+    const warned = log.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields.topic);
+    t.same(new Set(warned), new Set([`${B}/state`, `${B}/event`, `${B}/audio/status`]));
+    t.equal(warned.length, 3, 'each once');
+  });
+});
+
+t.test('what cannot work is refused at once', (t) => {
+  const make = (options: Partial<LinkOptions>) => () =>
+    createLink({
+      url: 'mqtt://127.0.0.1',
+      baseTopic: 'soundpost',
+      deviceId: 'test',
+      log: silentLogger,
+      onRequest: () => undefined,
+      ...options,
+    });
+  t.throws(make({ url: 'broker' }), { code: 'invalid_broker_url' });
+  t.throws(make({ url: 'http://broker' }), { code: 'invalid_broker_url' });
+  t.throws(make({ ca: 'PEM' }), { code: 'invalid_broker_tls' });
+  t.throws(make({ url: 'mqtts://broker', cert: 'PEM' }), { code: 'invalid_broker_tls' });
+  t.throws(make({ deviceId: 'a/b' }), { code: 'invalid_topic' });
+  t.throws(make({ baseTopic: '#' }), { code: 'invalid_topic' });
+  t.end();
+});
+
+t.test('stopping a link that never connected is quick and leaves nothing', async (t) => {
+  const link = makeLink(t, { url: `mqtt://127.0.0.1:${await freePort()}` });
+  await link.start();
+  await reached(link, 'offline');
+  await link.stop();
+  await link.stop();
+  await reached(link, 'stopped').catch(() => undefined);
+  const never = makeLink(t, { url: 'mqtt://127.0.0.1:1' });
+  await never.stop();
+});
+
+t.test('the embedded broker', async (t) => {
+  const broker = await startEmbeddedBroker({ host: '127.0.0.1', port: 0, log: silentLogger });
+  t.teardown(() => broker.stop());
+
+  t.test('says what to do where its port is taken', async (t) => {
+    const again = startEmbeddedBroker({ host: '127.0.0.1', port: broker.port, log: silentLogger });
+    await t.rejects(again, { code: 'port_in_use', message: /mqtt\.url=mqtt:\/\/127\.0\.0\.1.*broker\.port/ });
+  });
+
+  t.test('counts its clients and keeps no sessions', async (t) => {
+    const url = broker.url;
+    const lasting = await createProbe(url, ['x'], { clean: false, clientId: 'lasting' });
+    t.equal(broker.clients(), 1);
+    await lasting.close();
+    const other = await probe(t, url, ['y']);
+    await other.publish('x', 'meanwhile');
+    const back = await probe(t, url, ['z'], { clean: false, clientId: 'lasting' });
+    await other.publish('z', 'after');
+    await back.next('z');
+    t.equal(back.messages.length, 1);
+  });
+
+  t.test('cuts off a client that sends too much', async (t) => {
+    const writer = await createProbe(broker.url, []).catch(() => null);
+    t.equal(writer, null, 'a subscription to nothing is refused');
+    const big = await createProbe(broker.url, ['big']);
+    await t.rejects(big.publish('big', Buffer.alloc(2 * 1024 * 1024)));
+    const small = await probe(t, broker.url, ['small']);
+    await small.publish('small', Buffer.alloc(512 * 1024));
+    await small.next('small');
+  });
+
+  t.test('warns where others can reach it', async (t) => {
+    const log = createRecordingLog();
+    const open = await startEmbeddedBroker({ host: '0.0.0.0', port: 0, log });
+    t.match(open.url, /^mqtt:\/\/127\.0\.0\.1:/);
+    t.match(
+      log.lines.map(({ fields }) => fields.code),
+      ['broker_open'],
+    );
+    await open.stop();
+    await open.stop();
+  });
+});
