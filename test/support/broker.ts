@@ -67,7 +67,10 @@ export async function startMosquitto(options: MosquittoOptions = {}): Promise<Mo
     const file = join(folder, 'passwords');
     await writeFile(file, '');
     for (const [user, password] of Object.entries(options.passwords)) {
-      const made = spawn('mosquitto_passwd', ['-b', file, user, password], { env: environment, stdio: 'ignore' });
+      const made = spawn('mosquitto_passwd', ['-b', file, user, password], {
+        env: environment,
+        stdio: 'ignore',
+      });
       const [code] = (await once(made, 'exit')) as [number | null];
       if (code !== 0) throw new Error(`mosquitto_passwd ended with ${code}`);
     }

@@ -3,5 +3,11 @@ import { createLink } from '../../src/mqtt/link.js';
 
 /** A process with nothing in it but a link, to be killed by a test. Arguments: broker URL, device id. */
 const [url = '', deviceId = ''] = process.argv.slice(2);
-const link = createLink({ url, baseTopic: 'soundpost', deviceId, log: silentLogger, onRequest: () => undefined });
+const link = createLink({
+  url,
+  baseTopic: 'soundpost',
+  deviceId,
+  log: silentLogger,
+  onRequest: () => undefined,
+});
 await link.start();

@@ -20,6 +20,8 @@ export interface Probe {
   nextJson<T = Record<string, unknown>>(topic: string, fits?: (payload: T) => boolean): Promise<T>;
   /** Resolves once the broker has it. */
   publish(topic: string, payload: string | Buffer, options?: IClientPublishOptions): Promise<void>;
+  /** Resolves when the connection is gone, whoever ended it. */
+  readonly closed: Promise<void>;
   close(): Promise<void>;
 }
 
@@ -29,12 +31,18 @@ export async function createProbe(
   options: mqtt.IClientOptions = {},
 ): Promise<Probe> {
   const client = await mqtt.connectAsync(url, { reconnectPeriod: 0, ...options });
+  const closed = new Promise<void>((resolve) => client.once('close', () => resolve()));
   const messages: ProbeMessage[] = [];
   /** How many messages of each topic `next` has passed. */
   const passed = new Map<string, number>();
   const wakers = new Set<() => void>();
   client.on('message', (topic, payload, packet) => {
-    messages.push({ topic, text: payload.toString(), retain: packet.retain, properties: packet.properties ?? {} });
+    messages.push({
+      topic,
+      text: payload.toString(),
+      retain: packet.retain,
+      properties: packet.properties ?? {},
+    });
     for (const wake of wakers) wake();
   });
   await client.subscribeAsync(topics, { qos: 1 });
@@ -79,8 +87,9 @@ export async function createProbe(
     async publish(topic, payload, publishOptions = {}) {
       await client.publishAsync(topic, payload, { qos: 1, ...publishOptions });
     },
+    closed,
     async close() {
-      await client.endAsync(true);
+      if (client.connected) await client.endAsync(true);
     },
   };
 }

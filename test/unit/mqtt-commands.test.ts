@@ -1,0 +1,311 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import fc from 'fast-check';
+import t from 'tap';
+import { z } from 'zod';
+import { SoundpostError } from '../../src/common/errors.js';
+import { silentLogger } from '../../src/common/log.js';
+import { commandTable, type ServiceControl } from '../../src/mqtt/command-table.js';
+import {
+  createCommandRouter,
+  defineCommand,
+  MAX_REQUEST_BYTES,
+  MAX_WAITING,
+  type Command,
+  type CommandRouter,
+} from '../../src/mqtt/commands.js';
+import { contract, type ResponsePayload } from '../../src/mqtt/contract.js';
+import type { IncomingMessage, Reply } from '../../src/mqtt/link.js';
+import { createTopics } from '../../src/mqtt/topics.js';
+
+const topics = createTopics('soundpost', 'test');
+
+interface Door {
+  router: CommandRouter;
+  replies: Reply[];
+  /** Hands in a request on `B/<path>`. */
+  send(path: string, payload?: string | Buffer, extra?: Partial<IncomingMessage>): void;
+  /** Resolves once there are so many replies; gives the payload of the last one. */
+  answered(count: number): Promise<ResponsePayload>;
+}
+
+function openDoor(commands: Command[]): Door {
+  const replies: Reply[] = [];
+  const wakers = new Set<() => void>();
+  const router = createCommandRouter({
+    commands,
+    topics,
+    log: silentLogger,
+    reply: (reply) => {
+      JSON.stringify(reply.payload);
+      replies.push(reply);
+      for (const wake of wakers) wake();
+    },
+  });
+  return {
+    router,
+    replies,
+    send: (path, payload = '', extra = {}) =>
+      router.handle({
+        topic: `${topics.base}/${path}`,
+        payload: Buffer.from(payload as string),
+        retain: false,
+        ...extra,
+      }),
+    answered: (count) =>
+      new Promise((resolve) => {
+        const look = (): void => {
+          if (replies.length < count) return;
+          wakers.delete(look);
+          resolve(replies[count - 1]!.payload);
+        };
+        wakers.add(look);
+        look();
+      }),
+  };
+}
+
+/** A command that lasts until it is told to end. */
+function slow(name: string, extra: { exclusive?: boolean; timeoutMs?: number } = {}) {
+  const started: AbortSignal[] = [];
+  const ends: (() => void)[] = [];
+  const command = defineCommand({
+    name,
+    schema: z.object({}),
+    ...extra,
+    run: (_, { signal }) => {
+      started.push(signal);
+      return new Promise<object>((resolve) => ends.push(() => resolve({})));
+    },
+  });
+  return { command, started, ends };
+}
+
+function recordingService(): ServiceControl & { calls: unknown[][] } {
+  const calls: unknown[][] = [];
+  const note =
+    (name: string) =>
+    (...given: unknown[]): Promise<object> => {
+      calls.push([name, ...given.filter((value) => !(value instanceof AbortSignal))]);
+      return Promise.resolve({});
+    };
+  return {
+    calls,
+    setModel: note('setModel'),
+    setRate: note('setRate'),
+    setPaused: note('setPaused'),
+    setThreshold: note('setThreshold'),
+    info: () => ({}),
+    models: () => ({}),
+    health: () => ({}),
+  };
+}
+
+t.test('every command in every form', async (t) => {
+  const cases: [path: string, payload: string, call: unknown[]][] = [
+    ['model/set', 'mn10_as', ['setModel', 'mn10_as']],
+    ['model/set', ' {"id":"mn10_as"} ', ['setModel', 'mn10_as']],
+    ['request/model/set', '{"id":"mn10_as"}', ['setModel', 'mn10_as']],
+    ['rate/set', '0.5\n', ['setRate', 0.5]],
+    ['rate/set', '{"hz":2}', ['setRate', 2]],
+    ['request/rate/set', '{"hz":2}', ['setRate', 2]],
+    ['threshold/set', '.4', ['setThreshold', 0.4, undefined]],
+    ['threshold/set', '{"value":0.4,"label":"Dog"}', ['setThreshold', 0.4, 'Dog']],
+    ['paused/set', 'ON', ['setPaused', true]],
+    ['paused/set', ' off', ['setPaused', false]],
+    ['paused/set', 'True', ['setPaused', true]],
+    ['paused/set', '{"paused":false}', ['setPaused', false]],
+    ['request/pause', '', ['setPaused', true, undefined]],
+    ['request/pause', '{"seconds":10}', ['setPaused', true, 10]],
+    ['request/resume', ' ', ['setPaused', false]],
+  ];
+  for (const [path, payload, call] of cases) {
+    const service = recordingService();
+    const door = openDoor(commandTable(service));
+    door.send(path, payload);
+    t.match(await door.answered(1), { status: 'ok' }, `${path} ${payload}`);
+    t.same(service.calls, [call]);
+    t.equal(door.replies[0]?.command, path.replace('request/', ''));
+  }
+});
+
+t.test('what is wrong is said, and nothing happens', async (t) => {
+  const cases: [path: string, payload: string | Buffer, code: string, message: RegExp][] = [
+    ['model/set', '', 'invalid_request', /^id: /],
+    ['model/set', '../etc', 'invalid_request', /letters, digits/],
+    ['rate/set', 'fast', 'invalid_request', /^hz: has to be a number\.$/],
+    ['rate/set', 'Infinity', 'invalid_request', /number/],
+    ['rate/set', '0', 'invalid_request', /at least 0\.01/],
+    ['paused/set', 'maybe', 'invalid_request', /ON or OFF/],
+    ['threshold/set', '{"value":2,"label":""}', 'invalid_request', /^value: .*\. label: .*\.$/],
+    ['request/pause', '{"second":1}', 'invalid_request', /second/],
+    ['request/pause', '[]', 'invalid_payload', /JSON object/],
+    ['request/pause', 'null', 'invalid_payload', /JSON object/],
+    ['request/pause', '{', 'invalid_payload', /not JSON/],
+    ['request/pause', Buffer.from([0xff]), 'invalid_payload', /UTF-8/],
+    ['request/pause', '{"transaction":{}}', 'invalid_request', /^transaction/],
+    ['request/pause', Buffer.alloc(MAX_REQUEST_BYTES + 1, 0x20), 'too_large', /65537 bytes/],
+    ['request/constructor', '', 'unknown_command', /Known are: health, info, model\/list/],
+    ['pause/set', 'ON', 'unknown_command', /pause\/set/],
+    ['model/set', '{"__proto__":{"id":"x"}}', 'invalid_request', /id/],
+  ];
+  for (const [path, payload, code, message] of cases) {
+    const service = recordingService();
+    const door = openDoor(commandTable(service));
+    door.send(path, payload);
+    t.match(await door.answered(1), { status: 'error', error: { code, message }, data: {} }, path);
+    t.same(service.calls, []);
+  }
+  const door = openDoor(commandTable(recordingService()));
+  door.send('request/pause', '{"transaction":"t"}', { retain: true });
+  t.match(await door.answered(1), { error: { code: 'retained' }, transaction: 't' });
+  door.send('request/info', '', { responseTopic: 'a/#' });
+  t.match(await door.answered(2), { error: { code: 'invalid_response_topic' } });
+  t.equal(door.replies[1]?.responseTopic, undefined);
+});
+
+t.test('whatever arrives, nothing breaks, and a well-formed request has exactly one reply', async () => {
+  const service = recordingService();
+  const paths = fc.oneof(
+    fc.constantFrom(
+      'model/set',
+      'rate/set',
+      'request/pause',
+      'request/info',
+      'request/',
+      'request/model/set',
+    ),
+    fc.string({ unit: 'binary', maxLength: 80 }),
+    fc.string({ unit: 'binary', maxLength: 80 }).map((text) => `request/${text}`),
+    fc.string({ maxLength: 20 }).map((text) => `${text}/set`),
+  );
+  const payloads = fc.oneof(
+    fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
+    fc.json().map((text) => Buffer.from(text)),
+    fc
+      .dictionary(
+        fc.constantFrom('id', 'hz', 'seconds', 'transaction', '__proto__', 'toString'),
+        fc.jsonValue(),
+      )
+      .map((value) => Buffer.from(JSON.stringify(value))),
+  );
+  await fc.assert(
+    fc.asyncProperty(
+      paths,
+      payloads,
+      fc.boolean(),
+      fc.option(fc.string(), { nil: undefined }),
+      async (path, payload, retain, responseTopic) => {
+        const door = openDoor(commandTable(service));
+        const before = service.calls.length;
+        door.send(path, payload, { retain, responseTopic });
+        const wellFormed = topics.commandOf(`${topics.base}/${path}`) !== null;
+        if (wellFormed) contract.response.schema.parse(await door.answered(1));
+        await door.router.stop();
+        const replied = door.replies.length;
+        const refused = door.replies[0]?.payload.status !== 'ok';
+        return replied === (wellFormed ? 1 : 0) && (!refused || service.calls.length === before);
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+t.test('a handler may fail in any way', async (t) => {
+  const failing = (run: () => object | Promise<object>): Command =>
+    defineCommand({ name: 'fail', schema: z.object({}), run });
+  const ways: [run: () => object | Promise<object>, error: object][] = [
+    [
+      () => Promise.reject(new SoundpostError('no_such_model', 'Nope.')),
+      { code: 'no_such_model', message: 'Nope.' },
+    ],
+    [
+      () => {
+        throw new TypeError('at once');
+      },
+      { code: 'internal', message: 'at once' },
+    ],
+    [() => ({ big: 1n }), { code: 'internal' }],
+  ];
+  for (const [run, error] of ways) {
+    const door = openDoor([failing(run)]);
+    door.send('request/fail', '{"transaction":3}');
+    t.match(await door.answered(1), { status: 'error', error, data: {}, transaction: 3 });
+    t.equal(door.replies.length, 1);
+  }
+});
+
+t.test('ordinary commands run one after the other, and only so many wait', async (t) => {
+  const { command, started, ends } = slow('work');
+  const door = openDoor([command]);
+  for (let n = 0; n < MAX_WAITING + 3; n += 1) door.send('request/work', `{"transaction":${n}}`);
+  t.equal(started.length, 1);
+  t.same(
+    door.replies.map(({ payload }) => payload),
+    [MAX_WAITING + 1, MAX_WAITING + 2].map((transaction) => ({
+      status: 'error',
+      error: { code: 'busy', message: `${MAX_WAITING} commands are waiting already. Try again in a moment.` },
+      data: {},
+      transaction,
+    })),
+  );
+  for (let n = 0; n <= MAX_WAITING; n += 1) {
+    ends[n]?.();
+    t.match(await door.answered(3 + n), { status: 'ok', transaction: n });
+    await turn();
+    t.equal(started.length, Math.min(n + 2, MAX_WAITING + 1));
+  }
+});
+
+t.test('there is one exclusive command until it has really ended', async (t) => {
+  const swap = slow('swap', { exclusive: true, timeoutMs: 20 });
+  const quick = defineCommand({ name: 'quick', schema: z.object({}), run: () => ({}) });
+  const door = openDoor([swap.command, quick]);
+  door.send('request/swap', '{"transaction":1}');
+  door.send('request/swap', '{"transaction":2}');
+  t.match(await door.answered(1), { error: { code: 'busy' }, transaction: 2 });
+  door.send('request/quick');
+  t.match(await door.answered(2), { status: 'ok' });
+  t.match(await door.answered(3), { error: { code: 'timeout' }, transaction: 1 });
+  t.ok(swap.started[0]?.aborted, 'it was told to stop');
+  door.send('request/swap');
+  t.match(await door.answered(4), { error: { code: 'busy' } }, 'it has not stopped yet');
+  swap.ends[0]?.();
+  await turn();
+  door.send('request/swap', '{"transaction":5}');
+  t.equal(swap.started.length, 2);
+  swap.ends[1]?.();
+  t.match(await door.answered(5), { status: 'ok', transaction: 5 });
+  t.equal(door.replies.length, 5);
+});
+
+t.test('an ordinary command that takes too long does not hold up the next one', async (t) => {
+  const { command, started, ends } = slow('stuck', { timeoutMs: 20 });
+  const door = openDoor([command, defineCommand({ name: 'next', schema: z.object({}), run: () => ({}) })]);
+  door.send('request/stuck');
+  door.send('request/next');
+  t.match(await door.answered(1), { error: { code: 'timeout', message: /stuck .*0\.02 s/ } });
+  t.match(await door.answered(2), { status: 'ok' });
+  t.ok(started[0]?.aborted);
+  ends[0]?.();
+  await turn();
+  t.equal(door.replies.length, 2, 'what comes too late is no second reply');
+});
+
+t.test('at shutdown everybody gets a reply', async (t) => {
+  const work = slow('work');
+  const swap = slow('swap', { exclusive: true });
+  const door = openDoor([work.command, swap.command]);
+  for (const name of ['work', 'work', 'swap']) door.send(`request/${name}`);
+  const stopped = door.router.stop();
+  await door.answered(3);
+  t.ok(
+    door.replies.every(({ payload }) => payload.status === 'error' && payload.error.code === 'shutting_down'),
+  );
+  t.ok(work.started[0]?.aborted);
+  t.ok(swap.started[0]?.aborted);
+  t.equal(work.started.length, 1, 'what waited is not begun');
+  swap.ends[0]?.();
+  await stopped;
+  door.send('request/work');
+  t.match(await door.answered(4), { error: { code: 'shutting_down' } });
+});
