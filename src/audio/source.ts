@@ -38,6 +38,8 @@ export interface AudioSource {
   /** Resolves once the source is at work (not: once it has sound; a missing microphone is retried). */
   start(sink: AudioSink): Promise<void>;
   stop(): Promise<void>;
+  /** Ids of the processes it runs now, for the count of memory. */
+  pids?(): number[];
   /** Counts since the start, for telemetry. */
   counters(): { overruns: number; restarts: number };
 }

@@ -55,7 +55,10 @@ export function documentMarkdown(): string {
   for (const [section, title] of Object.entries(sectionTitles)) {
     parts.push(`## ${title}\n`);
     for (const [key, spec] of keysOf(section)) {
-      const variables = [environmentName(key), ...(mayComeFromFile(spec) ? [`${environmentName(key)}_FILE`] : [])];
+      const variables = [
+        environmentName(key),
+        ...(mayComeFromFile(spec) ? [`${environmentName(key)}_FILE`] : []),
+      ];
       parts.push(
         `### \`${key}\`\n`,
         `${spec.doc}\n`,

@@ -10,7 +10,7 @@ import type { Logger } from '../common/log.js';
 
 const score = z.number().min(0).max(1);
 const name = z.string().min(1).max(200);
-const group = z.object({ name, labels: z.array(name).min(1), threshold: score.exactOptional() });
+const group = z.object({ name, labels: z.array(name).min(1).readonly(), threshold: score.exactOptional() });
 
 /** A remembered value, with what the configuration said when it was set. */
 function remembered<T extends z.ZodType>(value: T) {
@@ -23,7 +23,7 @@ const valuesSchema = z.object({
   threshold: remembered(score.nullable()),
   /** Label → on-threshold. */
   thresholds: remembered(z.record(z.string(), score)),
-  labels: remembered(z.array(z.union([name, group]))),
+  labels: remembered(z.array(z.union([name, group])).readonly()),
   paused: remembered(z.boolean()),
   audio_device: remembered(z.union([z.string().max(200), z.number().int().nonnegative()])),
   telemetry_interval: remembered(z.number().min(1).max(86_400)),

@@ -55,6 +55,8 @@ export interface ModelRegistry {
 const MANIFEST_BYTES = 1 << 20;
 /** Beside the bundled models: the label sets that models name. */
 const LABEL_SETS = 'labels';
+/** Folders beside the bundled models that hold none: label sets and the demo recording. */
+const NO_MODELS: readonly string[] = [LABEL_SETS, 'demo'];
 
 /**
  * Reads models from `<bundledFolder>/<id>` and `<dataDir>/models/<id>`. A bundled id cannot be taken over by
@@ -77,7 +79,7 @@ export function createRegistry(options: { bundledFolder: string; dataDir: string
     for (const root of [bundledFolder, installedFolder]) {
       const bundled = root === bundledFolder;
       for (const id of await foldersIn(root)) {
-        if (bundled && id === LABEL_SETS) continue;
+        if (bundled && NO_MODELS.includes(id)) continue;
         if (bundled) bundledIds.add(id);
         const folder = join(root, id);
         try {

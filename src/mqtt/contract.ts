@@ -129,6 +129,8 @@ const telemetry = z.object({
   audio: z.object({ overruns: count, restarts: count }),
   inference: z.object({ restarts: count }),
   outbox: z.object({ queued: count, dropped: count }),
+  /** Only where `telemetry.event_loop` asks for it: delay of the service's event loop. */
+  event_loop_ms: z.object({ p50: reading, p99: reading, max: reading }).optional(),
 });
 
 const log = z.object({

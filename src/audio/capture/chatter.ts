@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util';
 import type { Readable } from 'node:stream';
 
 /** What PortAudio, ALSA and JACK write on every start, whether or not anything is wrong. */
@@ -22,8 +23,7 @@ export function createChatter(passOn: (line: string) => void): Chatter {
   const heard = new Set<string>();
   let last: string | undefined;
   const take = (raw: string) => {
-    // eslint-disable-next-line no-control-regex -- the colours that some libraries write
-    const line = raw.replace(/\u001b\[[0-9;]*m/g, '').trim().slice(0, LONGEST_LINE);
+    const line = stripVTControlCharacters(raw).trim().slice(0, LONGEST_LINE);
     if (line === '') return;
     if (!EVERYDAY.test(line)) last = line;
     if (heard.has(line) || heard.size >= MOST_REMEMBERED) return;

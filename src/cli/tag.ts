@@ -1,0 +1,113 @@
+import { SoundpostError } from '../common/errors.js';
+import { silentLogger } from '../common/log.js';
+import { loadConfig } from '../config/load.js';
+import { createStartEngine } from '../inference/start-engine.js';
+import { tagRecording, type RecordingWindow } from '../inference/tag-recording.js';
+import { topTags, type Tag } from '../tagging/top.js';
+import { messageOf } from '../common/errors.js';
+import type { CommandContext } from './context.js';
+import { openRegistry } from './models.js';
+import { createProgress } from './progress.js';
+import { table } from './table.js';
+
+/**
+ * `soundpost tag FILE…`: the tags of recordings, as a table over time or as one line of JSON a file:
+ * `{"file","model","duration_s","windows":[{"start_s","end_s","tags":[{"label","mid","score"}…]}]}`, scores
+ * unrounded. A file that cannot be tagged does not keep the others from being tagged. Resolves to 1 where any
+ * failed.
+ */
+export async function tagCommand(
+  context: CommandContext,
+  files: string[],
+  own: Record<string, string | boolean | undefined>,
+): Promise<number> {
+  const { config } = loadConfig(context);
+  const model = await openRegistry(context).get(
+    typeof own['model'] === 'string' ? own['model'] : config.model.id,
+  );
+  const top = positive('--top', own['top'], 5, Number.isInteger);
+  const hopSeconds = positive('--hop', own['hop'], model.manifest.input.window_seconds);
+  const startEngine = createStartEngine({ log: silentLogger });
+  const engine = await startEngine(model, { threads: config.model.threads });
+  let failed = 0;
+  try {
+    for (const file of files) {
+      const progress = createProgress(`tagging ${file}`);
+      try {
+        const windows: { window: RecordingWindow; tags: Tag[] }[] = [];
+        const recording = tagRecording(engine, file, { hopSeconds });
+        let step = await recording.next();
+        for (; step.done !== true; step = await recording.next()) {
+          const window = step.value;
+          windows.push({ window, tags: topTags(window.scores, model.labels, top) });
+          progress.update(`${formatTime(window.endSeconds)} of sound`);
+        }
+        progress.done();
+        const { durationSeconds, warnings } = step.value;
+        for (const warning of warnings) process.stderr.write(`soundpost: ${file}: ${warning}\n`);
+        print(context, file, model.manifest.id, durationSeconds, windows, files.length > 1);
+      } catch (error) {
+        progress.done();
+        if (!(error instanceof SoundpostError)) throw error;
+        failed += 1;
+        process.stderr.write(`soundpost: ${messageOf(error)}\n`);
+        if (error.code.startsWith('inference_')) return 1;
+      }
+    }
+  } finally {
+    await engine.stop();
+  }
+  return failed === 0 ? 0 : 1;
+}
+
+function print(
+  { json, stdout }: CommandContext,
+  file: string,
+  model: string,
+  durationSeconds: number,
+  windows: readonly { window: RecordingWindow; tags: Tag[] }[],
+  withName: boolean,
+): void {
+  if (json) {
+    const shown = windows.map(({ window, tags }) => ({
+      start_s: window.startSeconds,
+      end_s: window.endSeconds,
+      tags,
+    }));
+    stdout.write(`${JSON.stringify({ file, model, duration_s: durationSeconds, windows: shown })}\n`);
+    return;
+  }
+  if (withName) stdout.write(`${file}\n`);
+  const rows = windows.map(({ window, tags }) => [
+    formatTime(window.startSeconds),
+    formatTime(window.endSeconds),
+    tags.map(({ label, score }) => `${label} ${score.toFixed(2)}`).join(' · '),
+  ]);
+  stdout.write(table([['FROM', 'TO', 'TAGS'], ...rows]));
+  if (withName) stdout.write('\n');
+}
+
+/** `1:02:03.4` */
+function formatTime(seconds: number): string {
+  const tenths = Math.round(seconds * 10);
+  const hours = Math.floor(tenths / 36_000);
+  const minutes = Math.floor(tenths / 600) % 60;
+  const rest = ((tenths % 600) / 10).toFixed(1).padStart(4, '0');
+  return hours > 0 ? `${hours}:${String(minutes).padStart(2, '0')}:${rest}` : `${minutes}:${rest}`;
+}
+
+/** A number above 0 from the command line. Throws SoundpostError `usage`. */
+export function positive(
+  flag: string,
+  text: string | boolean | undefined,
+  fallback: number,
+  fits: (value: number) => boolean = Number.isFinite,
+): number {
+  if (text === undefined) return fallback;
+  const value = Number(text);
+  if (typeof text === 'string' && text.trim() !== '' && value > 0 && fits(value)) return value;
+  throw new SoundpostError(
+    'usage',
+    `${flag} ${String(text)} is not a ${fits === Number.isInteger ? 'whole ' : ''}number above 0`,
+  );
+}

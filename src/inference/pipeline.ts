@@ -1,0 +1,533 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { createRing, type Ring } from '../audio/ring.js';
+import { createBackoff, createRestartPolicy } from '../common/backoff.js';
+import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
+import type { Logger } from '../common/log.js';
+import type { InstalledModel } from '../models/registry.js';
+import type { InferenceEngine, InferenceRequest, InferenceResult, StartEngine } from './engine.js';
+import { createModelStream, type ModelStream } from './model-stream.js';
+import { createScheduler, type Scheduler } from './scheduler.js';
+
+/** One answered window. */
+export interface WindowResult {
+  /** Counts every window that was due since the start; a gap is a dropped window. */
+  seq: number;
+  model: InstalledModel;
+  /** Wall clock, ms since the epoch. */
+  startMs: number;
+  endMs: number;
+  /** Float32Array, [labels], 0 … 1. */
+  scores: Float32Array;
+  /** performance.now() of the arrival of the window's last sample and of the answer. */
+  arrivedAt: number;
+  answeredAt: number;
+  queueMs: number;
+  featuresMs: number;
+  inferenceMs: number;
+}
+
+export interface PipelineEvents {
+  result(result: WindowResult): void;
+  /** The model that answers from the next window on; also called after the start and after a fall-back. */
+  modelChanged(model: InstalledModel): void;
+  /** Windows that were due and will not be answered. */
+  dropped(windows: number): void;
+  /** The inference process is gone; it is being started again. */
+  engineLost(fault: { code: string; reason: string; delayMs: number }): void;
+  /** The model was given up after it failed repeatedly; `model` is the one that stands in. */
+  fellBack(fault: { from: InstalledModel; to: InstalledModel; reason: string }): void;
+}
+
+export interface PipelineOptions {
+  startEngine: StartEngine;
+  /** The model that stands in where another one cannot run: the bundled one. */
+  fallback: InstalledModel;
+  rateHz: number;
+  /** null: the model's own. */
+  windowSeconds: number | null;
+  threads: number;
+  /** Seconds of sound to keep for a swap: what the longest installed window needs. */
+  keepSeconds: number;
+  log: Logger;
+  events: PipelineEvents;
+}
+
+/** A window that is due and not served yet. */
+interface DueWindow {
+  position: number;
+  endMs: number;
+  arrivedAt: number;
+}
+
+const SLACK_SECONDS = 2;
+/** Served windows after which a model counts as sound again. */
+const SOUND_AFTER_WINDOWS = 20;
+const FAILURES_BEFORE_FALLBACK = 3;
+
+/**
+ * From the capture stream to scores: keeps the last seconds, decides when a window is due, has one engine answer
+ * it, and swaps engines between two windows. Where sound cannot wait, the oldest unserved window is dropped;
+ * where it can (files), `chunk` returns a promise that holds the source back.
+ */
+export class Pipeline {
+  private readonly options: PipelineOptions;
+  private readonly policy = createRestartPolicy(createBackoff({ firstMs: 500, maxMs: 30_000 }));
+  private scheduler: Scheduler | null = null;
+  private ring: Ring | null = null;
+  private captureRate = 0;
+  private realTime = true;
+  /** Streams that receive every chunk: the current one and, during a swap, the next. */
+  private readonly live = new Set<ModelStream>();
+  private current: InferenceEngine | null = null;
+  private stream: ModelStream | null = null;
+  private wantedModel: InstalledModel;
+  private generation = 0;
+  private queue: DueWindow[] = [];
+  private busy = false;
+  private idleWaiters: (() => void)[] = [];
+  /** What is to happen between two windows: the switch to another engine. */
+  private atBoundary: (() => void) | null = null;
+  private roomWaiters: (() => void)[] = [];
+  private restartTimer: NodeJS.Timeout | null = null;
+  private swapping: AbortController | null = null;
+  private stopped = false;
+  private failuresInARow = 0;
+  private servedSinceFailure = 0;
+  private seq = 0;
+  private rateHz: number;
+  private keepSeconds: number;
+  private isPaused = false;
+  private processedCount = 0;
+  private droppedCount = 0;
+  private restartCount = 0;
+
+  constructor(options: PipelineOptions) {
+    this.options = options;
+    this.rateHz = options.rateHz;
+    this.keepSeconds = options.keepSeconds;
+    this.wantedModel = options.fallback;
+  }
+
+  get model(): InstalledModel {
+    return this.wantedModel;
+  }
+
+  /** Ids of the processes that hold models. */
+  get pids(): number[] {
+    return this.current === null ? [] : [this.current.pid];
+  }
+
+  /** Whether a model is loaded and answers. */
+  get ready(): boolean {
+    return this.current !== null;
+  }
+
+  counters(): { processed: number; dropped: number; restarts: number } {
+    return { processed: this.processedCount, dropped: this.droppedCount, restarts: this.restartCount };
+  }
+
+  /** Loads the first model; where that fails, the fall-back model, and says so. Throws where neither loads. */
+  async start(model: InstalledModel): Promise<void> {
+    const { fallback, threads, startEngine, events } = this.options;
+    let engine: InferenceEngine;
+    this.wantedModel = model;
+    try {
+      engine = await startEngine(model, { threads });
+    } catch (error) {
+      if (model.folder === fallback.folder) throw error;
+      events.fellBack({ from: model, to: fallback, reason: messageOf(error) });
+      this.wantedModel = fallback;
+      engine = await startEngine(fallback, { threads });
+    }
+    this.adopt(engine, null);
+  }
+
+  /** Sound starts anew, at another rate perhaps: what is kept is forgotten. */
+  begin(sampleRate: number, realTime: boolean): void {
+    this.generation += 1;
+    this.captureRate = sampleRate;
+    this.realTime = realTime;
+    this.ring = createRing(Math.ceil((this.keepSeconds + SLACK_SECONDS) * sampleRate));
+    this.live.clear();
+    this.stream = null;
+    this.queue = [];
+    this.wakeRoomWaiters();
+    const { input } = this.wantedModel.manifest;
+    const windowSeconds = this.options.windowSeconds ?? input.window_seconds;
+    this.scheduler = createScheduler({
+      sampleRate,
+      rateHz: this.rateHz,
+      minSeconds: Math.min(input.min_seconds, windowSeconds),
+      windowSeconds,
+    });
+    if (this.current !== null) this.connect(this.current, null);
+  }
+
+  /**
+   * Takes mono samples at the capture rate. `endMs` is the wall clock of the last one. For sources that can
+   * wait the promise resolves when there is room for more.
+   */
+  chunk(samples: Float32Array, endMs: number): void | Promise<void> {
+    const { ring, scheduler } = this;
+    if (ring === null || scheduler === null || this.stopped) return;
+    const arrivedAt = performance.now();
+    ring.append(samples);
+    for (const stream of this.live) stream.append(samples);
+    if (this.isPaused) return;
+    const due = scheduler.due(ring.position);
+    for (const position of due) {
+      const behindMs = ((ring.position - position) * 1000) / this.captureRate;
+      this.queue.push({ position, endMs: endMs - behindMs, arrivedAt });
+    }
+    if (this.realTime) {
+      // Several windows may become due within one chunk at a high rate; that alone is no falling behind.
+      const excess = this.queue.length - Math.max(1, due.length);
+      if (excess > 0) {
+        this.queue.splice(0, excess);
+        this.drop(excess);
+      }
+    }
+    this.dispatch();
+    if (!this.realTime && this.queue.length > 1) {
+      return new Promise((resolve) => this.roomWaiters.push(resolve));
+    }
+  }
+
+  setRate(rateHz: number): void {
+    this.rateHz = rateHz;
+    this.scheduler?.setRate(rateHz, this.ring?.position ?? 0);
+  }
+
+  setPaused(paused: boolean): void {
+    if (paused === this.isPaused) return;
+    this.isPaused = paused;
+    if (paused) {
+      this.queue = [];
+      this.wakeRoomWaiters();
+    } else {
+      this.scheduler?.resume(this.ring?.position ?? 0);
+    }
+  }
+
+  /** How many seconds of sound have to be kept for a swap to a model with a longer window. */
+  keep(seconds: number): void {
+    this.keepSeconds = seconds;
+    this.ring?.resize(Math.ceil((seconds + SLACK_SECONDS) * this.captureRate));
+  }
+
+  /** Resolves when no window is waiting or being answered. */
+  async idle(): Promise<void> {
+    while (!this.stopped && this.current !== null && (this.busy || this.queue.length > 0)) {
+      await new Promise<void>((resolve) => this.idleWaiters.push(resolve));
+    }
+  }
+
+  /**
+   * Hot swap: starts a second process with the model, feeds it the last seconds, lets it answer once, and
+   * switches between two windows. Until then the old model goes on; on any error it simply stays. Throws a
+   * SoundpostError: `busy` while another swap runs, else what is wrong with the model.
+   */
+  async swap(
+    model: InstalledModel,
+    options: { signal?: AbortSignal; onProgress?: (progress: number) => void } = {},
+  ): Promise<{ loadMs: number }> {
+    if (this.swapping !== null) {
+      throw new SoundpostError('busy', 'another model is being loaded: try again when it is done');
+    }
+    const abort = new AbortController();
+    this.swapping = abort;
+    const signal = options.signal ? AbortSignal.any([options.signal, abort.signal]) : abort.signal;
+    let engine: InferenceEngine | null = null;
+    try {
+      options.onProgress?.(0.1);
+      engine = await this.options.startEngine(model, { threads: this.options.threads, signal });
+      options.onProgress?.(0.7);
+      const stream = await this.prime(engine, signal);
+      options.onProgress?.(0.9);
+      await this.betweenWindows();
+      signal.throwIfAborted();
+      await this.switchTo(engine, stream);
+      options.onProgress?.(1);
+      return { loadMs: engine.loadMs };
+    } catch (error) {
+      if (engine !== null && engine !== this.current) await engine.stop();
+      if (signal.aborted) {
+        throw new SoundpostError('aborted', `loading ${model.manifest.id} was given up`, { cause: error });
+      }
+      throw error;
+    } finally {
+      this.swapping = null;
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.generation += 1;
+    this.swapping?.abort();
+    if (this.restartTimer !== null) clearTimeout(this.restartTimer);
+    this.queue = [];
+    this.live.clear();
+    this.wakeRoomWaiters();
+    this.wakeIdleWaiters();
+    this.atBoundary?.();
+    const engine = this.current;
+    this.current = null;
+    this.stream = null;
+    await engine?.stop();
+  }
+
+  /** Makes an engine the current one; between two windows only. */
+  private adopt(engine: InferenceEngine, primed: ModelStream | null): void {
+    if (this.stream !== null) this.live.delete(this.stream);
+    this.stream = null;
+    this.current = engine;
+    void engine.exited.then(({ reason }) =>
+      this.lost(engine, new SoundpostError('inference_died', `the inference process ended: ${reason}`)),
+    );
+    this.options.events.modelChanged(engine.model);
+    this.connect(engine, primed);
+  }
+
+  /** Gives the current engine its stream: the one it has been primed with, or a new one from the kept sound. */
+  private connect(engine: InferenceEngine, primed: ModelStream | null): void {
+    if (primed !== null && this.live.has(primed)) {
+      this.stream = primed;
+      this.dispatch();
+      return;
+    }
+    this.attach(engine).then(
+      (stream) => {
+        if (stream === null || !this.live.has(stream)) return;
+        if (engine !== this.current) {
+          this.live.delete(stream);
+          return;
+        }
+        this.stream = stream;
+        this.dispatch();
+      },
+      (error: unknown) => this.lost(engine, error),
+    );
+  }
+
+  private async switchTo(engine: InferenceEngine, stream: ModelStream | null): Promise<void> {
+    const old = this.current;
+    this.wantedModel = engine.model;
+    this.forgiveFailures();
+    this.adopt(engine, stream);
+    await old?.stop();
+  }
+
+  /**
+   * Gives an engine its stream and fills it with the sound that is kept, in slices, so that the event loop stays
+   * free. From the return on the stream receives every chunk. Null before there is any sound, and where the sound
+   * starts anew meanwhile.
+   */
+  private async attach(engine: InferenceEngine): Promise<ModelStream | null> {
+    const { ring, generation, captureRate } = this;
+    if (ring === null) return null;
+    for (;;) {
+      const slice = new Float32Array(Math.ceil(captureRate / 2));
+      let at = ring.oldest;
+      const stream = await createModelStream({
+        engine,
+        captureRate,
+        startPosition: at,
+        windowSeconds: this.options.windowSeconds,
+        slackSeconds: SLACK_SECONDS,
+        quality: 'live',
+      });
+      while (generation === this.generation && at >= ring.oldest && at < ring.position) {
+        const part = slice.subarray(0, Math.min(slice.length, ring.position - at));
+        ring.read(at, at + part.length, part);
+        stream.append(part);
+        at += part.length;
+        if (at < ring.position) await nextTurn();
+      }
+      if (generation !== this.generation) return null;
+      if (at < ring.oldest) continue;
+      this.live.add(stream);
+      return stream;
+    }
+  }
+
+  /** Lets a new engine answer the latest window once: the last check, and its features are warm afterwards. */
+  private async prime(engine: InferenceEngine, signal: AbortSignal): Promise<ModelStream | null> {
+    const stream = await this.attach(engine);
+    if (stream === null || this.ring === null) return null;
+    const request = stream.request(this.ring.position);
+    if (typeof request === 'object') {
+      try {
+        await engine.infer(request);
+      } catch (error) {
+        this.live.delete(stream);
+        throw error;
+      }
+    }
+    if (signal.aborted) this.live.delete(stream);
+    signal.throwIfAborted();
+    return stream;
+  }
+
+  private betweenWindows(): Promise<void> {
+    if (!this.busy) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.atBoundary = resolve;
+    });
+  }
+
+  /** Sends the next due window to the engine, if it is free. */
+  private dispatch(): void {
+    while (!this.busy && !this.isPaused && this.queue.length > 0) {
+      const { current: engine, stream } = this;
+      if (engine === null || stream === null) return;
+      const window = this.queue.shift()!;
+      if (this.queue.length <= 1) this.wakeRoomWaiters();
+      const request = stream.request(window.position);
+      if (request === 'too_early') continue;
+      if (request === 'gone') {
+        this.drop(1);
+        continue;
+      }
+      this.busy = true;
+      void this.serve(engine, window, request).finally(() => this.windowDone());
+    }
+    if (!this.busy && this.queue.length === 0) this.wakeIdleWaiters();
+  }
+
+  /** Has one window answered. Never rejects. */
+  private async serve(engine: InferenceEngine, window: DueWindow, request: InferenceRequest): Promise<void> {
+    const { generation } = this;
+    try {
+      const result = await engine.infer(request);
+      // What comes after a pause or from before a gap would switch on what has just been switched off.
+      if (this.isPaused || this.stopped || generation !== this.generation) return;
+      const spanMs = (request.windowSamples * 1000) / engine.model.manifest.input.sample_rate;
+      this.answered(engine, window, spanMs, result);
+    } catch (error) {
+      // A file's window is answered by the next engine; live sound has moved on.
+      if (this.realTime) this.drop(1);
+      else if (generation === this.generation) this.queue.unshift(window);
+      this.lost(engine, error);
+    }
+  }
+
+  private windowDone(): void {
+    this.busy = false;
+    const action = this.atBoundary;
+    this.atBoundary = null;
+    if (action === null) {
+      this.dispatch();
+    } else {
+      // The switch goes on in a microtask that `action` queues, so it comes before this one.
+      action();
+      queueMicrotask(() => this.dispatch());
+    }
+    if (this.queue.length === 0) this.wakeIdleWaiters();
+  }
+
+  private answered(
+    engine: InferenceEngine,
+    window: DueWindow,
+    spanMs: number,
+    result: InferenceResult,
+  ): void {
+    this.seq += 1;
+    this.processedCount += 1;
+    this.servedSinceFailure += 1;
+    if (this.servedSinceFailure === SOUND_AFTER_WINDOWS) this.failuresInARow = 0;
+    const answeredAt = performance.now();
+    const report: WindowResult = {
+      seq: this.seq,
+      model: engine.model,
+      startMs: window.endMs - spanMs,
+      endMs: window.endMs,
+      scores: result.scores,
+      arrivedAt: window.arrivedAt,
+      answeredAt,
+      queueMs: Math.max(0, answeredAt - window.arrivedAt - result.featuresMs - result.inferenceMs),
+      featuresMs: result.featuresMs,
+      inferenceMs: result.inferenceMs,
+    };
+    try {
+      this.options.events.result(report);
+    } catch (error) {
+      // A listener that fails is no reason to give the engine up.
+      this.options.log.error({ code: codeOf(error) }, `a result could not be used: ${messageOf(error)}`);
+    }
+  }
+
+  private drop(windows: number): void {
+    this.seq += windows;
+    this.droppedCount += windows;
+    this.options.events.dropped(windows);
+  }
+
+  private forgiveFailures(): void {
+    this.failuresInARow = 0;
+    this.servedSinceFailure = 0;
+  }
+
+  /** The engine failed or died: forget it and start again, later and later; give the model up in the end. */
+  private lost(engine: InferenceEngine, error: unknown): void {
+    if (engine !== this.current || this.stopped) return;
+    this.current = null;
+    if (this.stream !== null) this.live.delete(this.stream);
+    this.stream = null;
+    engine.stop().catch((stopError: unknown) => {
+      this.options.log.warn({ code: 'inference_stop' }, messageOf(stopError));
+    });
+    this.planRestart(error);
+  }
+
+  private planRestart(error: unknown): void {
+    const { fallback, events } = this.options;
+    this.failuresInARow += 1;
+    this.servedSinceFailure = 0;
+    let { delayMs, exhausted } = this.policy.onDeath(Date.now());
+    exhausted ||= this.failuresInARow >= FAILURES_BEFORE_FALLBACK;
+    const reason = messageOf(error);
+    if (exhausted && this.wantedModel.folder !== fallback.folder) {
+      const from = this.wantedModel;
+      this.wantedModel = fallback;
+      this.forgiveFailures();
+      delayMs = 0;
+      events.fellBack({ from, to: fallback, reason });
+    } else {
+      events.engineLost({ code: codeOf(error), reason, delayMs });
+    }
+    this.restartTimer = setTimeout(() => {
+      this.restartTimer = null;
+      this.restart().catch((failure: unknown) => this.planRestart(failure));
+    }, delayMs);
+  }
+
+  private async restart(): Promise<void> {
+    if (this.stopped || this.current !== null) return;
+    const model = this.wantedModel;
+    const engine = await this.options.startEngine(model, { threads: this.options.threads });
+    if (this.hasStopped() || this.hasEngine() || model !== this.wantedModel) {
+      // A swap was faster.
+      await engine.stop();
+      return;
+    }
+    this.restartCount += 1;
+    this.adopt(engine, null);
+  }
+
+  // Methods rather than fields, because the compiler takes a field that was read for unchanged over an await.
+  private hasStopped(): boolean {
+    return this.stopped;
+  }
+
+  private hasEngine(): boolean {
+    return this.current !== null;
+  }
+
+  private wakeRoomWaiters(): void {
+    for (const wake of this.roomWaiters.splice(0)) wake();
+  }
+
+  private wakeIdleWaiters(): void {
+    for (const wake of this.idleWaiters.splice(0)) wake();
+  }
+}

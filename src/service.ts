@@ -1,0 +1,311 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createLevelMeter } from './audio/level.js';
+import type { AudioSink, AudioSource } from './audio/source.js';
+import { createHealthFile } from './common/health-file.js';
+import { codeOf, messageOf, SoundpostError } from './common/errors.js';
+import type { Logger } from './common/log.js';
+import type { ProblemFeed } from './common/problem-feed.js';
+import { maskConfig } from './config/mask.js';
+import type { Config } from './config/schema.js';
+import { openStateStore } from './config/state-store.js';
+import { Pipeline } from './inference/pipeline.js';
+import { createStartEngine } from './inference/start-engine.js';
+import { createRegistry } from './models/registry.js';
+import { startEmbeddedBroker, type EmbeddedBroker } from './mqtt/broker.js';
+import { commandTable } from './mqtt/command-table.js';
+import { createCommandRouter } from './mqtt/commands.js';
+import { isoTime, SCHEMA_VERSION } from './mqtt/contract.js';
+import { createLink } from './mqtt/link.js';
+import { createAnnouncer } from './service/announcer.js';
+import { chooseSource } from './service/choose-source.js';
+import { createControl } from './service/control.js';
+import { createHealth } from './service/health.js';
+import { logRemembered, startingWishes } from './service/remembered.js';
+import { createState } from './service/state.js';
+import { createTelemetryLoop } from './service/telemetry.js';
+import { createLatencyRecorder } from './telemetry/latency.js';
+import { createRateMeter } from './telemetry/rate.js';
+
+const LEVEL_INTERVAL_MS = 5_000;
+const BUNDLED_MODEL = 'soundpost-mini';
+
+export interface Service {
+  /** Resolves when everything is at work. Throws SoundpostError where it cannot work at all. */
+  start(): Promise<void>;
+  /** Ends what is on, says offline, and leaves no process and no timer behind. Idempotent. */
+  stop(): Promise<void>;
+}
+
+/**
+ * The composition root: builds the parts, wires them, starts them in order and stops them in the reverse one.
+ * Sound flows source → level, pipeline → announcer → link; commands flow link → router → control.
+ */
+export function createService(options: {
+  config: Config;
+  /** The program's folder, with models/ and config/. */
+  root: string;
+  version: string;
+  log: Logger;
+  /** Warnings and errors of this process, for `B/log`. */
+  problems: ProblemFeed;
+  /** Asked for over MQTT: the process is to end and to be started again by whoever started it. */
+  onRestart?: () => void;
+}): Service {
+  const { config, root, version, log } = options;
+  const undo: (() => void | Promise<void>)[] = [];
+  let stopping: Promise<void> | null = null;
+
+  async function start(): Promise<void> {
+    await mkdir(join(config.data_dir, 'run'), { recursive: true }).catch((error: unknown) => {
+      throw new SoundpostError(
+        'data_dir',
+        `data_dir ${config.data_dir} cannot be written to (${messageOf(error)}): choose another folder or change its owner`,
+      );
+    });
+    const store = await openStateStore({ dataDir: config.data_dir, log });
+    const wishes = startingWishes(config, store);
+    logRemembered(wishes, config, log);
+
+    const registry = createRegistry({
+      bundledFolder: join(root, 'models'),
+      dataDir: config.data_dir,
+      log,
+    });
+    const fallback = await registry.get(BUNDLED_MODEL);
+    const wanted = await registry.get(wishes.modelId).catch((error: unknown) => {
+      log.error({ code: codeOf(error) }, `${messageOf(error)}. Going on with ${BUNDLED_MODEL}`);
+      return fallback;
+    });
+
+    const broker: EmbeddedBroker | null =
+      config.mqtt.url === ''
+        ? await startEmbeddedBroker({ host: config.broker.host, port: config.broker.port, log })
+        : null;
+    if (broker !== null) undo.push(() => broker.stop());
+
+    // The link and the router know each other; requests only come once the link has started.
+    const link = createLink({
+      url: broker?.url ?? config.mqtt.url,
+      ...brokerAccess(config),
+      baseTopic: config.mqtt.base_topic,
+      deviceId: config.device.id,
+      log,
+      onRequest: (message) => router.handle(message),
+    });
+    const state = createState(
+      {
+        model: null,
+        rate_hz: wishes.rateHz,
+        effective_rate_hz: wishes.rateHz,
+        paused: wishes.paused,
+        threshold: wishes.tagging.threshold,
+        source: 'microphone',
+        throttle: { active: false, reason: null },
+        swap: { state: 'idle', model: null, progress: null },
+      },
+      (now) => link.publish('state', now),
+    );
+    const latency = createLatencyRecorder();
+    const rate = createRateMeter();
+    const announcer = createAnnouncer({
+      link,
+      settings: wishes.tagging,
+      topK: config.tagging.top_k,
+      latency,
+      log,
+    });
+    const level = createLevelMeter();
+    const windowLevel = createLevelMeter();
+    const installed = await registry.list();
+    const pipeline = new Pipeline({
+      startEngine: createStartEngine({ log }),
+      fallback,
+      rateHz: wishes.rateHz,
+      windowSeconds: config.inference.window_seconds,
+      threads: config.model.threads,
+      keepSeconds: Math.max(...installed.map(({ manifest }) => manifest.input.window_seconds)),
+      log,
+      events: {
+        result(result) {
+          rate.window(result.answeredAt);
+          announcer.result(result, windowLevel.take()?.dbfs ?? null);
+        },
+        modelChanged(model) {
+          announcer.modelChanged(model);
+          state.change({ model: model.manifest.id });
+        },
+        dropped: () => undefined,
+        engineLost({ code, reason, delayMs }) {
+          announcer.close();
+          log.error({ code }, `${reason}. Starting the model again in ${Math.ceil(delayMs / 1000)} s`);
+        },
+        fellBack({ from, to, reason }) {
+          log.error(
+            { code: 'model_given_up' },
+            `${from.manifest.id} is given up: ${reason}. Going on with ${to.manifest.id}`,
+          );
+        },
+      },
+    });
+    pipeline.setPaused(wishes.paused);
+
+    let source: AudioSource | null = null;
+    const health = createHealth({
+      file: createHealthFile({ dataDir: config.data_dir }),
+      link,
+      pipeline,
+      state,
+    });
+    const publishInfo = async () => {
+      link.publish('info', {
+        schema_version: SCHEMA_VERSION,
+        version,
+        device: { id: config.device.id, name: config.device.name },
+        models: {
+          installed: (await registry.list()).map(({ manifest, labels }) => ({
+            id: manifest.id,
+            title: manifest.title,
+            labels: labels.length,
+            audioset_map: manifest.metrics.audioset_map ?? null,
+            macs: manifest.macs,
+          })),
+          known: [],
+        },
+        config: maskConfig(config),
+      });
+    };
+    const control = createControl({
+      config,
+      registry,
+      pipeline,
+      announcer,
+      state,
+      store,
+      tagging: wishes.tagging,
+      rate,
+      health: () => health.report(),
+      onModelsChanged: publishInfo,
+      onRestart: options.onRestart ?? (() => undefined),
+      log,
+    });
+    const router = createCommandRouter({
+      commands: commandTable(control),
+      topics: link.topics,
+      reply: (reply) => link.reply(reply),
+      log,
+    });
+    undo.push(() => link.stop());
+    undo.push(() => router.stop());
+    undo.push(() => control.stop());
+
+    const sink: AudioSink = {
+      begin({ sampleRate, name }) {
+        announcer.close();
+        rate.reset();
+        pipeline.begin(sampleRate, source?.realTime ?? true);
+        log.info({}, `Hearing ${name} at ${sampleRate} Hz`);
+      },
+      chunk(samples, endTimeMs) {
+        level.add(samples);
+        windowLevel.add(samples);
+        return pipeline.chunk(samples, endTimeMs);
+      },
+      status(status) {
+        health.audio(status);
+        link.publish('audio/status', status.state);
+        if (status.state === 'offline') announcer.close();
+      },
+      end() {
+        void pipeline.idle().then(() => {
+          announcer.close();
+          log.info({}, 'The recording is over; nothing more to hear');
+        });
+      },
+    };
+
+    await link.start();
+    undo.push(
+      options.problems.subscribe(({ ts, level: severity, message, code }) =>
+        link.publish('log', { ts, level: severity, message, code }),
+      ),
+    );
+    link.publish('audio/status', 'offline');
+    undo.push(() => announcer.close());
+    undo.push(() => pipeline.stop());
+    await pipeline.start(wanted);
+    await publishInfo();
+
+    source = await chooseSource({ config, root, demoAllowed: broker !== null, log });
+    const { kind } = source;
+    state.change({ source: kind });
+    const chosen = source;
+    undo.push(() => chosen.stop());
+    await chosen.start(sink);
+
+    const telemetry = createTelemetryLoop({
+      config,
+      link,
+      state,
+      pipeline,
+      source: () => source,
+      latency,
+      rate,
+      onError: (error) => log.warn({ code: 'telemetry' }, `telemetry could not be read: ${messageOf(error)}`),
+    });
+    telemetry.start();
+    undo.push(() => telemetry.stop());
+    const levelTimer = setInterval(() => {
+      const now = level.take();
+      if (now !== null) {
+        link.publish('level', {
+          ts: isoTime(Date.now()),
+          dbfs: Math.round(now.dbfs * 10) / 10,
+          peak_dbfs: Math.round(now.peakDbfs * 10) / 10,
+        });
+      }
+    }, LEVEL_INTERVAL_MS);
+    undo.push(() => clearInterval(levelTimer));
+    health.start();
+    undo.push(() => health.stop());
+
+    const { base } = link.topics;
+    log.info({}, `Tagging ${kind} with ${pipeline.model.manifest.id} at ${wishes.rateHz} Hz as ${base}`);
+    if (broker !== null) {
+      log.info({}, `Read along: mosquitto_sub -h 127.0.0.1 -p ${broker.port} -t '${base}/#' -v`);
+    }
+  }
+
+  async function stopAll(): Promise<void> {
+    for (const step of undo.splice(0).reverse()) {
+      try {
+        await step();
+      } catch (error) {
+        log.warn({ code: 'stop' }, `while stopping: ${messageOf(error)}`);
+      }
+    }
+  }
+
+  return {
+    async start() {
+      try {
+        await start();
+      } catch (error) {
+        await stopAll();
+        throw error;
+      }
+    },
+    stop: () => (stopping ??= stopAll()),
+  };
+}
+
+function brokerAccess({ mqtt }: Config) {
+  return {
+    ...(mqtt.username !== '' && { username: mqtt.username }),
+    ...(mqtt.password !== '' && { password: mqtt.password }),
+    ...(mqtt.ca !== '' && { ca: mqtt.ca }),
+    ...(mqtt.cert !== '' && { cert: mqtt.cert }),
+    ...(mqtt.key !== '' && { key: mqtt.key }),
+    protocolVersion: mqtt.protocol_version,
+  };
+}

@@ -1,0 +1,136 @@
+import { randomUUID } from 'node:crypto';
+import type { Logger } from '../common/log.js';
+import type { WindowResult } from '../inference/pipeline.js';
+import type { InstalledModel } from '../models/registry.js';
+import { isoTime } from '../mqtt/contract.js';
+import type { Link } from '../mqtt/link.js';
+import { createTagger, type TagEvent, type Tagger } from '../tagging/tagger.js';
+import { topTags } from '../tagging/top.js';
+import type { TaggingSettings } from '../tagging/watch.js';
+import type { LatencyRecorder } from '../telemetry/latency.js';
+
+/** Turns answered windows into `B/tags`, `B/event` and `B/label/<slug>`. */
+export interface Announcer {
+  /** Another model answers from now on: what was on ends, and the watched labels are looked up in its labels. */
+  modelChanged(model: InstalledModel): void;
+  /** `levelDbfs` is that of the sound since the last window. */
+  result(result: WindowResult, levelDbfs: number | null): void;
+  /** Ends everything that is on, with its OFF: on stop, pause, and loss of sound. */
+  close(): void;
+  update(settings: TaggingSettings): void;
+  /** Whether the current model or the settings know this label or group. */
+  knows(label: string): boolean;
+}
+
+export function createAnnouncer(options: {
+  link: Link;
+  settings: TaggingSettings;
+  topK: number;
+  latency: LatencyRecorder;
+  log: Logger;
+}): Announcer {
+  const { link, latency, log, topK } = options;
+  let { settings } = options;
+  let model: InstalledModel | null = null;
+  let tagger: Tagger | null = null;
+
+  const announce = (events: readonly TagEvent[]) => {
+    for (const event of events) {
+      const name = event.group ?? event.label;
+      link.publish('label', event.event_type === 'started' ? 'ON' : 'OFF', { slug: event.slug });
+      link.publish('event', {
+        id: event.id,
+        event_type: event.event_type,
+        label: event.label,
+        mid: event.mid,
+        group: event.group,
+        score: round(event.score),
+        peak: round(event.peak),
+        started_at: isoTime(event.started_at),
+        ended_at: event.ended_at === null ? null : isoTime(event.ended_at),
+        duration_s: event.duration_s === null ? null : round(event.duration_s, 3),
+        model: model?.manifest.id ?? '',
+        late: false,
+      });
+      if (event.event_type === 'started') log.info({}, `Heard ${name} (score ${event.score.toFixed(2)})`);
+      else log.info({}, `${name} ended after ${(event.duration_s ?? 0).toFixed(1)} s`);
+    }
+  };
+
+  /** Subscribers see the state of every label that is named in the settings, even before it was ever heard. */
+  const showWatched = () => {
+    if (tagger === null || settings.labels.length === 0) return;
+    const on = new Set(tagger.on().map((item) => item.slug));
+    for (const item of tagger.items) {
+      link.publish('label', on.has(item.slug) ? 'ON' : 'OFF', { slug: item.slug });
+    }
+  };
+
+  const warnOfUnknown = () => {
+    for (const { name, suggestions } of tagger?.unknown ?? []) {
+      const hint = suggestions.length > 0 ? `; it has ${suggestions.map((s) => `"${s}"`).join(', ')}` : '';
+      log.warn(
+        { code: 'label_unknown' },
+        `${model?.manifest.id ?? 'the model'} does not know the watched label "${name}"${hint}`,
+      );
+    }
+  };
+
+  return {
+    modelChanged(next) {
+      if (tagger !== null) announce(tagger.close());
+      model = next;
+      tagger = createTagger({ labels: next.labels, settings, newId: randomUUID });
+      warnOfUnknown();
+      showWatched();
+    },
+    result(result, levelDbfs) {
+      if (tagger === null) return;
+      const events = tagger.window({ endMs: result.endMs, scores: result.scores });
+      link.publish('tags', {
+        ts: isoTime(Date.now()),
+        seq: result.seq,
+        model: result.model.manifest.id,
+        window: { start: isoTime(result.startMs), end: isoTime(result.endMs) },
+        tags: topTags(result.scores, result.model.labels, topK).map(({ label, mid, score }) => ({
+          label,
+          mid,
+          score: round(score),
+        })),
+        level_dbfs: levelDbfs === null ? null : round(levelDbfs, 1),
+        latency_ms: round(performance.now() - result.arrivedAt, 3),
+      });
+      announce(events);
+      const done = performance.now();
+      latency.record({
+        total: done - result.arrivedAt,
+        queue: result.queueMs,
+        features: result.featuresMs,
+        inference: result.inferenceMs,
+        publish: done - result.answeredAt,
+      });
+    },
+    close() {
+      if (tagger !== null) announce(tagger.close());
+    },
+    update(next) {
+      settings = next;
+      if (tagger === null) return;
+      announce(tagger.update(next));
+      warnOfUnknown();
+      showWatched();
+    },
+    knows(label) {
+      const wanted = label.toLowerCase();
+      return (
+        model?.labels.some(({ name, mid }) => name.toLowerCase() === wanted || mid === label) === true ||
+        tagger?.items.some(({ name }) => name.toLowerCase() === wanted) === true
+      );
+    },
+  };
+}
+
+function round(value: number, digits = 4): number {
+  const scale = 10 ** digits;
+  return Math.round(value * scale) / scale;
+}

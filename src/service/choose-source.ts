@@ -1,0 +1,93 @@
+import { join } from 'node:path';
+import { listInputDevices } from '../audio/devices.js';
+import { createFileSource } from '../audio/file-source.js';
+import { createMicrophone } from '../audio/microphone.js';
+import type { AudioSource } from '../audio/source.js';
+import { createStreamSource } from '../audio/stream-source.js';
+import { messageOf, SoundpostError } from '../common/errors.js';
+import type { Logger } from '../common/log.js';
+import type { Config } from '../config/schema.js';
+
+/** The recording that plays where there is no microphone, relative to the program's folder. */
+const DEMO_RECORDING = join('models', 'demo', 'day-at-home.wav');
+
+/**
+ * Makes the source that the configuration asks for. `auto` is the microphone; only where there is none **and**
+ * nobody but this machine listens (`demoAllowed`: the broker is the embedded one), it is the demo recording: a
+ * demo must never trigger something at a real broker.
+ *
+ * Throws SoundpostError `config` where the source lacks what it needs.
+ */
+export async function chooseSource(options: {
+  config: Config;
+  root: string;
+  demoAllowed: boolean;
+  log: Logger;
+}): Promise<AudioSource> {
+  const { config, root, demoAllowed, log } = options;
+  const { audio } = config;
+  const channel = audio.channel === 'mix' ? {} : { channel: audio.channel };
+  const microphone = () =>
+    createMicrophone({
+      device: audio.device === '' ? undefined : audio.device,
+      ...channel,
+      workFolder: join(config.data_dir, 'run'),
+      log,
+    });
+  const demo = () =>
+    createFileSource({ kind: 'demo', path: join(root, DEMO_RECORDING), loop: true, speed: 1, log });
+
+  switch (audio.source) {
+    case 'microphone':
+      return microphone();
+    case 'file':
+      if (audio.file === '') {
+        throw new SoundpostError(
+          'config',
+          'audio.source is "file" but audio.file is empty: name a recording',
+        );
+      }
+      return createFileSource({
+        kind: 'file',
+        path: audio.file,
+        loop: audio.loop,
+        speed: audio.speed,
+        ...channel,
+        log,
+      });
+    case 'stream': {
+      const address = audio.url === '' ? audio.file : audio.url;
+      if (address === '') {
+        throw new SoundpostError(
+          'config',
+          'audio.source is "stream" but audio.url is empty: give its address',
+        );
+      }
+      return createStreamSource({ address, ...channel, log });
+    }
+    case 'demo':
+      return demo();
+    case 'auto': {
+      if (!demoAllowed) return microphone();
+      const missing = await whyNoMicrophone(config);
+      if (missing === null) return microphone();
+      log.warn(
+        { code: 'demo' },
+        `No microphone (${missing}). Playing the demo recording instead, so that there is something to hear: nothing of it is real. Plug in a microphone and start again, or set audio.source`,
+      );
+      return demo();
+    }
+  }
+}
+
+async function whyNoMicrophone(config: Config): Promise<string | null> {
+  try {
+    const { devices } = await listInputDevices();
+    if (devices.length > 0) return null;
+    return config.audio.device === ''
+      ? 'this machine has no audio input'
+      : `"${config.audio.device}" is not there`;
+  } catch (error) {
+    return messageOf(error);
+  }
+}

@@ -1,0 +1,76 @@
+import type { AudioSource } from '../audio/source.js';
+import type { Config } from '../config/schema.js';
+import type { Pipeline } from '../inference/pipeline.js';
+import { isoTime } from '../mqtt/contract.js';
+import type { Link } from '../mqtt/link.js';
+import { startEventLoopMonitor } from '../telemetry/event-loop.js';
+import { createHostReader } from '../telemetry/host.js';
+import type { LatencyRecorder } from '../telemetry/latency.js';
+import type { RateMeter } from '../telemetry/rate.js';
+import { readSoc } from '../telemetry/soc.js';
+import type { StateHolder } from './state.js';
+
+/** Publishes `B/telemetry` every interval. */
+export interface TelemetryLoop {
+  start(): void;
+  stop(): void;
+}
+
+export function createTelemetryLoop(options: {
+  config: Config;
+  link: Link;
+  state: StateHolder;
+  pipeline: Pipeline;
+  source: () => AudioSource | null;
+  latency: LatencyRecorder;
+  rate: RateMeter;
+  onError: (error: unknown) => void;
+}): TelemetryLoop {
+  const { config, link, state, pipeline, latency, rate } = options;
+  const { sys_root: sysRoot, proc_root: procRoot, event_loop: measureEventLoop } = config.telemetry;
+  const host = createHostReader({ procRoot, dataDir: config.data_dir });
+  const eventLoop = measureEventLoop ? startEventLoopMonitor() : null;
+  let timer: NodeJS.Timeout | null = null;
+
+  const publish = async () => {
+    const source = options.source();
+    const pids = [process.pid, ...pipeline.pids, ...(source?.pids?.() ?? [])];
+    const [soc, machine] = await Promise.all([readSoc({ sysRoot }), host.read(pids)]);
+    if (timer === null) return;
+    const { processed, dropped, restarts } = pipeline.counters();
+    const measured = rate.measure(performance.now());
+    link.publish('telemetry', {
+      ts: isoTime(Date.now()),
+      uptime_s: Math.round(process.uptime()),
+      model: state.now.model,
+      rate_hz: {
+        requested: state.now.rate_hz,
+        effective: state.now.effective_rate_hz,
+        measured: measured === null ? null : Math.round(measured * 1000) / 1000,
+      },
+      latency_ms: latency.snapshotAndReset(),
+      windows: { processed, dropped },
+      soc,
+      host: machine,
+      audio: source?.counters() ?? { overruns: 0, restarts: 0 },
+      inference: { restarts },
+      outbox: link.counters(),
+      ...(eventLoop !== null && { event_loop_ms: eventLoop.snapshotAndReset() }),
+    });
+  };
+
+  return {
+    start() {
+      // The first reading only begins the interval of the CPU load.
+      host.read([]).catch(options.onError);
+      timer = setInterval(() => {
+        publish().catch(options.onError);
+      }, config.telemetry.interval_seconds * 1000);
+    },
+    stop() {
+      if (timer !== null) clearInterval(timer);
+      timer = null;
+      eventLoop?.stop();
+    },
+  };
+}
