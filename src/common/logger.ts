@@ -1,5 +1,5 @@
 import pino from 'pino';
-import pretty from 'pino-pretty';
+import { prettyFactory } from 'pino-pretty';
 import type { Logger } from './log.js';
 import { createSuppressor } from './suppress.js';
 
@@ -40,20 +40,21 @@ export function createLogger(options: LoggerOptions): Logger {
   const stream = options.stream ?? process.stderr;
   const now = options.now ?? Date.now;
   const isPretty = options.format === 'pretty' || (options.format === 'auto' && stream.isTTY === true);
-  const target = isPretty
-    ? pretty({
-        destination: stream,
-        sync: true,
+  // Formatted and written at once: the last line before an exit must not be waiting in a stream.
+  const line = isPretty
+    ? prettyFactory({
         colorize: stream.isTTY === true && !process.env['NO_COLOR'],
         ignore: 'pid,hostname',
         translateTime: 'SYS:HH:MM:ss.l',
       })
-    : stream;
+    : undefined;
+  const target = line ? { write: (json: string) => stream.write(line(json)) } : stream;
   const log = pino(
     {
       level: options.level,
       base: null,
       redact: { paths: secretFields, censor: '***' },
+      serializers: { err: errorFields, error: errorFields },
       formatters: { level: (label) => ({ level: label }) },
       timestamp: () => `,"ts":"${new Date(now()).toISOString()}"`,
       messageKey: 'message',
@@ -88,6 +89,11 @@ export function redactor(secrets: readonly string[]): (text: string) => string {
   return (text) => longestFirst.reduce((hidden, secret) => hidden.replaceAll(secret, '***'), text);
 }
 
+/** An error as plain fields; anything else as it is, what was made plain before included. */
+function errorFields(value: unknown): unknown {
+  return value instanceof Error ? { ...pino.stdSerializers.err(value) } : value;
+}
+
 function same(fields: object): object {
   return fields;
 }
@@ -98,9 +104,11 @@ function hideIn(value: unknown, hide: (text: string) => string, depth = 0): unkn
   if (typeof value !== 'object' || value === null) return value;
   // Deeper than any record of this program; also ends a circle.
   if (depth > 6) return '…';
-  if (value instanceof Error) return hideIn(pino.stdSerializers.err(value), hide, depth + 1);
-  if (value instanceof Date) return value;
+  if (value instanceof Error) return hideIn(errorFields(value), hide, depth + 1);
   if (ArrayBuffer.isView(value)) return `(${value.byteLength} bytes)`;
+  if ('toJSON' in value && typeof value.toJSON === 'function') {
+    return hideIn((value as { toJSON(): unknown }).toJSON(), hide, depth + 1);
+  }
   if (Array.isArray(value)) return value.map((inner) => hideIn(inner, hide, depth + 1));
   return Object.fromEntries(
     Object.entries(value).map(([name, inner]) => [name, hideIn(inner, hide, depth + 1)]),

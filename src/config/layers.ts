@@ -34,7 +34,7 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
     const known = names.get(name);
     if (known) layer.candidates.push({ ...known, value, origin: name });
     else {
-      const meant = nearest(name, names.keys());
+      const meant = nearest(name, [...names.keys(), 'SOUNDPOST_CONFIG']);
       layer.problems.push(
         `environment variable ${name}: belongs to no key${meant ? `; did you mean ${meant}?` : ''}`,
       );
@@ -61,38 +61,6 @@ export function readFlags(flags: Readonly<Record<string, string>>): Layer {
   return layer;
 }
 
-/**
- * Takes the flags that set keys (`--mqtt.url x`, `--mqtt-url=x`, `--audio.loop` for switches) out of a command
- * line; `rest` is everything else, in order. Whatever has a dot in its name counts as meant for a key.
- */
-export function takeFlags(args: readonly string[]): { flags: Record<string, string>; rest: string[] } {
-  const flags = new Map<string, string>();
-  const rest: string[] = [];
-  for (let index = 0; index < args.length; index += 1) {
-    const argument = args[index]!;
-    if (argument === '--') {
-      rest.push(...args.slice(index));
-      break;
-    }
-    const match = /^--([a-zA-Z][a-zA-Z0-9_.-]*)(?:=([^]*))?$/.exec(argument);
-    const name = match?.[1];
-    const found = name === undefined ? undefined : flagKey(name);
-    if (name === undefined || !(found ?? /^[a-z]+\./.test(name))) {
-      rest.push(argument);
-      continue;
-    }
-    const next = args[index + 1];
-    const isSwitch = found !== undefined && typeof keys.get(found.key)?.default === 'boolean';
-    const takesNext =
-      match?.[2] === undefined &&
-      next !== undefined &&
-      (isSwitch ? /^(true|false|yes|no|on|off)$/i.test(next) : !next.startsWith('--'));
-    flags.set(name, match?.[2] ?? (takesNext ? next : isSwitch ? 'true' : ''));
-    if (takesNext) index += 1;
-  }
-  return { flags: Object.fromEntries(flags), rest };
-}
-
 function canonical(name: string): string {
   return name.toLowerCase().replace(/[.-]/g, '_');
 }
@@ -103,6 +71,11 @@ const keyByFlag = new Map<string, Omit<Candidate, 'value' | 'origin'>>(
     ...(mayComeFromFile(spec) ? [[`${canonical(key)}_file`, { key, isFile: true }] as const] : []),
   ]),
 );
+
+/** Every flag that sets a key, without dashes, as `mqtt.base_topic`; secrets also as `mqtt.password_file`. */
+export function flagNames(): string[] {
+  return [...keys].flatMap(([key, spec]) => (mayComeFromFile(spec) ? [key, `${key}_file`] : [key]));
+}
 
 function flagKey(name: string): Omit<Candidate, 'value' | 'origin'> | undefined {
   return keyByFlag.get(canonical(name));

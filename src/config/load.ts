@@ -44,6 +44,9 @@ interface Value {
   origin: string;
 }
 
+/** More problems than this come from a file that is something else. */
+const maxShown = 50;
+
 const maxSecretFileBytes = 256 * 1024;
 
 // convict would turn "abc" into NaN for a number and "nonsense" into true for a switch: its own conversion is
@@ -95,7 +98,8 @@ function configError(problems: readonly string[]): SoundpostError {
     problems.length === 1
       ? 'The configuration has a problem:'
       : `The configuration has ${problems.length} problems:`;
-  const lines = problems.map((problem) => `  - ${problem}`);
+  const lines = problems.slice(0, maxShown).map((problem) => `  - ${problem}`);
+  if (problems.length > maxShown) lines.push(`  … and ${problems.length - maxShown} more`);
   return new SoundpostError('config', [heading, ...lines].join('\n'));
 }
 

@@ -191,7 +191,7 @@ export const schema = {
       doc: 'A sound that has started goes on while its score stays above this fraction of the threshold.',
     }),
     confirm: key(confirm, '1/1', {
-      doc: 'k/n: a sound starts an event once k of the last n windows were over the threshold.',
+      doc: 'Written k/n: a sound starts an event once k of the last n windows were over the threshold.',
     }),
     min_gap_seconds: key(decimal({ min: 0, max: 3600, unit: 'seconds' }), 3, {
       doc: 'How long a sound stays on after it was last heard, so that one with pauses is one event.',

@@ -14,6 +14,9 @@ import { keyHint, type Layer } from './layers.js';
 /** What a configuration file may weigh, in bytes. */
 export const maxYamlBytes = 256 * 1024;
 
+/** A file with more problems than this is something else; the search for names that come near takes its time. */
+const maxProblems = 100;
+
 /** Sentences of our own: the parser's quote what is in the file, and that may be a password. */
 const sentences: Partial<Record<ErrorCode, string>> = {
   DUPLICATE_KEY: 'this key stands here a second time; take one of the two away',
@@ -46,7 +49,7 @@ export function readYaml(source: string, name: string): Layer {
   };
   let document: Document;
   try {
-    document = parseDocument(source, { lineCounter: lines, prettyErrors: false, logLevel: 'silent' });
+    document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
   } catch {
     // Only reached by text that is nested thousands of levels deep.
     layer.problems.push(`${name}: is not YAML that can be read`);
@@ -69,6 +72,10 @@ function walk(
 ): void {
   const section = prefix.slice(0, -1);
   const here = isAlias(node) ? node.resolve(document) : node;
+  if (isAlias(node) && !here) {
+    layer.problems.push(`${section} (${place(node.range?.[0])}): ${missingAnchor}`);
+    return;
+  }
   if (here === null || here === undefined || (isScalar(here) && here.value === null)) return;
   const at = place((node as Node).range?.[0]);
   if (!isMap(here)) {
@@ -84,6 +91,7 @@ function walk(
     return;
   }
   for (const { key: keyNode, value } of here.items) {
+    if (layer.problems.length >= maxProblems) return;
     const position = place((keyNode as Node | null)?.range?.[0]);
     if (!isScalar(keyNode)) {
       layer.problems.push(`${position}: the name of a key must be plain text`);
@@ -118,6 +126,8 @@ function walk(
   }
 }
 
+const missingAnchor = 'is an alias (*) of nothing; text that begins with "*" must stand in quotes';
+
 function keysOf(prefix: string): string[] {
   return [...keys.keys()].filter((key) => key.startsWith(prefix));
 }
@@ -126,6 +136,7 @@ function keysOf(prefix: string): string[] {
 function leafOf(document: Document, node: unknown, typed: boolean): { value: unknown } | { problem: string } {
   try {
     const here = isAlias(node) ? node.resolve(document) : node;
+    if (isAlias(node) && !here) return { problem: missingAnchor };
     if (here === null || here === undefined) return { value: null };
     if (isScalar(here)) {
       return { value: !typed && here.value !== null ? (here.source ?? here.value) : here.value };
