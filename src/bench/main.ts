@@ -105,6 +105,7 @@ async function bench(options: Options, folder: string): Promise<BenchReport> {
     modelId: manifest.id,
     windowSeconds,
     seconds: options.seconds,
+    eventLoop: false,
   });
 
   const report: Omit<BenchReport, 'verdicts'> = {
@@ -162,6 +163,7 @@ async function benchLarge(
     modelId: LARGE_MODEL,
     windowSeconds: manifest.input.window_seconds,
     seconds: Math.min(options.seconds, 30),
+    eventLoop: true,
   });
   return { model: LARGE_MODEL, bytes, session, service };
 }

@@ -127,24 +127,19 @@ export function formatReport(report: BenchReport): string {
       number(pssMb),
     ]),
   ];
-  const loopRow = (name: string, run: ServiceRun): string[] => [
-    name,
-    number(run.eventLoopDelayMs?.p50),
-    number(run.eventLoopDelayMs?.p99),
-    number(run.eventLoopDelayMs?.max),
-  ];
-  const loop = [
-    ['event-loop delay of the service (ms)', 'p50', 'p99', 'max'],
-    loopRow(report.model, service),
-    ...(large === null
+  const delay = large?.service.eventLoopDelayMs;
+  const loop =
+    large === null
       ? []
       : [
-          loopRow(
-            `${large.model}: ${Math.round(large.bytes / 1e6)} MB, run ${number(large.session.wallMs.median)} ms`,
-            large.service,
-          ),
-        ]),
-  ];
+          ['event-loop delay of the service (ms)', 'p50', 'p99', 'max'],
+          [
+            `${large.model}: ${Math.round(large.bytes / 1e6)} MB, ${number(large.session.wallMs.median)} ms a run`,
+            number(delay?.p50),
+            number(delay?.p99),
+            number(delay?.max),
+          ],
+        ];
   const verdicts = [
     ['limits', 'measured', 'limit', ''],
     ...report.verdicts.map(({ name, value, limit, unit, met }) => [
@@ -156,7 +151,9 @@ export function formatReport(report: BenchReport): string {
   ];
   return [
     `${machine.cpu}, ${machine.cores} cores, ${machine.platform}, Node ${machine.node}`,
-    ...[cpu, parts, memory, loop, verdicts].flatMap((rows) => ['', ...table(rows)]),
+    ...[cpu, parts, memory, loop, verdicts]
+      .filter((rows) => rows.length > 0)
+      .flatMap((rows) => ['', ...table(rows)]),
     '',
   ].join('\n');
 }

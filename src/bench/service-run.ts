@@ -3,6 +3,7 @@ import { EventEmitter, on, once } from 'node:events';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connectAsync, type MqttClient } from 'mqtt';
+import { z } from 'zod';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import { contract, epochMs, type TagsPayload, type TelemetryPayload } from '../mqtt/contract.js';
 import { createTopics } from '../mqtt/topics.js';
@@ -22,6 +23,8 @@ export interface ServiceRunOptions {
   seconds: number;
   /** `embedded` is part of the service, and so of what is measured. */
   broker: 'embedded' | 'mosquitto';
+  /** Have the service watch its event loop as well, which costs CPU time. */
+  eventLoop: boolean;
   /** Called with what is going on, for people who wait. */
   progress: (message: string) => void;
 }
@@ -37,9 +40,15 @@ export interface ServiceRun {
   windowsDropped: number | null;
   /** The latest that the service says of itself. */
   latencyMs: TelemetryPayload['latency_ms'] | null;
-  /** What the service's event loop was late, in ms; null where it did not say. */
-  eventLoopDelayMs: { p50: number; p99: number; max: number } | null;
+  /** By how much the service's event loop was late: the worst reports of all; null where it was not asked. */
+  eventLoopDelayMs: EventLoopDelay | null;
 }
+
+const eventLoopDelay = z.object({ p50: z.number(), p99: z.number(), max: z.number() });
+type EventLoopDelay = z.infer<typeof eventLoopDelay>;
+/** With the part that the service adds where `telemetry.event_loop` is set. */
+const telemetrySchema = contract.telemetry.schema.extend({ event_loop_ms: eventLoopDelay.optional() });
+type Telemetry = z.infer<typeof telemetrySchema>;
 
 const DEVICE = 'bench';
 const topics = createTopics('soundpost', DEVICE);
@@ -58,17 +67,12 @@ const MEGABYTE = 1e6;
 export async function runService(options: ServiceRunOptions): Promise<ServiceRun> {
   const { folder, progress } = options;
   const logPath = join(folder, 'service.log');
-  const loopPath = join(folder, 'event-loop.json');
   const broker = options.broker === 'mosquitto' ? await startMosquitto(folder) : undefined;
   const port = broker?.port ?? (await freePort());
   const log = await open(logPath, 'w');
   const child = spawn(process.execPath, [options.program, 'run'], {
     cwd: folder,
-    env: {
-      ...withoutSettings(process.env),
-      ...settings(options, port),
-      SOUNDPOST_BENCH_EVENT_LOOP: loopPath,
-    },
+    env: { ...withoutSettings(process.env), ...settings(options, port) },
     stdio: ['ignore', log.fd, log.fd],
   });
   await log.close();
@@ -79,7 +83,7 @@ export async function runService(options: ServiceRunOptions): Promise<ServiceRun
     const measured = await measure(client, child, options);
     progress('stopping the service');
     await stop(child, exited);
-    return { ...measured, eventLoopDelayMs: await readEventLoop(loopPath) };
+    return measured;
   } catch (error) {
     const words = await readFile(logPath, 'utf8').catch(() => '');
     throw new SoundpostError(
@@ -114,6 +118,9 @@ function settings(options: ServiceRunOptions, port: number): Record<string, stri
     SOUNDPOST_INFERENCE_RATE_HZ: String(options.rateHz),
     // The rate is what is measured against; a warm desk machine must not lower it.
     SOUNDPOST_THERMAL_ENABLED: 'false',
+    // Twice while it is measured, and not oftener than a user would have it.
+    SOUNDPOST_TELEMETRY_INTERVAL_SECONDS: String(Math.min(30, Math.max(1, Math.floor(options.seconds / 2)))),
+    ...(options.eventLoop ? { SOUNDPOST_TELEMETRY_EVENT_LOOP: 'true' } : {}),
     SOUNDPOST_LOG_FORMAT: 'json',
     ...(options.broker === 'mosquitto'
       ? { SOUNDPOST_MQTT_URL: `mqtt://127.0.0.1:${port}` }
@@ -139,17 +146,17 @@ async function connect(port: number, child: ChildProcess): Promise<MqttClient> {
   }
 }
 
-type Measured = Omit<ServiceRun, 'eventLoopDelayMs'>;
-
 async function measure(
   client: MqttClient,
   child: ChildProcess,
   options: ServiceRunOptions,
-): Promise<Measured> {
+): Promise<ServiceRun> {
   const { progress, windowSeconds, rateHz, seconds, modelId } = options;
   const pid = child.pid ?? 0;
   const results = new EventEmitter();
-  let telemetry: TelemetryPayload | undefined;
+  let begin: { tree: ProcessUsage[]; atMs: number } | undefined;
+  let dropped = 0;
+  let reports: Telemetry[] = [];
   const budgetMs = START_TIMEOUT_MS + 1000 * (windowSeconds + SETTLE_HOPS / rateHz + seconds);
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(new Error('it published too few results in time')), budgetMs);
@@ -157,7 +164,7 @@ async function measure(
   client.on('message', (topic, payload) => {
     try {
       const json = JSON.parse(payload.toString()) as unknown;
-      if (topic === topics.of('telemetry')) telemetry = contract.telemetry.schema.parse(json);
+      if (topic === topics.of('telemetry')) reports.push(telemetrySchema.parse(json));
       else results.emit('tags', contract.tags.schema.parse(json));
     } catch (error) {
       abort.abort(new Error(`what it published on ${topic} is not right: ${messageOf(error)}`));
@@ -168,8 +175,6 @@ async function measure(
     progress(`waiting for full windows of ${modelId}`);
     const wanted = Math.ceil(seconds * rateHz);
     let fullHops = 0;
-    let begin: { tree: ProcessUsage[]; atMs: number } | undefined;
-    let droppedBefore = 0;
     for await (const [tags] of on(results, 'tags', { signal: abort.signal }) as AsyncIterable<
       [TagsPayload]
     >) {
@@ -178,16 +183,19 @@ async function measure(
       fullHops += 1;
       if (fullHops === SETTLE_HOPS) {
         begin = { tree: readProcessTree(pid), atMs: performance.now() };
-        droppedBefore = telemetry?.windows.dropped ?? 0;
+        dropped = reports.at(-1)?.windows.dropped ?? 0;
+        reports = [];
         progress(`measuring ${modelId} for ${Math.round(wanted / rateHz)} s`);
       }
       if (begin === undefined || fullHops < SETTLE_HOPS + wanted) continue;
       const tree = readProcessTree(pid);
+      const last = reports.at(-1);
       return {
         hops: wanted,
         seconds: (performance.now() - begin.atMs) / 1000,
-        windowsDropped: telemetry === undefined ? null : telemetry.windows.dropped - droppedBefore,
-        latencyMs: telemetry?.latency_ms ?? null,
+        windowsDropped: last === undefined ? null : last.windows.dropped - dropped,
+        latencyMs: last?.latency_ms ?? null,
+        eventLoopDelayMs: worst(reports),
         ...usagePerHop(begin.tree, tree, wanted),
       };
     }
@@ -200,11 +208,18 @@ async function measure(
   }
 }
 
+function worst(reports: readonly Telemetry[]): EventLoopDelay | null {
+  const delays = reports.flatMap(({ event_loop_ms: delay }) => (delay === undefined ? [] : [delay]));
+  if (delays.length === 0) return null;
+  const most = (key: keyof EventLoopDelay): number => Math.max(...delays.map((delay) => delay[key]));
+  return { p50: most('p50'), p99: most('p99'), max: most('max') };
+}
+
 function usagePerHop(
   before: readonly ProcessUsage[],
   after: readonly ProcessUsage[],
   hops: number,
-): Pick<Measured, 'cpuMsPerHop' | 'processes' | 'memory'> {
+): Pick<ServiceRun, 'cpuMsPerHop' | 'processes' | 'memory'> {
   const inMegabytes = (bytes: number | null): number | null => (bytes === null ? null : bytes / MEGABYTE);
   const { rssBytes, pssBytes } = memoryOf(after);
   return {
@@ -233,11 +248,4 @@ async function stop(child: ChildProcess, exited: Promise<unknown>): Promise<void
   } finally {
     clearTimeout(timer);
   }
-}
-
-async function readEventLoop(path: string): Promise<ServiceRun['eventLoopDelayMs']> {
-  const text = await readFile(path, 'utf8').catch(() => undefined);
-  if (text === undefined) return null;
-  const { p50, p99, max } = JSON.parse(text) as Record<string, unknown>;
-  return { p50: Number(p50), p99: Number(p99), max: Number(max) };
 }
