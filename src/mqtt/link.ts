@@ -20,6 +20,7 @@ import {
   type TopicArguments,
 } from './contract.js';
 import { createMemoryOutbox, type Outbox } from './outbox.js';
+import { createSender, outgoing } from './sender.js';
 import { createTopics, type Topics } from './topics.js';
 
 /** A message on one of the topics we subscribe to. Nothing in it has been checked. */
@@ -102,46 +103,16 @@ const defaultTiming: Timing = {
   flushMs: 2000,
 };
 
-/** The most QoS 1 messages on their way at once; fewer where the broker asks for fewer (MQTT 5 receive maximum). */
-const MAX_UNACKNOWLEDGED = 16;
-/** Above this many bytes in the socket's buffer nothing more is handed over: the broker does not read. */
-const MAX_BUFFERED_BYTES = 64 * 1024;
-const MAX_REPLIES = 1024;
 const MEMORY_OUTBOX_EVENTS = 10_000;
 /** The broker never sends us anything bigger (MQTT 5); a request may have 64 KiB and gets a reply above it. */
 const MAX_INCOMING_PACKET = 1024 * 1024;
 /** This many connections in a row that the broker ended soon and without a word look like a fight over the id. */
 const FIGHT_AFTER = 3;
 
-interface Outgoing {
-  topic: string;
-  text: string;
-  qos: 0 | 1;
-  retain: boolean;
-  correlationData?: Buffer | undefined;
-}
-
-/** What is true of one connection only. */
-interface Session {
-  client: MqttClient;
-  /** Bounds the broker has told us, or ours. */
-  maxUnacknowledged: number;
-  maxPacketBytes: number;
-  maxQos: 0 | 1;
-  retainAvailable: boolean;
-  unacknowledged: number;
-  /** Key of the last event handed over. */
-  lastEvent: number;
-  /** Subscribed and announced. */
-  ready: boolean;
-}
-
 /**
  * The connection to the broker. Invariants:
  * - at most one connection or attempt at a time, each with a fresh mqtt.js client that carries nothing over;
- * - mqtt.js is given a message only while it is connected, the socket drains and fewer than the agreed number are
- *   unacknowledged; everything else waits here, bounded: one message per state topic, the outbox, a short
- *   queue of replies;
+ * - messages go through the sender, which keeps what cannot be sent yet, bounded;
  * - after every connect: subscriptions, `status` online, all other states, then what waited.
  *
  * Throws SoundpostError for an address, a topic or certificates that can never work.
@@ -151,35 +122,27 @@ export function createLink(options: LinkOptions): Link {
   const timing = { ...defaultTiming, ...options.timing };
   const topics = createTopics(options.baseTopic, options.deviceId);
   const access = parseAccess(options);
-  const outbox = options.outbox ?? createMemoryOutbox({ limit: MEMORY_OUTBOX_EVENTS });
+  const sender = createSender({
+    outbox: options.outbox ?? createMemoryOutbox({ limit: MEMORY_OUTBOX_EVENTS }),
+    eventTopic: topics.of('event'),
+    log,
+  });
   const backoff: Backoff = createBackoff({
     firstMs: timing.firstDelayMs,
     maxMs: timing.maxDelayMs,
     ...(options.random === undefined ? {} : { random: options.random }),
   });
 
-  /** The newest message of every state topic, and which of them the broker does not have yet. */
-  const states = new Map<string, Outgoing>();
-  const unsent = new Set<string>();
-  const replies: Outgoing[] = [];
   const listeners = new Set<(status: LinkStatus) => void>();
-  /** Topics whose refusal has been reported. */
-  const complained = new Set<string>();
 
   let status: LinkStatus = { state: 'offline', code: 'not_started', reason: 'not started' };
-  let session: Session | null = null;
   let connection: Connection | null = null;
   /** The newest version to try; lowered for good once the broker has refused 5. `version` is the one in use. */
   let newest: 4 | 5 = options.protocolVersion ?? 5;
   let version = newest;
   let running: Promise<void> | null = null;
-  let refusedEvents = 0;
-  let draining = false;
-  let outboxCalls = 0;
   const stopping = new AbortController();
   const stopped = (): boolean => stopping.signal.aborted;
-  /** Woken whenever something has left; `stop()` waits on it. */
-  let onProgress: () => void = () => undefined;
 
   function setStatus(next: LinkStatus): void {
     status = next;
@@ -194,114 +157,6 @@ export function createLink(options: LinkOptions): Link {
       }
     }
   }
-
-  // ---- sending -------------------------------------------------------------------------------------------------
-
-  function congested(s: Session): boolean {
-    return s.unacknowledged >= s.maxUnacknowledged || s.client.stream.writableLength > MAX_BUFFERED_BYTES;
-  }
-
-  /** Hands one message to mqtt.js. `settled` is called when the broker has it or has refused it. */
-  function send(s: Session, message: Outgoing, settled?: (refused: boolean) => void): void {
-    const bytes = Buffer.byteLength(message.text) + Buffer.byteLength(message.topic) + 64;
-    if (bytes > s.maxPacketBytes) {
-      complain(message.topic, 'too_large', `it has ${bytes} bytes and the broker takes ${s.maxPacketBytes}`);
-      settled?.(true);
-      return;
-    }
-    const qos = message.qos > s.maxQos ? s.maxQos : message.qos;
-    if (qos > 0) s.unacknowledged += 1;
-    const properties =
-      message.correlationData === undefined
-        ? {}
-        : { properties: { correlationData: message.correlationData } };
-    s.client.publish(
-      message.topic,
-      message.text,
-      { qos, retain: message.retain && s.retainAvailable, ...properties },
-      (error) => {
-        // The callbacks of a connection that is gone say nothing about the next one.
-        if (s !== session) return;
-        if (qos > 0) s.unacknowledged -= 1;
-        if (error instanceof Error) complain(message.topic, 'publish_refused', error.message);
-        settled?.(error instanceof Error);
-        pump();
-      },
-    );
-  }
-
-  function complain(topic: string, code: string, reason: string): void {
-    if (complained.has(topic)) return;
-    complained.add(topic);
-    log.warn(
-      { code, topic },
-      `The broker does not take ${topic}: ${reason}. Is this device allowed to write it?`,
-    );
-  }
-
-  /** Sends what may be sent now: replies first, then events, then states, as far as the broker keeps up. */
-  function pump(): void {
-    const s = session;
-    if (s?.ready !== true) return;
-    while (replies.length > 0 && !congested(s)) send(s, replies.shift()!);
-    drainOutbox();
-    sendStates(s);
-    onProgress();
-  }
-
-  function sendStates(s: Session): void {
-    for (const topic of unsent) {
-      if (congested(s)) return;
-      unsent.delete(topic);
-      send(s, states.get(topic)!);
-    }
-  }
-
-  /** Asks for the outbox to be looked at; one look at a time, and a new one after every call during it. */
-  function drainOutbox(): void {
-    outboxCalls += 1;
-    if (!draining) void drain().catch(outboxFailed);
-  }
-
-  async function drain(): Promise<void> {
-    draining = true;
-    try {
-      for (let served = 0; served !== outboxCalls;) {
-        served = outboxCalls;
-        if (session?.ready === true) await sendEvents(session);
-      }
-    } finally {
-      draining = false;
-    }
-  }
-
-  async function sendEvents(s: Session): Promise<void> {
-    while (s === session && !congested(s)) {
-      const entries = await outbox.read(s.lastEvent, s.maxUnacknowledged - s.unacknowledged);
-      if (s !== session || entries.length === 0) return;
-      for (const { key, event } of entries) {
-        s.lastEvent = key;
-        send(s, outgoing('event', topics.of('event'), event), (refused) => {
-          if (refused) refusedEvents += 1;
-          void outbox
-            .remove(key)
-            .catch(outboxFailed)
-            .then(() => onProgress());
-        });
-      }
-    }
-  }
-
-  function outboxFailed(error: unknown): void {
-    log.error({ code: 'outbox_failed', err: error }, `The outbox of events failed: ${messageOf(error)}`);
-  }
-
-  function keepState(message: Outgoing): void {
-    states.set(message.topic, message);
-    unsent.add(message.topic);
-  }
-
-  // ---- connecting ----------------------------------------------------------------------------------------------
 
   function clientOptions(): IClientOptions {
     const will = {
@@ -319,20 +174,6 @@ export function createLink(options: LinkOptions): Link {
       keepalive: timing.keepaliveSeconds,
       will,
       ...(version === 5 ? { properties: { maximumPacketSize: MAX_INCOMING_PACKET } } : {}),
-    };
-  }
-
-  function newSession(opened: Connection, connack: { properties?: ConnackLimits | undefined }): Session {
-    const limits = connack.properties ?? {};
-    return {
-      client: opened.client,
-      maxUnacknowledged: Math.min(MAX_UNACKNOWLEDGED, limits.receiveMaximum ?? MAX_UNACKNOWLEDGED),
-      maxPacketBytes: limits.maximumPacketSize ?? Infinity,
-      maxQos: limits.maximumQoS === 0 ? 0 : 1,
-      retainAvailable: limits.retainAvailable !== false,
-      unacknowledged: 0,
-      lastEvent: 0,
-      ready: false,
     };
   }
 
@@ -380,26 +221,18 @@ export function createLink(options: LinkOptions): Link {
     if ('failure' in outcome) return { failure: outcome.failure, heldMs: 0 };
     const since = performance.now();
 
-    const s = newSession(opened, outcome.connack);
-    session = s;
     client.on('message', receive);
-    client.stream.on('drain', pump);
     await Promise.race([subscribe(client), closed]);
     if (client.connected) {
-      // The clock of what waited starts here, not at the CONNACK: nothing has been sent so far.
-      outbox.markLate();
-      for (const topic of states.keys()) unsent.add(topic);
-      announce('online');
-      s.ready = true;
+      sender.begin(client, outcome.connack, outgoing('status', topics.of('status'), 'online'));
       log.info(
         { broker: access.label, protocolVersion: version },
         `Connected to ${access.label} (MQTT ${version === 5 ? '5' : '3.1.1'})`,
       );
       setStatus({ state: 'connected', protocolVersion: version });
-      pump();
     }
     const failure = await closed;
-    session = null;
+    sender.end();
     return {
       failure: failure ?? {
         code: 'connection_closed',
@@ -408,15 +241,6 @@ export function createLink(options: LinkOptions): Link {
       },
       heldMs: performance.now() - since,
     };
-  }
-
-  /** `status` goes out before every other state. */
-  function announce(availability: 'online' | 'offline'): void {
-    const topic = topics.of('status');
-    const others = [...unsent].filter((other) => other !== topic);
-    unsent.clear();
-    keepState(outgoing('status', topic, availability));
-    for (const other of others) unsent.add(other);
   }
 
   async function run(): Promise<void> {
@@ -459,34 +283,6 @@ export function createLink(options: LinkOptions): Link {
     setStatus({ state, code: failure.code, reason: failure.reason });
   }
 
-  // ---- the face ------------------------------------------------------------------------------------------------
-
-  /** Whether everything that waits has been acknowledged, or will have been in this time. */
-  async function flush(limitMs: number): Promise<boolean> {
-    const done = (): boolean =>
-      session?.ready === true &&
-      unsent.size === 0 &&
-      replies.length === 0 &&
-      session.unacknowledged === 0 &&
-      outbox.counters().queued === 0;
-    if (session?.ready !== true || connection === null) return false;
-    const { closed } = connection;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, limitMs);
-      const finish = (): void => {
-        clearTimeout(timer);
-        resolve();
-      };
-      onProgress = () => {
-        if (done()) finish();
-      };
-      void closed.then(finish);
-      pump();
-    });
-    onProgress = () => undefined;
-    return done();
-  }
-
   return {
     topics,
     start() {
@@ -503,9 +299,9 @@ export function createLink(options: LinkOptions): Link {
       }
       stopping.abort();
       const until = performance.now() + timing.flushMs;
-      keepState(outgoing('audio/status', topics.of('audio/status'), 'offline'));
-      keepState(outgoing('status', topics.of('status'), 'offline'));
-      const delivered = await flush(timing.flushMs);
+      sender.state(outgoing('audio/status', topics.of('audio/status'), 'offline'));
+      sender.state(outgoing('status', topics.of('status'), 'offline'));
+      const delivered = await sender.flush(timing.flushMs);
       if (connection !== null) {
         // Where "offline" was not acknowledged the will has to say it: no DISCONNECT then, it would cancel the will.
         if (delivered) await closeConnection(connection, Math.max(100, until - performance.now()));
@@ -521,46 +317,36 @@ export function createLink(options: LinkOptions): Link {
       const topic = topics.of(key, ...parameters);
       switch (spec.delivery) {
         case 'state':
-          keepState(outgoing(key, topic, payload));
+          sender.state(outgoing(key, topic, payload));
           break;
         case 'outbox':
           // Only events are delivered so; the contract's types cannot say that.
-          outbox.append(payload as EventPayload).then(pump, outboxFailed);
-          return;
+          sender.event(payload as EventPayload);
+          break;
         case 'reply':
-          queueReply(outgoing(key, topic, payload));
+          sender.reply(outgoing(key, topic, payload));
           break;
         case 'transient':
-          if (session?.ready === true && !congested(session)) send(session, outgoing(key, topic, payload));
-          return;
+          sender.transient(outgoing(key, topic, payload));
+          break;
       }
-      pump();
     },
     reply({ command, payload, responseTopic, correlationData }) {
       const own = topics.of('response', { command });
       for (const topic of new Set([own, responseTopic ?? own])) {
-        queueReply({ ...outgoing('response', topic, payload), correlationData });
+        sender.reply({ ...outgoing('response', topic, payload), correlationData });
       }
-      pump();
     },
     get connected() {
-      return session?.ready === true;
+      return sender.active;
     },
     onStatus(callback) {
       listeners.add(callback);
       callback(status);
       return () => listeners.delete(callback);
     },
-    counters() {
-      const { queued, dropped } = outbox.counters();
-      return { queued, dropped: dropped + refusedEvents };
-    },
+    counters: () => sender.counters(),
   };
-
-  function queueReply(message: Outgoing): void {
-    if (replies.length >= MAX_REPLIES) replies.shift();
-    replies.push(message);
-  }
 }
 
 const fight = {
@@ -569,19 +355,6 @@ const fight = {
   reason:
     'the broker keeps closing the connection soon after it began. Another client with our id? Give each device its own device.id',
 };
-
-interface ConnackLimits {
-  receiveMaximum?: number;
-  maximumPacketSize?: number;
-  maximumQoS?: number;
-  retainAvailable?: boolean;
-}
-
-function outgoing<K extends OutKey>(key: K, topic: string, payload: Payload<K>): Outgoing {
-  const { format, qos, retain } = contract[key];
-  const text = format === 'text' && typeof payload === 'string' ? payload : JSON.stringify(payload);
-  return { topic, text, qos, retain };
-}
 
 /** Waits; less where the signal fires. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -7,11 +7,14 @@ export interface TcpProxy {
   /** Ends every connection with a reset, and new ones at once, until `mend()`. */
   cut(): void;
   mend(): void;
+  /** Everything that clients have sent so far. */
+  sent(): Buffer;
   stop(): Promise<void>;
 }
 
 export async function startProxy(targetPort: number): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
+  const sent: Buffer[] = [];
   let open = true;
   const keep = (socket: Socket): void => {
     sockets.add(socket);
@@ -26,6 +29,7 @@ export async function startProxy(targetPort: number): Promise<TcpProxy> {
     }
     const far = connect(targetPort, '127.0.0.1');
     keep(far);
+    near.on('data', (chunk: Buffer) => sent.push(chunk));
     near.pipe(far).pipe(near);
     near.on('close', () => far.destroy());
     far.on('close', () => near.destroy());
@@ -44,6 +48,7 @@ export async function startProxy(targetPort: number): Promise<TcpProxy> {
     mend() {
       open = true;
     },
+    sent: () => Buffer.concat(sent),
     async stop() {
       reset();
       server.close();
