@@ -70,11 +70,11 @@ export function parseStreamAddress(address: string): StreamAddress {
   }
   let parsed: URL;
   try {
-    parsed = new URL(address);
+    // udp://@:5004 and the like name no host: they listen on this machine.
+    parsed = new URL(address.replace('://@:', '://0.0.0.0:'));
   } catch {
     throw bad(`the ${scheme} address of the stream is not a valid address`);
   }
-  // udp://@:5004 and the like listen on this machine and name no host.
   if (!/^[a-z0-9+.-]+:\/\//i.test(address)) throw bad(`the ${scheme} address lacks the // after ${scheme}:`);
   const secrets = secretsOf(parsed);
   return {

@@ -32,6 +32,10 @@ const GRACE_MS = 1_000;
 /** More than any WAV header that ffmpeg writes. */
 const HEADER_BYTES = 4096;
 
+/** What ffmpeg says about sound with nothing wrong about it. */
+const EVERYDAY =
+  /Guessed Channel Layout|Estimating duration|Skipping unhandled metadata|timestamps for (skipped|discarded) samples|^To ignore this/i;
+
 const INSTALL =
   'install it (Debian, Raspberry Pi OS, Ubuntu: "sudo apt-get install ffmpeg"; macOS: "brew install ffmpeg")';
 
@@ -110,7 +114,7 @@ function startRun(input: FfmpegInput, notes: string[]): Run {
   const child: Child = spawn(
     command,
     [
-      '-nostdin', '-hide_banner', '-loglevel', 'error',
+      '-nostdin', '-hide_banner', '-loglevel', 'warning',
       '-protocol_whitelist', input.protocols, ...(input.options ?? []), '-i', input.url,
       '-map', '0:a:0', '-c:a', 'pcm_f32le', '-bitexact', '-f', 'wav', 'pipe:1',
     ],
@@ -124,9 +128,10 @@ function startRun(input: FfmpegInput, notes: string[]): Run {
   });
   onEachLine(child.stderr, (raw) => {
     const line = input.clean?.(raw) ?? raw;
+    input.onLine?.(line);
+    if (EVERYDAY.test(line)) return;
     lastLine = line;
     lines += 1;
-    input.onLine?.(line);
   });
   const gone = new Promise<void>((resolve) => {
     child.once('close', () => resolve());

@@ -6,6 +6,8 @@ export interface Recorder extends AudioSink {
   readonly samples: number[];
   readonly formats: AudioFormat[];
   readonly statuses: AudioStatus[];
+  /** Whether the source has said that it is at its end. */
+  readonly ended: boolean;
   /** Wall clock of each chunk's last sample. */
   readonly endTimesMs: number[];
   /** Resolves as soon as `condition` holds; it is asked again whenever the source says anything. */
@@ -17,6 +19,7 @@ export interface Recorder extends AudioSink {
 
 /** `keep` limits how many samples are kept after each `begin`, for sources that are faster than real time. */
 export function createRecorder(keep = 1_000_000): Recorder {
+  let ended = false;
   const waiting = new Set<() => void>();
   const formats: AudioFormat[] = [];
   const statuses: AudioStatus[] = [];
@@ -40,6 +43,9 @@ export function createRecorder(keep = 1_000_000): Recorder {
     formats,
     statuses,
     endTimesMs,
+    get ended() {
+      return ended;
+    },
     until,
     begin(format) {
       formats.push(format);
@@ -57,7 +63,10 @@ export function createRecorder(keep = 1_000_000): Recorder {
       statuses.push(status);
       wake();
     },
-    end: () => undefined,
+    end() {
+      ended = true;
+      wake();
+    },
     async nextStatus(state, code) {
       const from = statuses.length;
       const fits = (status: AudioStatus) =>

@@ -1,0 +1,256 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import type { AudioSource } from '../../src/audio/source.js';
+import { createStreamSource, type StreamSourceOptions } from '../../src/audio/stream-source.js';
+import type { Logger } from '../../src/common/log.js';
+import { createRecorder } from '../support/recorder.js';
+import { projectPath } from '../support/shared.js';
+import { skipWithout } from '../support/tools.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'soundpost-stream-'));
+t.teardown(() => rmSync(folder, { recursive: true }));
+
+const QUICK = { connectMs: 10_000, stallMs: 400, firstRetryMs: 20, maxRetryMs: 100 };
+
+/** Everything that was logged, as one would read it. */
+const logged: string[] = [];
+const log: Logger = {
+  debug: (fields, message) => logged.push(`debug ${message} ${JSON.stringify(fields)}`),
+  info: (fields, message) => logged.push(`info ${message} ${JSON.stringify(fields)}`),
+  warn: (fields, message) => logged.push(`warn ${message} ${JSON.stringify(fields)}`),
+  error: (fields, message) => logged.push(`error ${message} ${JSON.stringify(fields)}`),
+};
+
+/** ffmpeg processes of this test that are still there. */
+async function ffmpegs(mark: string): Promise<string[]> {
+  const ids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const commands = await Promise.all(
+    ids.map((id) => readFile(`/proc/${id}/cmdline`, 'utf8').catch(() => '')),
+  );
+  return commands.filter((command) => command.includes('ffmpeg') && command.includes(mark));
+}
+
+/** An HTTP server on a free port; `answer` decides what each request gets. */
+async function serve(
+  t: { teardown(action: () => unknown): void },
+  answer: (response: ServerResponse, request: number) => void,
+): Promise<{ host: string; requests: () => number }> {
+  let requests = 0;
+  const server = createServer((_, response) => {
+    requests += 1;
+    answer(response, requests);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { host: `127.0.0.1:${(server.address() as AddressInfo).port}`, requests: () => requests };
+}
+
+function sourceOf(
+  t: { teardown(action: () => unknown): void },
+  address: string,
+  more: Partial<StreamSourceOptions> = {},
+): AudioSource {
+  const source = createStreamSource({ address, log, timing: QUICK, ...more });
+  t.teardown(() => source.stop());
+  return source;
+}
+
+t.test('a stream', { skip: skipWithout('ffmpeg') }, (t) => {
+  const recording = join(folder, 'sound.mp3');
+  execFileSync('ffmpeg', [
+    '-loglevel', 'error', '-i', projectPath('models', 'demo', 'day-at-home.wav'), '-t', '20', recording,
+  ]); // prettier-ignore
+  const mp3 = readFileSync(recording);
+
+  t.test('is heard at its own rate, as fast as it sounds, and stopped without a trace', async (t) => {
+    const { host } = await serve(t, (response) => response.end(mp3));
+    const recorder = createRecorder();
+    const source = sourceOf(t, `http://${host}/live.mp3`);
+    t.equal(source.kind, 'stream');
+    t.equal(source.realTime, true);
+    await source.start(recorder);
+    await recorder.until(() => recorder.samples.length > 0);
+    const started = performance.now();
+    await recorder.until(() => recorder.samples.length >= 32_000);
+    t.ok(performance.now() - started > 700, 'not all at once, although it could be had so');
+    t.match(recorder.formats, [{ sampleRate: 32_000, name: `http://${host}/live.mp3` }]);
+    t.same(recorder.statuses, [{ state: 'online' }]);
+    t.ok(
+      recorder.samples.some((value) => Math.abs(value) > 0.001),
+      'it is sound',
+    );
+    t.ok(Math.abs(Date.now() - recorder.endTimesMs.at(-1)!) < 1000, 'stamped with the wall clock');
+    await source.stop();
+    const heard = recorder.samples.length;
+    t.same(await ffmpegs(host), []);
+    await new Promise((resolve) => setImmediate(resolve));
+    t.equal(recorder.samples.length, heard, 'silence after the stop');
+    t.same(source.counters(), { overruns: 0, restarts: 0 });
+  });
+
+  t.test('that stalls is noticed, and found again', async (t) => {
+    const { host, requests } = await serve(t, (response, request) => {
+      // The first connection delivers two seconds, then nothing, and stays open.
+      if (request === 1) response.write(mp3.subarray(0, mp3.length / 8));
+      else response.end(mp3);
+    });
+    const recorder = createRecorder();
+    const source = sourceOf(t, `http://${host}/stall.mp3`);
+    await source.start(recorder);
+    const offline = await recorder.nextStatus('offline');
+    t.match(offline, { code: 'stream_stalled', reason: /nothing for 0\.4 s/ });
+    await recorder.nextStatus('online');
+    t.equal(recorder.formats.length, 2, 'what follows does not join what came before');
+    t.ok(requests() >= 2);
+    t.equal(source.counters().restarts, 1);
+    await source.stop();
+    t.same(await ffmpegs(host), []);
+  });
+
+  t.test('that is cut off, ends or is refused is tried again', async (t) => {
+    const { host } = await serve(t, (response, request) => {
+      if (request === 1) {
+        response.writeHead(200, { 'content-length': mp3.length });
+        response.write(mp3.subarray(0, 8000), () => response.destroy());
+      } else if (request === 2) response.writeHead(404).end();
+      else if (request === 3) response.end('this is not sound, only words '.repeat(100));
+      else response.end(mp3.subarray(0, 6000));
+    });
+    const recorder = createRecorder();
+    const source = sourceOf(t, `http://${host}/cut.mp3`);
+    await source.start(recorder);
+    await recorder.until(() => recorder.formats.length >= 2);
+    await recorder.nextStatus('offline');
+    await source.stop();
+    const reasons = recorder.statuses.flatMap((status) => (status.state === 'offline' ? [status] : []));
+    t.match(reasons[0], { code: 'stream_ended' });
+    t.match(reasons[1], { code: 'stream_failed', reason: /404/ });
+    t.match(reasons[2], { code: 'stream_failed', reason: /cannot be read as audio/ });
+    t.match(reasons[3], { code: 'stream_ended' });
+    t.ok(source.counters().restarts >= 3);
+  });
+
+  t.test('with credentials shows none of them', async (t) => {
+    const { host } = await serve(t, (response, request) => {
+      if (request === 1) response.writeHead(401).end();
+      else response.end(mp3.subarray(0, 6000));
+    });
+    logged.length = 0;
+    const recorder = createRecorder();
+    const source = sourceOf(t, `http://heidi:s3cret%21word@${host}/live.mp3?token=hush-hush`);
+    await source.start(recorder);
+    await recorder.nextStatus('online');
+    await recorder.nextStatus('offline');
+    await source.stop();
+    const all = JSON.stringify([logged, recorder.statuses, recorder.formats]);
+    t.match(all, /401/);
+    t.match(all, host);
+    t.notMatch(all, /s3cret|hush|heidi/);
+  });
+
+  t.test('over TCP', async (t) => {
+    const { createServer: createTcp } = await import('node:net');
+    const server = createTcp((socket) => {
+      socket.on('error', () => undefined);
+      socket.write(mp3);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.teardown(() => server.close());
+    const recorder = createRecorder();
+    const source = sourceOf(t, `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    await source.start(recorder);
+    await recorder.until(() => recorder.samples.length > 3200);
+    await source.stop();
+    t.match(recorder.statuses, [{ state: 'online' }]);
+  });
+
+  t.test('may be a file, over and over', async (t) => {
+    const short = join(folder, 'short.flac');
+    execFileSync('ffmpeg', ['-loglevel', 'error', '-i', recording, '-t', '0.3', short]);
+    const recorder = createRecorder();
+    const source = sourceOf(t, short);
+    await source.start(recorder);
+    await recorder.until(() => recorder.formats.length >= 2);
+    await source.stop();
+    t.equal(recorder.formats[0]?.name, short);
+  });
+
+  t.test('cannot lead to a local file', async (t) => {
+    const list = `#EXTM3U\n#EXT-X-TARGETDURATION:20\n#EXTINF:20,\nfile://${recording}\n#EXT-X-ENDLIST\n`;
+    const { host } = await serve(t, (response) => {
+      response.writeHead(200, { 'content-type': 'application/vnd.apple.mpegurl' }).end(list);
+    });
+    const recorder = createRecorder();
+    const source = sourceOf(t, `http://${host}/list.m3u8`);
+    await source.start(recorder);
+    t.match(await recorder.nextStatus('offline'), { code: 'stream_failed' });
+    await source.stop();
+    t.same(recorder.formats, []);
+  });
+
+  t.test('nobody answers', async (t) => {
+    const { host } = await serve(t, () => undefined);
+    const recorder = createRecorder();
+    const source = sourceOf(t, `http://${host}/mute`, { timing: { ...QUICK, connectMs: 300 } });
+    await source.start(recorder);
+    t.match(await recorder.nextStatus('offline'), {
+      code: 'stream_stalled',
+      reason: /no sound came within 0\.3 s/,
+    });
+    await source.stop();
+    t.same(await ffmpegs(host), []);
+  });
+
+  t.test('stopped while it connects', async (t) => {
+    const { host } = await serve(t, () => undefined);
+    const source = sourceOf(t, `http://${host}/mute`);
+    const recorder = createRecorder();
+    await source.start(recorder);
+    await source.stop();
+    await source.stop();
+    t.same(await ffmpegs(host), []);
+    t.same(recorder.statuses, []);
+  });
+
+  t.end();
+});
+
+t.test('an ffmpeg that ignores being asked is ended by force', async (t) => {
+  const deaf = join(folder, 'deaf-ffmpeg');
+  writeFileSync(deaf, '#!/bin/sh\ntrap "" TERM\necho deaf >&2\nwhile :; do sleep 0.1; done\n');
+  chmodSync(deaf, 0o755);
+  let heard: () => void = () => undefined;
+  const isDeaf = new Promise<void>((resolve) => (heard = resolve));
+  const source = sourceOf(t, 'udp://127.0.0.1:9', { ffmpeg: deaf, log: { ...log, debug: () => heard() } });
+  await source.start(createRecorder());
+  await isDeaf;
+  t.equal((await ffmpegs('udp://127.0.0.1:9')).length, 1);
+  await source.stop();
+  t.same(await ffmpegs('udp://127.0.0.1:9'), []);
+});
+
+t.test('without ffmpeg it says so, once, and goes on trying', async (t) => {
+  const recorder = createRecorder();
+  const missing = join(folder, 'later-ffmpeg');
+  const source = sourceOf(t, 'http://127.0.0.1:9/x', { ffmpeg: missing });
+  await source.start(recorder);
+  t.match(await recorder.nextStatus('offline'), { code: 'ffmpeg_missing', reason: /apt-get install ffmpeg/ });
+  // As soon as there is one, it is used: this one fails in its own way.
+  writeFileSync(missing, '#!/bin/sh\necho "no such host" >&2\nexit 1\n');
+  chmodSync(missing, 0o755);
+  t.match(await recorder.nextStatus('offline', 'stream_failed'), { reason: /no such host/ });
+  await source.stop();
+  t.equal(
+    recorder.statuses.filter((status) => 'code' in status && status.code === 'ffmpeg_missing').length,
+    1,
+  );
+});
