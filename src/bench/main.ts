@@ -1,5 +1,5 @@
 import { access, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { cpus, tmpdir } from 'node:os';
+import { cpus, loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { messageOf } from '../common/errors.js';
@@ -85,6 +85,11 @@ async function bench(options: Options, folder: string): Promise<BenchReport> {
   const model = { manifest, onnxPath: join(options.model, 'model.onnx') };
   const intervalMs = 1000 / options.rate;
 
+  const load = loadavg()[0] ?? 0;
+  if (load > cpus().length / 2)
+    progress(
+      `the machine is busy (load ${load.toFixed(1)}): caches and cores are shared, figures come out too large`,
+    );
   progress(`session.run of ${manifest.id} alone`);
   const session = {
     backToBack: await measureSession(model, { runs: BACK_TO_BACK_RUNS, intervalMs: 0 }),
@@ -114,6 +119,7 @@ async function bench(options: Options, folder: string): Promise<BenchReport> {
       cores: cpus().length,
       node: process.versions.node,
       platform: `${process.platform} ${process.arch}`,
+      load,
     },
     model: manifest.id,
     rateHz: options.rate,

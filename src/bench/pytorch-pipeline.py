@@ -8,7 +8,7 @@ is kinder than the original. Runs on a developer's machine only, where torch is 
   {"torch": "1.13.1", "fast_blas": true, "windows": 20, "interval_s": 1.0, "cpu_ms": {"total": …, "features": …, "network": …},
    "rss_mb": …, "max_abs_difference": … or null}
 
-cpu_ms are medians of process CPU time per window. Where torch runs on the reference BLAS (Debian without
+cpu_ms are means of process CPU time per window. Where torch runs on the reference BLAS (Debian without
 libopenblas0-pthread) its matrix products take several times as long: then fast_blas is false and the figures are
 no fair yardstick. With --check, the probabilities of the recording are compared
 with a file of float32 values.
@@ -167,9 +167,9 @@ def main():
         "windows": args.windows,
         "interval_s": args.interval,
         "cpu_ms": {
-            "total": 1e3 * statistics.median(f + n for f, n in zip(features, networks)),
-            "features": 1e3 * statistics.median(features),
-            "network": 1e3 * statistics.median(networks),
+            "total": 1e3 * (statistics.fmean(features) + statistics.fmean(networks)),
+            "features": 1e3 * statistics.fmean(features),
+            "network": 1e3 * statistics.fmean(networks),
         },
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "max_abs_difference": difference,

@@ -4,7 +4,8 @@ import type { SessionBaseline } from './session-baseline.js';
 
 /** Everything one benchmark has measured. */
 export interface BenchReport {
-  machine: { cpu: string; cores: number; node: string; platform: string };
+  /** `load`: of one minute, before the benchmark began; other work makes every figure larger. */
+  machine: { cpu: string; cores: number; node: string; platform: string; load: number };
   model: string;
   rateHz: number;
   broker: 'embedded' | 'mosquitto';
@@ -150,7 +151,7 @@ export function formatReport(report: BenchReport): string {
     ]),
   ];
   return [
-    `${machine.cpu}, ${machine.cores} cores, ${machine.platform}, Node ${machine.node}`,
+    `${machine.cpu}, ${machine.cores} cores, ${machine.platform}, Node ${machine.node}, load before ${number(machine.load)}`,
     ...[cpu, parts, memory, loop, verdicts]
       .filter((rows) => rows.length > 0)
       .flatMap((rows) => ['', ...table(rows)]),

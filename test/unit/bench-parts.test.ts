@@ -108,7 +108,7 @@ const report = (
   pytorch: BenchReport['pytorch'],
   large: BenchReport['large'],
 ): Omit<BenchReport, 'verdicts'> => ({
-  machine: { cpu: 'CPU', cores: 2, node: '20', platform: 'linux x64' },
+  machine: { cpu: 'CPU', cores: 2, node: '20', platform: 'linux x64', load: 0.1 },
   model: 'm',
   rateHz: 1,
   broker: 'mosquitto',
