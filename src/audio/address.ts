@@ -32,11 +32,13 @@ const PROTOCOLS: Record<string, string> = {
   srt: 'srt',
 };
 
-/** Cameras lose packets over UDP; those that offer only UDP are still heard. */
-const OPTIONS: Record<string, readonly string[]> = {
-  rtsp: ['-rtsp_flags', 'prefer_tcp'],
-  rtsps: ['-rtsp_flags', 'prefer_tcp'],
-};
+/**
+ * Cameras lose packets over UDP; those that offer only UDP are still heard. Their picture is not even asked for,
+ * which spares the network most of the stream.
+ */
+const RTSP_OPTIONS = ['-rtsp_flags', 'prefer_tcp', '-allowed_media_types', 'audio'];
+
+const OPTIONS: Record<string, readonly string[]> = { rtsp: RTSP_OPTIONS, rtsps: RTSP_OPTIONS };
 
 /** Kinds whose path itself is a secret: the stream key. */
 const SECRET_PATH = new Set(['rtmp', 'rtmps']);

@@ -12,6 +12,8 @@ export interface FfmpegInput {
   protocols: string;
   /** Options in front of the input. */
   options?: readonly string[];
+  /** Sound that is made now: it is passed on at once instead of in larger pieces. */
+  live?: boolean;
   /** What errors and warnings call it. */
   name: string;
   /** Called with every line that ffmpeg writes to stderr. */
@@ -90,6 +92,7 @@ export async function openWithFfmpeg(input: FfmpegInput, signal?: AbortSignal): 
       }
       opened = again;
     },
+    pids: () => run.pids(),
     close,
   };
 }
@@ -104,6 +107,7 @@ interface Run {
   failure(): Promise<SoundpostError>;
   /** The output is over: remembers what ffmpeg had to say about it. */
   noteEnd(): Promise<void>;
+  pids(): number[];
   /** Ends the process and waits until it is gone. */
   end(): Promise<void>;
 }
@@ -116,7 +120,8 @@ function startRun(input: FfmpegInput, notes: string[]): Run {
     [
       '-nostdin', '-hide_banner', '-loglevel', 'warning',
       '-protocol_whitelist', input.protocols, ...(input.options ?? []), '-i', input.url,
-      '-map', '0:a:0', '-c:a', 'pcm_f32le', '-bitexact', '-f', 'wav', 'pipe:1',
+      '-map', '0:a:0', '-c:a', 'pcm_f32le', '-bitexact', ...(input.live ? ['-flush_packets', '1'] : []),
+      '-f', 'wav', 'pipe:1',
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   );
@@ -177,6 +182,7 @@ function startRun(input: FfmpegInput, notes: string[]): Run {
         notes.push(`${input.name} was read with difficulties: ${reasonIn(lastLine, input)}`);
       }
     },
+    pids: () => (child.pid === undefined || hasEnded(child) ? [] : [child.pid]),
     end() {
       ending ??= endChild(child, gone);
       return ending;
@@ -184,8 +190,12 @@ function startRun(input: FfmpegInput, notes: string[]): Run {
   };
 }
 
+function hasEnded(child: Child): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
 async function endChild(child: Child, gone: Promise<void>): Promise<void> {
-  if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
+  if (!hasEnded(child)) child.kill('SIGTERM');
   // A stopped or stuck process does not see SIGTERM. Where there never was a process this finds none.
   const force = setTimeout(() => child.kill('SIGKILL'), GRACE_MS);
   child.stdout.destroy();

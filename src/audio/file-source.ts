@@ -37,6 +37,7 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
   const { path, loop, log } = options;
   const stopping = new AbortController();
   let running: Promise<void> | undefined;
+  let playing: AudioFile | undefined;
 
   return {
     kind: options.kind ?? 'file',
@@ -53,21 +54,23 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
         () => undefined,
         () => undefined,
       );
-      const file = await opening;
-      sink.begin({ sampleRate: file.sampleRate, name: basename(path) });
-      sink.status({ state: 'online' });
-      running = run(file, sink);
+      playing = await opening;
+      running = run(playing, sink);
     },
     async stop() {
       stopping.abort();
       await running;
     },
+    pids: () => playing?.pids() ?? [],
     counters: () => ({ overruns: 0, restarts: 0 }),
   };
 
   async function run(file: AudioFile, sink: AudioSink): Promise<void> {
     const warned = new Set<string>();
     try {
+      stopping.signal.throwIfAborted();
+      sink.begin({ sampleRate: file.sampleRate, name: basename(path) });
+      sink.status({ state: 'online' });
       await play(file, sink, () => {
         for (const warning of file.warnings().filter((text) => !warned.has(text))) {
           warned.add(warning);

@@ -11,6 +11,8 @@ export interface PcmReader {
   read: (out: Float32Array) => Promise<number>;
   /** Back to the first sample. */
   rewind: () => Promise<void>;
+  /** Ids of the processes it runs now. */
+  pids: () => number[];
   /** Leaves nothing behind; also ends a read that waits. May be called twice. */
   close: () => Promise<void>;
 }

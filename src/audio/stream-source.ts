@@ -66,6 +66,7 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
   const stopped = () => signal.aborted;
   let running: Promise<void> | undefined;
   let restarts = 0;
+  let reader: PcmReader | undefined;
   let told: AudioStatus | undefined;
 
   return {
@@ -80,6 +81,7 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
       stopping.abort();
       await running;
     },
+    pids: () => reader?.pids() ?? [],
     counters: () => ({ overruns: 0, restarts }),
   };
 
@@ -103,13 +105,13 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
     const abort = () => connection.abort(signal.reason);
     signal.addEventListener('abort', abort, { once: true });
     const watchdog = watch(timing.connectMs, `no sound came within ${timing.connectMs / 1000} s`);
-    let reader: PcmReader | undefined;
     try {
       reader = await openWithFfmpeg(
         {
           url: address.url,
           protocols: address.protocols,
           options: address.options,
+          live: true,
           name: address.shown,
           clean: address.clean,
           onLine: (line) => log.debug({ line }, 'ffmpeg says'),
@@ -133,6 +135,7 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
       clearTimeout(watchdog);
       signal.removeEventListener('abort', abort);
       await reader?.close();
+      reader = undefined;
     }
   }
 
@@ -159,7 +162,10 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
       heard += seconds;
       report(sink, { state: 'online' });
       // A stream cannot wait, so neither does this.
-      void sink.chunk(count === chunk.length ? chunk : chunk.subarray(0, count), Date.now());
+      const answer = sink.chunk(count === chunk.length ? chunk : chunk.subarray(0, count), Date.now());
+      answer?.catch((error: unknown) => {
+        log.error({ code: codeOf(error) }, `The sound was not taken: ${messageOf(error)}`);
+      });
     }
   }
 

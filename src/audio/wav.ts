@@ -250,6 +250,7 @@ async function readerOver(file: FileHandle, path: string, channel?: number): Pro
       used = 0;
       return Promise.resolve();
     },
+    pids: () => [],
     close: () => file.close(),
   };
 }

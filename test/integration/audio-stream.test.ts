@@ -10,6 +10,7 @@ import type { AudioSource } from '../../src/audio/source.js';
 import { createStreamSource, type StreamSourceOptions } from '../../src/audio/stream-source.js';
 import type { Logger } from '../../src/common/log.js';
 import { createRecorder } from '../support/recorder.js';
+import { startRtspCamera } from '../support/rtsp-camera.js';
 import { projectPath } from '../support/shared.js';
 import { skipWithout } from '../support/tools.js';
 
@@ -155,6 +156,27 @@ t.test('a stream', { skip: skipWithout('ffmpeg') }, (t) => {
     t.match(all, /401/);
     t.match(all, host);
     t.notMatch(all, /s3cret|hush|heidi/);
+  });
+
+  t.test('of a camera', async (t) => {
+    const camera = await startRtspCamera('heidi:s3cret');
+    t.teardown(() => camera.close());
+    logged.length = 0;
+    const recorder = createRecorder();
+    const source = sourceOf(t, `rtsp://heidi:s3cret@127.0.0.1:${camera.port}/stream1`);
+    await source.start(recorder);
+    await recorder.until(() => recorder.samples.length > 2400);
+    t.equal(source.pids?.().length, 1);
+    await source.stop();
+    t.same(source.pids?.(), []);
+    t.same(recorder.formats, [{ sampleRate: 8000, name: `rtsp://127.0.0.1:${camera.port}/stream1` }]);
+    t.ok(recorder.samples.every((value) => Math.abs(Math.abs(value) - 0.98) < 0.01));
+    t.ok(camera.requests.some((request) => request.endsWith('/sound')));
+    t.notOk(
+      camera.requests.some((request) => request.endsWith('/picture')),
+      'no picture is asked for',
+    );
+    t.notMatch(JSON.stringify([logged, recorder.statuses]), /s3cret|heidi/);
   });
 
   t.test('over TCP', async (t) => {
