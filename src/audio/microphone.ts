@@ -1,4 +1,6 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { createBackoff, createRestartPolicy } from '../common/backoff.js';
+import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { createChatter } from './capture/chatter.js';
 import { launchCapture, type CaptureProcess } from './capture/launch.js';
@@ -31,8 +33,11 @@ const DEFAULT_TIMING: MicrophoneTiming = {
   silenceSeconds: SILENCE_SECONDS,
 };
 
-/** A capture that sounded this long was a success: the next loss is retried quickly again. */
+/** So many losses in so long, and the next attempt waits for `maxRetryMs`. */
 const QUICK_RESTARTS = { limit: 5, windowMs: 60_000 };
+
+/** How long `stop` waits for the capture process to be gone. */
+const LET_GO_MS = 900;
 
 export interface MicrophoneOptions {
   /** A name, a part of one, or an index; the default input where it is left out. */
@@ -100,6 +105,13 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
     sink?.status(status);
   };
 
+  /** What is listened to, at info when it is news. */
+  let announced = '';
+  const announce = (listening: string) => {
+    log[listening === announced ? 'debug' : 'info']({}, listening);
+    announced = listening;
+  };
+
   /** The capture is over: says why and ends its process. The first reason counts. */
   const giveUp = (over: Capture, code: string, reason: string, lost: boolean) => {
     if (over !== capture || over.failure !== undefined) return;
@@ -112,8 +124,9 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
 
   const launch = () => {
     retry = undefined;
-    const launched: Capture = {
-      process: launchCapture(
+    let process: CaptureProcess;
+    try {
+      process = launchCapture(
         {
           command: 'capture',
           chunkMs: timing.chunkMs,
@@ -127,38 +140,42 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
           chatter,
           onMessage: (message) => listen(launched, message),
         },
-      ),
+      );
+    } catch (error) {
+      report(liveness.fail('capture_died', `the capture process could not be started: ${messageOf(error)}`));
+      startAgain(true);
+      return;
+    }
+    const launched: Capture = {
+      process,
       device: undefined,
       reads: 0,
       failure: undefined,
       watchdog: setTimeout(() => {
-        giveUp(
-          launched,
-          'microphone_stalled',
-          `the input did not open within ${timing.openMs / 1000} s`,
-          true,
-        );
+        const reason = `the input did not open within ${timing.openMs / 1000} s`;
+        giveUp(launched, 'microphone_stalled', reason, true);
       }, timing.openMs),
     };
     capture = launched;
-    void launched.process.ended.then((how) => {
+    void process.ended.then((how) => {
       const lastWords = chatter.lastWords();
       const reason = `the capture process ${how}${lastWords === undefined ? '' : ` (${lastWords})`}`;
       giveUp(launched, 'capture_died', reason, true);
-      if (launched === capture) startAgain(launched);
+      if (launched === capture) startAgain(launched.failure?.lost ?? true);
     });
   };
 
-  const startAgain = ({ failure }: Capture) => {
+  /** `lost`: there was, or should have been, an input at work; else it only waits for one to appear. */
+  const startAgain = (lost: boolean) => {
     capture = undefined;
-    const delayMs = failure?.lost ? restarts.onDeath(Date.now()).delayMs : retryDelays.next();
-    if (failure?.lost) counters.restarts += 1;
+    const delayMs = lost ? restarts.onDeath(Date.now()).delayMs : retryDelays.next();
+    if (lost) counters.restarts += 1;
     log.debug({ delayMs: Math.round(delayMs) }, 'Trying the microphone again');
     retry = setTimeout(launch, delayMs);
   };
 
   const listen = (from: Capture, message: CaptureMessage) => {
-    if (from !== capture) return;
+    if (from !== capture || from.failure !== undefined) return;
     if (message.type === 'failed') giveUp(from, message.code, message.message, false);
     if (message.type === 'overrun') {
       counters.overruns += 1;
@@ -206,8 +223,7 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
       if (from.reads === 0) {
         retryDelays.reset();
         liveness.begin(sampleRate);
-        log.info(
-          {},
+        announce(
           `Listening to "${device.name}" (${device.hostApi}), ${sampleRate} Hz, ${channels} channel${channels === 1 ? '' : 's'}`,
         );
         to.begin({ sampleRate, name: device.name });
@@ -228,7 +244,8 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
     clearTimeout(dropped.watchdog);
     dropped.process.pcm.removeAllListeners('data');
     dropped.process.kill();
-    await dropped.process.ended;
+    // A process inside a driver that hangs does not even die; nobody shall wait for it.
+    await Promise.race([dropped.process.ended, delay(LET_GO_MS, undefined, { ref: false })]);
   };
 
   return {

@@ -155,6 +155,7 @@ t.test('an input that is read as fast as it goes', { skip: skipWithoutMicrophone
       code: 'device_not_found',
       reason: /"garden"; there is 0: default \(ALSA, default\)/,
     });
+    t.equal(microphone.current(), undefined);
     const online = recorder.nextStatus('online');
     await fake.setNames(['default', 'garden']);
     await online;
@@ -202,6 +203,16 @@ t.test('an input that is read as fast as it goes', { skip: skipWithoutMicrophone
     await waiting.microphone.stop();
     await waiting.microphone.stop();
     t.same(await capturePids(), []);
+  });
+
+  await t.test('a folder that cannot be made is a reason, not a crash', async (t) => {
+    const fake = await startFileMicrophone(mono);
+    t.teardown(() => fake.stop());
+    const { recorder } = await listen(t, fake, { workFolder: '/dev/null/work' });
+    t.match(await recorder.until(() => recorder.statuses.length > 0).then(() => recorder.statuses[0]), {
+      code: 'capture_died',
+      reason: /could not be started: .*\/dev\/null/,
+    });
   });
 
   await t.test('it dies with its parent', async (t) => {
@@ -342,6 +353,17 @@ t.test('an input in real time', { skip: skipWithoutMicrophone(...PACED_TOOLS) },
     const online = recorder.nextStatus('online');
     await fake.play(samples);
     await online;
+  });
+
+  await t.test('a service that is held up itself does not take the microphone for stalled', async (t) => {
+    await sounds();
+    const { restarts } = microphone.counters();
+    const heldUpUntil = Date.now() + 1_500;
+    while (Date.now() < heldUpUntil);
+    const before = recorder.samples.length;
+    await recorder.until(() => recorder.samples.length > before + STRETCH);
+    t.equal(microphone.counters().restarts, restarts);
+    t.same(recorder.statuses.at(-1), { state: 'online' });
   });
 
   await t.test('an overrun is counted and costs a chunk, not the microphone', async (t) => {

@@ -27,7 +27,10 @@ export interface CaptureProcess {
   kill(): void;
 }
 
-/** Starts a capture process in `workFolder`, where its libraries may leave a crash.log. */
+/**
+ * Starts a capture process in `workFolder`, where its libraries may leave a crash.log. Throws where the folder
+ * cannot be made or the system has no pipes left.
+ */
 export function launchCapture(
   request: CaptureRequest,
   options: {
@@ -43,21 +46,6 @@ export function launchCapture(
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'ipc'],
   });
-  options.chatter.restart();
-  options.chatter.listenTo(child.stdout!);
-  options.chatter.listenTo(child.stderr!);
-  const pcm = child.stdio[PCM_FD] as Readable;
-  pcm.on('error', () => undefined);
-  child.on('message', (value) => {
-    const message = parseCaptureMessage(value);
-    if (message !== undefined) options.onMessage(message);
-  });
-  const close = () => {
-    pcm.destroy();
-    child.stdout?.destroy();
-    child.stderr?.destroy();
-    if (child.connected) child.disconnect();
-  };
   const exited = new Promise<string>((resolve) => {
     child.on('exit', (code, signal) =>
       resolve(signal === null ? `ended with code ${code ?? '?'}` : `was ended by ${signal}`),
@@ -67,6 +55,23 @@ export function launchCapture(
       if (child.pid === undefined) resolve(`could not be started: ${messageOf(error)}`);
     });
   });
+  const { stdout, stderr } = child;
+  const pcm = child.stdio[PCM_FD] as Readable | null | undefined;
+  if (!stdout || !stderr || !pcm) throw new Error('no pipes left (too many open files?)');
+  options.chatter.restart();
+  options.chatter.listenTo(stdout);
+  options.chatter.listenTo(stderr);
+  pcm.on('error', () => undefined);
+  child.on('message', (value) => {
+    const message = parseCaptureMessage(value);
+    if (message !== undefined) options.onMessage(message);
+  });
+  const close = () => {
+    pcm.destroy();
+    stdout.destroy();
+    stderr.destroy();
+    if (child.connected) child.disconnect();
+  };
   // Its last messages and lines may still be on their way when it is gone.
   const drained = Promise.all([
     new Promise((resolve) => child.once('disconnect', resolve)),
