@@ -1,6 +1,44 @@
 import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
+// The way of the data; a room may import from the rooms before it, never from one behind it.
+const rooms = [
+  'common',
+  'audio',
+  'features',
+  'models',
+  'convert',
+  'inference',
+  'tagging',
+  'telemetry',
+  'mqtt',
+  'bench',
+  'config',
+  'service',
+  'cli',
+];
+
+/** What a room must not import. The configuration is for the service and the command line alone. */
+function forbiddenFor(room) {
+  const behind = rooms.slice(rooms.indexOf(room) + 1);
+  return room === 'config' ? behind.concat('mqtt', 'inference', 'bench') : behind;
+}
+
+const oneWay = rooms.slice(0, -1).map((room) => ({
+  files: [`src/${room}/**/*.ts`],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      {
+        patterns: forbiddenFor(room).map((other) => ({
+          group: [`../${other}/*`, `../../${other}/*`, `../${other}.js`, `../../${other}.js`],
+          message: `src/${room} comes before src/${other}: imports do not run up the way of the data.`,
+        })),
+      },
+    ],
+  },
+}));
+
 export default tseslint.config(
   { ignores: ['dist/', '.tap/', '.tmp/', 'coverage/', 'data/'] },
   js.configs.recommended,
@@ -32,5 +70,6 @@ export default tseslint.config(
       ],
     },
   },
+  ...oneWay,
   { files: ['**/*.js'], languageOptions: { globals: { process: 'readonly', console: 'readonly' } } },
 );
