@@ -116,7 +116,7 @@ export function createService(options: {
       log,
     });
     const level = createLevelMeter();
-    const windowLevel = createLevelMeter();
+    const windowLevel = level.reader();
     const installed = await registry.list();
     const pipeline = new Pipeline({
       startEngine: createStartEngine({ log }),
@@ -208,7 +208,6 @@ export function createService(options: {
       },
       chunk(samples, endTimeMs) {
         level.add(samples);
-        windowLevel.add(samples);
         return pipeline.chunk(samples, endTimeMs);
       },
       status(status) {

@@ -268,6 +268,7 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
       if (sink !== undefined && capture === undefined && retry === undefined) launch();
     },
     current: () => (capture?.failure === undefined ? capture?.device : undefined),
+    pids: () => (capture?.process.pid === undefined ? [] : [capture.process.pid]),
     counters: () => ({ ...counters }),
   };
 }

@@ -134,6 +134,10 @@ export const schema = {
     channel: key<'mix' | number>(audioChannel, 'mix', {
       doc: 'Which channel of the sound to listen to, counted from 1, or `mix` for the mean of all.',
     }),
+    sample_rate: key(optional(decimal({ min: 4000, max: 384_000, integer: true, unit: 'Hz' })), null, {
+      doc: 'The rate to ask the microphone for.',
+      defaultDoc: 'the device’s own',
+    }),
     file: key(path, '', {
       doc: 'The recording for the sources `file` (wav) and `stream` (whatever ffmpeg reads).',
       path: true,

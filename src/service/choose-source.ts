@@ -31,6 +31,7 @@ export async function chooseSource(options: {
     createMicrophone({
       device: audio.device === '' ? undefined : audio.device,
       ...channel,
+      ...(audio.sample_rate !== null && { sampleRate: audio.sample_rate }),
       workFolder: join(config.data_dir, 'run'),
       log,
     });
@@ -69,7 +70,7 @@ export async function chooseSource(options: {
       return demo();
     case 'auto': {
       if (!demoAllowed) return microphone();
-      const missing = await whyNoMicrophone(config);
+      const missing = await whyNoMicrophone();
       if (missing === null) return microphone();
       log.warn(
         { code: 'demo' },
@@ -80,13 +81,11 @@ export async function chooseSource(options: {
   }
 }
 
-async function whyNoMicrophone(config: Config): Promise<string | null> {
+/** Why no input of this machine can be listened to; null where there is one, or may come to be. */
+async function whyNoMicrophone(): Promise<string | null> {
   try {
     const { devices } = await listInputDevices();
-    if (devices.length > 0) return null;
-    return config.audio.device === ''
-      ? 'this machine has no audio input'
-      : `"${config.audio.device}" is not there`;
+    return devices.length > 0 ? null : 'this machine has no audio input';
   } catch (error) {
     return messageOf(error);
   }
