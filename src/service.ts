@@ -54,7 +54,13 @@ export function createService(options: {
 }): Service {
   const { config, root, version, log } = options;
   const undo: (() => void | Promise<void>)[] = [];
+  let starting: Promise<void> = Promise.resolve();
   let stopping: Promise<void> | null = null;
+
+  /** A start takes a while; a stop that comes in the middle of it must not be overtaken by the rest of it. */
+  function goOn(): void {
+    if (stopping !== null) throw new SoundpostError('aborted', 'The start was called off');
+  }
 
   async function start(): Promise<void> {
     await mkdir(join(config.data_dir, 'run'), { recursive: true }).catch((error: unknown) => {
@@ -83,6 +89,7 @@ export function createService(options: {
         ? await startEmbeddedBroker({ host: config.broker.host, port: config.broker.port, log })
         : null;
     if (broker !== null) undo.push(() => broker.stop());
+    goOn();
 
     // The link and the router know each other; requests only come once the link has started.
     const link = createLink({
@@ -213,7 +220,10 @@ export function createService(options: {
       status(status) {
         health.audio(status);
         link.publish('audio/status', status.state);
-        if (status.state === 'offline') announcer.close();
+        if (status.state === 'offline') {
+          pipeline.interrupt();
+          announcer.close();
+        }
       },
       end() {
         void pipeline.idle().then(() => {
@@ -224,6 +234,7 @@ export function createService(options: {
     };
 
     await link.start();
+    goOn();
     undo.push(
       options.problems.subscribe(({ ts, level: severity, message, code }) =>
         link.publish('log', { ts, level: severity, message, code }),
@@ -234,13 +245,16 @@ export function createService(options: {
     undo.push(() => pipeline.stop());
     await pipeline.start(wanted);
     await publishInfo();
+    goOn();
 
     source = await chooseSource({ config, root, demoAllowed: broker !== null, log });
+    goOn();
     const { kind } = source;
     state.change({ source: kind });
     const chosen = source;
     undo.push(() => chosen.stop());
     await chosen.start(sink);
+    goOn();
 
     const telemetry = createTelemetryLoop({
       config,
@@ -286,15 +300,17 @@ export function createService(options: {
   }
 
   return {
-    async start() {
-      try {
-        await start();
-      } catch (error) {
+    start: () =>
+      (starting = start().catch(async (error: unknown) => {
         await stopAll();
         throw error;
-      }
-    },
-    stop: () => (stopping ??= stopAll()),
+      })),
+    stop: () =>
+      (stopping ??= (async () => {
+        // What has begun is ended first: that is what makes a start that hangs give up.
+        await stopAll();
+        await starting.catch(() => undefined);
+      })()),
   };
 }
 

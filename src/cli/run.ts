@@ -65,6 +65,7 @@ export async function runCommand(context: CommandContext): Promise<number> {
     process.on('unhandledRejection', fault);
 
     service.start().catch((error: unknown) => {
+      if (ending) return;
       if (error instanceof SoundpostError) {
         log.error({ code: error.code }, error.message);
         end('Could not start', error.code === 'config' ? 2 : 1);

@@ -24,18 +24,19 @@ export interface ModelStream {
 }
 
 /**
- * @param startPosition the capture position of the first sample that will be appended
+ * @param startPosition the capture position of the first sample that will be appended; asked once, at the end,
+ * when it no longer changes before the first `append`
  * @param slackSeconds how much longer than a window sound is kept, for windows that wait in the queue
  */
 export async function createModelStream(options: {
   engine: InferenceEngine;
   captureRate: number;
-  startPosition: number;
+  startPosition: () => number;
   windowSeconds: number | null;
   slackSeconds: number;
   quality: ResampleQuality;
 }): Promise<ModelStream> {
-  const { engine, captureRate, startPosition } = options;
+  const { engine, captureRate } = options;
   const { input } = engine.model.manifest;
   const rate = input.sample_rate;
   // Windows move by whole frames, so that the frames between two windows stay the same.
@@ -48,6 +49,7 @@ export async function createModelStream(options: {
   const ring: Ring = createRing(capacity);
   const scratch = new Float32Array(windowSamples);
   const resampler = await createStreamResampler(captureRate, rate, options.quality);
+  const startPosition = options.startPosition();
   let sentUpTo = -1;
 
   return {

@@ -50,6 +50,8 @@ export interface PipelineOptions {
   keepSeconds: number;
   log: Logger;
   events: PipelineEvents;
+  /** How long to wait before an engine that died is started again. */
+  restartDelays?: { firstMs: number; maxMs: number };
 }
 
 /** A window that is due and not served yet. */
@@ -59,10 +61,14 @@ interface DueWindow {
   arrivedAt: number;
 }
 
+/** How much more than the longest window is kept, for windows that wait. */
 const SLACK_SECONDS = 2;
+/** How far a source that can wait may run ahead of the oldest unanswered window: well within the slack. */
+const AHEAD_SECONDS = 1;
 /** Served windows after which a model counts as sound again. */
 const SOUND_AFTER_WINDOWS = 20;
 const FAILURES_BEFORE_FALLBACK = 3;
+const RESTART_DELAYS = { firstMs: 500, maxMs: 30_000 };
 
 /**
  * From the capture stream to scores: keeps the last seconds, decides when a window is due, has one engine answer
@@ -71,7 +77,7 @@ const FAILURES_BEFORE_FALLBACK = 3;
  */
 export class Pipeline {
   private readonly options: PipelineOptions;
-  private readonly policy = createRestartPolicy(createBackoff({ firstMs: 500, maxMs: 30_000 }));
+  private readonly policy: ReturnType<typeof createRestartPolicy>;
   private scheduler: Scheduler | null = null;
   private ring: Ring | null = null;
   private captureRate = 0;
@@ -81,16 +87,25 @@ export class Pipeline {
   private current: InferenceEngine | null = null;
   private stream: ModelStream | null = null;
   private wantedModel: InstalledModel;
+  /** Counts the streams of sound: what was begun for an earlier one is of no use for this one. */
   private generation = 0;
+  /** Counts the breaks (another stream, a pause, the loss of sound): no answer is told across one. */
+  private row = 0;
   private queue: DueWindow[] = [];
+  /** Whether an engine is at work on a window, of this row or of an earlier one. */
   private busy = false;
+  /** The window of this row that is being answered. */
+  private serving: DueWindow | null = null;
   private idleWaiters: (() => void)[] = [];
   /** What is to happen between two windows: the switch to another engine. */
   private atBoundary: (() => void) | null = null;
   private roomWaiters: (() => void)[] = [];
   private restartTimer: NodeJS.Timeout | null = null;
-  private swapping: AbortController | null = null;
-  private stopped = false;
+  private restarting: AbortController | null = null;
+  private swapping: { abort: AbortController; settled: Promise<unknown> } | null = null;
+  /** Engines that are being started. */
+  private readonly launching = new Set<Promise<unknown>>();
+  private readonly life = new AbortController();
   private failuresInARow = 0;
   private servedSinceFailure = 0;
   private seq = 0;
@@ -103,8 +118,9 @@ export class Pipeline {
 
   constructor(options: PipelineOptions) {
     this.options = options;
+    this.policy = createRestartPolicy(createBackoff(options.restartDelays ?? RESTART_DELAYS));
     this.rateHz = options.rateHz;
-    this.keepSeconds = options.keepSeconds;
+    this.keepSeconds = this.atLeastWindow(options.keepSeconds);
     this.wantedModel = options.fallback;
   }
 
@@ -126,20 +142,22 @@ export class Pipeline {
     return { processed: this.processedCount, dropped: this.droppedCount, restarts: this.restartCount };
   }
 
-  /** Loads the first model; where that fails, the fall-back model, and says so. Throws where neither loads. */
+  /**
+   * Loads the first model; where that fails, the fall-back model, and says so. Throws where neither loads. A swap
+   * that was asked for meanwhile and is done earlier wins.
+   */
   async start(model: InstalledModel): Promise<void> {
-    const { fallback, threads, startEngine, events } = this.options;
-    let engine: InferenceEngine;
+    const { fallback, events } = this.options;
     this.wantedModel = model;
-    try {
-      engine = await startEngine(model, { threads });
-    } catch (error) {
-      if (model.folder === fallback.folder) throw error;
+    const first = await this.launch(model).catch((error: unknown) => {
+      if (this.ready) return null;
+      if (this.stopped || model.folder === fallback.folder) throw error;
       events.fellBack({ from: model, to: fallback, reason: messageOf(error) });
       this.wantedModel = fallback;
-      engine = await startEngine(fallback, { threads });
-    }
-    this.adopt(engine, null);
+      return this.launch(fallback);
+    });
+    if (this.ready) await first?.stop();
+    else if (first !== null) this.adopt(first, null);
   }
 
   /** Sound starts anew, at another rate perhaps: what is kept is forgotten. */
@@ -150,8 +168,7 @@ export class Pipeline {
     this.ring = createRing(Math.ceil((this.keepSeconds + SLACK_SECONDS) * sampleRate));
     this.live.clear();
     this.stream = null;
-    this.queue = [];
-    this.wakeRoomWaiters();
+    this.interrupt();
     const { input } = this.wantedModel.manifest;
     const windowSeconds = this.options.windowSeconds ?? input.window_seconds;
     this.scheduler = createScheduler({
@@ -188,9 +205,16 @@ export class Pipeline {
       }
     }
     this.dispatch();
-    if (!this.realTime && this.queue.length > 1) {
-      return new Promise((resolve) => this.roomWaiters.push(resolve));
-    }
+    if (!this.hasRoom()) return this.room();
+  }
+
+  /** Sound breaks off: what waits or is being answered would be told as if it were heard now. */
+  interrupt(): void {
+    this.row += 1;
+    this.queue = [];
+    this.serving = null;
+    this.wakeRoomWaiters();
+    this.wakeIdleWaiters();
   }
 
   setRate(rateHz: number): void {
@@ -201,23 +225,19 @@ export class Pipeline {
   setPaused(paused: boolean): void {
     if (paused === this.isPaused) return;
     this.isPaused = paused;
-    if (paused) {
-      this.queue = [];
-      this.wakeRoomWaiters();
-    } else {
-      this.scheduler?.resume(this.ring?.position ?? 0);
-    }
+    if (paused) this.interrupt();
+    else this.scheduler?.resume(this.ring?.position ?? 0);
   }
 
   /** How many seconds of sound have to be kept for a swap to a model with a longer window. */
   keep(seconds: number): void {
-    this.keepSeconds = seconds;
-    this.ring?.resize(Math.ceil((seconds + SLACK_SECONDS) * this.captureRate));
+    this.keepSeconds = this.atLeastWindow(seconds);
+    this.ring?.resize(Math.ceil((this.keepSeconds + SLACK_SECONDS) * this.captureRate));
   }
 
-  /** Resolves when no window is waiting or being answered. */
+  /** Resolves when no window is waiting or being answered, an engine that has to be started again included. */
   async idle(): Promise<void> {
-    while (!this.stopped && this.current !== null && (this.busy || this.queue.length > 0)) {
+    while (!this.stopped && (this.busy || this.queue.length > 0)) {
       await new Promise<void>((resolve) => this.idleWaiters.push(resolve));
     }
   }
@@ -235,45 +255,86 @@ export class Pipeline {
       throw new SoundpostError('busy', 'another model is being loaded: try again when it is done');
     }
     const abort = new AbortController();
-    this.swapping = abort;
     const signal = options.signal ? AbortSignal.any([options.signal, abort.signal]) : abort.signal;
-    let engine: InferenceEngine | null = null;
+    const work = this.loadAndSwitch(model, signal, options.onProgress ?? (() => undefined));
+    this.swapping = { abort, settled: Promise.allSettled([work]) };
     try {
-      options.onProgress?.(0.1);
-      engine = await this.options.startEngine(model, { threads: this.options.threads, signal });
-      options.onProgress?.(0.7);
-      const stream = await this.prime(engine, signal);
-      options.onProgress?.(0.9);
-      await this.betweenWindows();
-      signal.throwIfAborted();
-      await this.switchTo(engine, stream);
-      options.onProgress?.(1);
-      return { loadMs: engine.loadMs };
+      return await work;
     } catch (error) {
-      if (engine !== null && engine !== this.current) await engine.stop();
-      if (signal.aborted) {
-        throw new SoundpostError('aborted', `loading ${model.manifest.id} was given up`, { cause: error });
-      }
-      throw error;
+      if (!signal.aborted) throw error;
+      throw new SoundpostError('aborted', `loading ${model.manifest.id} was given up`, { cause: error });
     } finally {
       this.swapping = null;
     }
   }
 
   async stop(): Promise<void> {
-    this.stopped = true;
+    this.life.abort();
     this.generation += 1;
-    this.swapping?.abort();
+    this.swapping?.abort.abort();
     if (this.restartTimer !== null) clearTimeout(this.restartTimer);
-    this.queue = [];
     this.live.clear();
-    this.wakeRoomWaiters();
-    this.wakeIdleWaiters();
+    this.interrupt();
     this.atBoundary?.();
     const engine = this.current;
     this.current = null;
     this.stream = null;
-    await engine?.stop();
+    await Promise.allSettled([engine?.stop(), this.swapping?.settled, ...this.launching]);
+  }
+
+  private get stopped(): boolean {
+    return this.life.signal.aborted;
+  }
+
+  /** Starts an engine; from `stop` on, and once `signal` has fired, none is left. */
+  private async launch(
+    model: InstalledModel,
+    signal: AbortSignal = this.life.signal,
+  ): Promise<InferenceEngine> {
+    const { startEngine, threads } = this.options;
+    const starting = (async () => {
+      signal.throwIfAborted();
+      const engine = await startEngine(model, { threads, signal });
+      if (signal.aborted) await engine.stop();
+      signal.throwIfAborted();
+      return engine;
+    })();
+    this.launching.add(starting);
+    try {
+      return await starting;
+    } finally {
+      this.launching.delete(starting);
+    }
+  }
+
+  private async loadAndSwitch(
+    model: InstalledModel,
+    signal: AbortSignal,
+    onProgress: (progress: number) => void,
+  ): Promise<{ loadMs: number }> {
+    onProgress(0.1);
+    const engine = await this.launch(model, AbortSignal.any([signal, this.life.signal]));
+    let stream: ModelStream | null = null;
+    // A network that hangs would keep a swap that was called off.
+    const giveUp = () => {
+      if (engine !== this.current) void engine.stop();
+    };
+    signal.addEventListener('abort', giveUp, { once: true });
+    try {
+      onProgress(0.7);
+      stream = await this.prime(engine);
+      onProgress(0.9);
+      const old = await this.switchTo(engine, stream, signal);
+      onProgress(1);
+      await old?.stop();
+      return { loadMs: engine.loadMs };
+    } catch (error) {
+      if (stream !== null && stream !== this.stream) this.live.delete(stream);
+      if (engine !== this.current) await engine.stop();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+    }
   }
 
   /** Makes an engine the current one; between two windows only. */
@@ -309,12 +370,32 @@ export class Pipeline {
     );
   }
 
-  private async switchTo(engine: InferenceEngine, stream: ModelStream | null): Promise<void> {
-    const old = this.current;
-    this.wantedModel = engine.model;
-    this.forgiveFailures();
-    this.adopt(engine, stream);
-    await old?.stop();
+  /** Between two windows, makes a primed engine the current one. Resolves to the one before it. */
+  private switchTo(
+    engine: InferenceEngine,
+    stream: ModelStream | null,
+    signal: AbortSignal,
+  ): Promise<InferenceEngine | null> {
+    let end: string | null = null;
+    void engine.exited.then(({ reason }) => (end = reason));
+    return new Promise((resolve, reject) => {
+      const act = () => {
+        if (signal.aborted || end !== null) {
+          reject(new SoundpostError('inference_died', `the inference process ended: ${end ?? 'called off'}`));
+          return;
+        }
+        const old = this.current;
+        this.restarting?.abort();
+        if (this.restartTimer !== null) clearTimeout(this.restartTimer);
+        this.wantedModel = engine.model;
+        this.forgiveFailures();
+        this.adopt(engine, stream);
+        resolve(old);
+      };
+      if (this.busy) this.atBoundary = act;
+      // In a later turn, so that an end that is known already is seen.
+      else queueMicrotask(() => (this.busy ? (this.atBoundary = act) : act()));
+    });
   }
 
   /**
@@ -325,13 +406,13 @@ export class Pipeline {
   private async attach(engine: InferenceEngine): Promise<ModelStream | null> {
     const { ring, generation, captureRate } = this;
     if (ring === null) return null;
+    const slice = new Float32Array(Math.ceil(captureRate / 2));
     for (;;) {
-      const slice = new Float32Array(Math.ceil(captureRate / 2));
-      let at = ring.oldest;
+      let at = 0;
       const stream = await createModelStream({
         engine,
         captureRate,
-        startPosition: at,
+        startPosition: () => (at = ring.oldest),
         windowSeconds: this.options.windowSeconds,
         slackSeconds: SLACK_SECONDS,
         quality: 'live',
@@ -351,28 +432,18 @@ export class Pipeline {
   }
 
   /** Lets a new engine answer the latest window once: the last check, and its features are warm afterwards. */
-  private async prime(engine: InferenceEngine, signal: AbortSignal): Promise<ModelStream | null> {
+  private async prime(engine: InferenceEngine): Promise<ModelStream | null> {
     const stream = await this.attach(engine);
     if (stream === null || this.ring === null) return null;
     const request = stream.request(this.ring.position);
-    if (typeof request === 'object') {
-      try {
-        await engine.infer(request);
-      } catch (error) {
-        this.live.delete(stream);
-        throw error;
-      }
+    if (typeof request !== 'object') return stream;
+    try {
+      await engine.infer(request);
+      return stream;
+    } catch (error) {
+      this.live.delete(stream);
+      throw error;
     }
-    if (signal.aborted) this.live.delete(stream);
-    signal.throwIfAborted();
-    return stream;
-  }
-
-  private betweenWindows(): Promise<void> {
-    if (!this.busy) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.atBoundary = resolve;
-    });
   }
 
   /** Sends the next due window to the engine, if it is free. */
@@ -381,7 +452,7 @@ export class Pipeline {
       const { current: engine, stream } = this;
       if (engine === null || stream === null) return;
       const window = this.queue.shift()!;
-      if (this.queue.length <= 1) this.wakeRoomWaiters();
+      this.wakeRoomWaiters();
       const request = stream.request(window.position);
       if (request === 'too_early') continue;
       if (request === 'gone') {
@@ -389,6 +460,7 @@ export class Pipeline {
         continue;
       }
       this.busy = true;
+      this.serving = window;
       void this.serve(engine, window, request).finally(() => this.windowDone());
     }
     if (!this.busy && this.queue.length === 0) this.wakeIdleWaiters();
@@ -396,33 +468,45 @@ export class Pipeline {
 
   /** Has one window answered. Never rejects. */
   private async serve(engine: InferenceEngine, window: DueWindow, request: InferenceRequest): Promise<void> {
-    const { generation } = this;
+    const { row } = this;
     try {
       const result = await engine.infer(request);
-      // What comes after a pause or from before a gap would switch on what has just been switched off.
-      if (this.isPaused || this.stopped || generation !== this.generation) return;
-      const spanMs = (request.windowSamples * 1000) / engine.model.manifest.input.sample_rate;
-      this.answered(engine, window, spanMs, result);
+      // What comes from before a break would switch on what has just been switched off.
+      if (row === this.row) this.answered(engine, window, spanMsOf(engine, request), result);
     } catch (error) {
-      // A file's window is answered by the next engine; live sound has moved on.
-      if (this.realTime) this.drop(1);
-      else if (generation === this.generation) this.queue.unshift(window);
+      if (row === this.row) {
+        // A file's window is answered by the next engine; live sound has moved on.
+        if (this.realTime) this.drop(1);
+        else this.queue.unshift(window);
+      }
       this.lost(engine, error);
     }
   }
 
   private windowDone(): void {
     this.busy = false;
+    this.serving = null;
     const action = this.atBoundary;
     this.atBoundary = null;
-    if (action === null) {
-      this.dispatch();
-    } else {
-      // The switch goes on in a microtask that `action` queues, so it comes before this one.
-      action();
-      queueMicrotask(() => this.dispatch());
-    }
-    if (this.queue.length === 0) this.wakeIdleWaiters();
+    action?.();
+    this.wakeRoomWaiters();
+    this.dispatch();
+  }
+
+  private hasRoom(): boolean {
+    if (this.realTime || this.isPaused || this.stopped) return true;
+    const oldest = this.serving ?? this.queue[0];
+    if (oldest === undefined || this.ring === null) return true;
+    const ahead = this.ring.position - oldest.position;
+    return this.queue.length <= 1 && ahead <= AHEAD_SECONDS * this.captureRate;
+  }
+
+  private async room(): Promise<void> {
+    while (!this.hasRoom()) await new Promise<void>((resolve) => this.roomWaiters.push(resolve));
+  }
+
+  private atLeastWindow(seconds: number): number {
+    return Math.max(seconds, this.options.windowSeconds ?? 0);
   }
 
   private answered(
@@ -485,6 +569,8 @@ export class Pipeline {
     this.servedSinceFailure = 0;
     let { delayMs, exhausted } = this.policy.onDeath(Date.now());
     exhausted ||= this.failuresInARow >= FAILURES_BEFORE_FALLBACK;
+    // Each hang is half a minute and more without an answer.
+    exhausted ||= codeOf(error) === 'inference_timeout';
     const reason = messageOf(error);
     if (exhausted && this.wantedModel.folder !== fallback.folder) {
       const from = this.wantedModel;
@@ -495,32 +581,20 @@ export class Pipeline {
     } else {
       events.engineLost({ code: codeOf(error), reason, delayMs });
     }
+    const restarting = new AbortController();
+    this.restarting = restarting;
     this.restartTimer = setTimeout(() => {
-      this.restartTimer = null;
-      this.restart().catch((failure: unknown) => this.planRestart(failure));
+      this.restart(AbortSignal.any([restarting.signal, this.life.signal])).catch((failure: unknown) => {
+        if (!restarting.signal.aborted && !this.stopped) this.planRestart(failure);
+      });
     }, delayMs);
   }
 
-  private async restart(): Promise<void> {
-    if (this.stopped || this.current !== null) return;
-    const model = this.wantedModel;
-    const engine = await this.options.startEngine(model, { threads: this.options.threads });
-    if (this.hasStopped() || this.hasEngine() || model !== this.wantedModel) {
-      // A swap was faster.
-      await engine.stop();
-      return;
-    }
+  /** Starts the wanted model again, unless a swap or the end of everything comes first (`signal`). */
+  private async restart(signal: AbortSignal): Promise<void> {
+    const engine = await this.launch(this.wantedModel, signal);
     this.restartCount += 1;
     this.adopt(engine, null);
-  }
-
-  // Methods rather than fields, because the compiler takes a field that was read for unchanged over an await.
-  private hasStopped(): boolean {
-    return this.stopped;
-  }
-
-  private hasEngine(): boolean {
-    return this.current !== null;
   }
 
   private wakeRoomWaiters(): void {
@@ -530,4 +604,9 @@ export class Pipeline {
   private wakeIdleWaiters(): void {
     for (const wake of this.idleWaiters.splice(0)) wake();
   }
+}
+
+/** How long a request's window is. */
+function spanMsOf(engine: InferenceEngine, { windowSamples }: InferenceRequest): number {
+  return (windowSamples * 1000) / engine.model.manifest.input.sample_rate;
 }

@@ -7,8 +7,6 @@ export interface Scheduler {
   due(position: number): number[];
   /** The inference rate in Hz, counted from the last window; what would have been due by `position` is due at once. */
   setRate(rateHz: number, position: number): void;
-  /** A new stream starts at position 0: the next window is the first one again. */
-  begin(sampleRate: number): void;
   /** Goes on after a pause at `position` without making up for what was not due meanwhile. */
   resume(position: number): void;
 }
@@ -24,7 +22,8 @@ export function createScheduler(options: {
   minSeconds: number;
   windowSeconds: number;
 }): Scheduler {
-  let { sampleRate, rateHz } = options;
+  const { sampleRate } = options;
+  let { rateHz } = options;
   // Windows end at anchor + n hops; the product is taken anew each time, so no rounding accumulates.
   let anchor = 0;
   let hops = 0;
@@ -55,13 +54,11 @@ export function createScheduler(options: {
       hops = 0;
       rateHz = hz;
       // One window at the most is owed, however long the old hop had been running.
+      if (first && position >= firstSamples()) {
+        first = false;
+        anchor = position - hopSamples();
+      }
       if (!first) anchor = Math.max(anchor, position - hopSamples());
-    },
-    begin(rate) {
-      sampleRate = rate;
-      anchor = 0;
-      hops = 0;
-      first = true;
     },
     resume(position) {
       first &&= position < firstSamples();

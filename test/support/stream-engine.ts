@@ -1,0 +1,170 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { SoundpostError } from '../../src/common/errors.js';
+import type {
+  InferenceEngine,
+  InferenceRequest,
+  InferenceResult,
+  StartEngine,
+} from '../../src/inference/engine.js';
+import type { InstalledModel } from '../../src/models/registry.js';
+import { waveformManifest } from './tone-models.js';
+
+/*
+ * An engine in this process that checks what it is sent. The sound is a ramp: sample n of the capture stream is
+ * n / 2^22, exact in float32, so every sample says where it comes from. The "scores" tell what the window held.
+ */
+
+const UNIT = 2 ** 22;
+
+/** The samples at positions `from` … `to` of the capture stream. */
+export function ramp(from: number, to: number): Float32Array {
+  return Float32Array.from({ length: to - from }, (_, index) => (from + index) / UNIT);
+}
+
+/** Scores that an engine gave: which stretch of the capture stream the window was. */
+export function stretchOf(scores: Float32Array): { from: number; to: number; samples: number } {
+  return { from: scores[0]! * UNIT, to: scores[1]! * UNIT, samples: scores[2]! * UNIT };
+}
+
+export function fakeModel(
+  id: string,
+  options: { sampleRate?: number; windowSeconds?: number; minSeconds?: number } = {},
+): InstalledModel {
+  const manifest = waveformManifest(id, '0'.repeat(64), options);
+  if (manifest.input.kind === 'waveform') manifest.input.sample_rate = options.sampleRate ?? 16_000;
+  const labels = ['from', 'to', 'samples'].map((name, index) => ({
+    index,
+    name,
+    mid: null,
+    threshold: null,
+  }));
+  return { manifest, labels, folder: `/models/${id}`, onnxPath: `/models/${id}/model.onnx`, bundled: false };
+}
+
+export interface FakeEngine extends InferenceEngine {
+  readonly alive: boolean;
+  /** What was wrong with the requests. */
+  readonly faults: readonly string[];
+  /** Ends as a process that is killed does. */
+  die(): void;
+}
+
+/** What an engine does; each is asked anew every time. */
+export interface Behaviour {
+  /** Awaited while a model loads; throws what the load throws. */
+  load?: (model: InstalledModel) => Promise<void> | void;
+  /** Awaited in each window; throws what the window throws. */
+  infer?: (model: InstalledModel) => Promise<void> | void;
+}
+
+/**
+ * @param captureRate of the ramp; a model at this rate must get it exactly, another one to within `tolerance`
+ */
+export function createEngines(
+  captureRate: number,
+  behaviour: Behaviour = {},
+): {
+  startEngine: StartEngine;
+  engines: readonly FakeEngine[];
+  faults: () => string[];
+} {
+  const engines: FakeEngine[] = [];
+
+  const startEngine: StartEngine = async (model, { signal }) => {
+    await nextTurn();
+    await behaviour.load?.(model);
+    if (signal?.aborted === true) throw new SoundpostError('aborted', 'The start was called off');
+    const engine = createFake(model, engines.length);
+    engines.push(engine);
+    return engine;
+  };
+
+  function createFake(model: InstalledModel, index: number): FakeEngine {
+    const { sample_rate: rate, window_seconds: seconds } = model.manifest.input;
+    const exact = rate === captureRate;
+    const full = Math.round(seconds * rate);
+    const step = captureRate / rate;
+    const faults: string[] = [];
+    const fault = (text: string) => faults.push(`${model.manifest.id}#${index}: ${text}`);
+    let received = new Float32Array(0);
+    let busy = false;
+    let alive = true;
+    let end: (reason: string) => void = () => undefined;
+    const exited = new Promise<{ reason: string }>((resolve) => {
+      end = (reason) => {
+        alive = false;
+        resolve({ reason });
+      };
+    });
+    const dead = exited.then(() => {
+      throw new SoundpostError('inference_died', 'The fake engine is gone');
+    });
+    dead.catch(() => undefined);
+
+    function take({ samples, reset, windowSamples }: InferenceRequest): InferenceResult {
+      if (reset && samples.length !== windowSamples) fault('a reset without the whole window');
+      if (windowSamples > full) fault(`a window of ${windowSamples} samples, longer than ${full}`);
+      const before = reset ? new Float32Array(0) : received;
+      const all = new Float32Array(before.length + samples.length);
+      all.set(before);
+      all.set(samples, before.length);
+      if (all.length < windowSamples) fault(`a window of ${windowSamples} samples of ${all.length}`);
+      received = all.slice(Math.max(0, all.length - full));
+      const window = received.subarray(Math.max(0, received.length - windowSamples));
+      // Where the sound begins, a resampler rings for some milliseconds.
+      const settled = exact ? 1 : Math.min(window.length, Math.ceil(rate * 0.02));
+      for (let at = settled; at < window.length; at += 1) {
+        const advance = (window[at]! - window[at - 1]!) * UNIT;
+        if (exact ? advance !== 1 : Math.abs(advance - step) > step * 0.5 + 1) {
+          fault(
+            `sample ${at} of ${window.length} does not join the one before: ${advance} instead of ${step}`,
+          );
+          break;
+        }
+      }
+      const scores = Float32Array.of(
+        window[0] ?? 0,
+        (window[window.length - 1] ?? 0) + step / UNIT,
+        windowSamples / UNIT,
+      );
+      return { scores, featuresMs: 0, inferenceMs: 0 };
+    }
+
+    return {
+      model,
+      pid: 100_000 + index,
+      loadMs: 1,
+      fixedWindow: false,
+      exited,
+      faults,
+      get alive() {
+        return alive;
+      },
+      die: () => end('killed'),
+      async infer(request) {
+        if (busy) fault('asked while it was at work');
+        if (!alive) return dead;
+        busy = true;
+        try {
+          const result = take({ ...request, samples: request.samples.slice() });
+          await Promise.race([
+            (async () => {
+              await nextTurn();
+              await behaviour.infer?.(model);
+            })(),
+            dead,
+          ]);
+          return result;
+        } finally {
+          busy = false;
+        }
+      },
+      async stop() {
+        end('stopped');
+        await nextTurn();
+      },
+    };
+  }
+
+  return { startEngine, engines, faults: () => engines.flatMap((engine) => [...engine.faults]) };
+}
