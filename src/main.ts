@@ -11,6 +11,8 @@ import { runCommand } from './cli/run.js';
 import { tagCommand } from './cli/tag.js';
 import { programVersion } from './cli/version.js';
 import { codeOf, messageOf } from './common/errors.js';
+import { codeOfErrno } from './common/errno.js';
+import { nearest } from './common/nearest.js';
 import { keys } from './config/schema.js';
 
 const DONE = 0;
@@ -19,13 +21,69 @@ const WRONG_USAGE = 2;
 
 type Flags = Record<string, string | boolean | undefined>;
 
+/** The forms in which a key of the configuration is a flag: `--mqtt.base_topic` and `--mqtt-base-topic`. */
+const flagsOf = (key: string) => new Set([`--${key}`, `--${key.replace(/[._]/g, '-')}`]);
+const configFlags = [...keys.keys()].flatMap((key) => [...flagsOf(key)]);
+
 const program = new Command('soundpost')
-  .description('Listens, names what it hears, and posts it over MQTT')
-  .version(programVersion())
-  .showHelpAfterError('(soundpost --help lists the commands)')
+  .description('Listens, names what it hears, and posts it over MQTT.')
+  .version(programVersion(), '-V, --version', 'print the version')
+  .helpOption('-h, --help', 'print this help')
+  .helpCommand('help [command]', 'print the help of a command')
+  .configureOutput({ outputError: (text, write) => write(explained(text)) })
+  .showHelpAfterError('(soundpost --help lists the commands, soundpost COMMAND --help the options of one)')
+  .addHelpText(
+    'after',
+    `
+Try it:
+  soundpost listen                      what this machine hears, here in the terminal
+  soundpost tag recording.wav           what is heard in a recording
+  soundpost run                         the service; without a broker of yours it brings its own
+Settings come from a YAML file (--config), the environment (SOUNDPOST_MQTT_URL) and flags (--mqtt.url).`,
+  )
   .exitOverride();
 
 let exitCode = DONE;
+
+/** What commander has to say in our words, with the key of the configuration that was probably meant. */
+function explained(text: string): string {
+  const flag = /^error: unknown option '([^']+)'/.exec(text)?.[1];
+  const meant = flag === undefined ? undefined : nearest(flag, configFlags);
+  const suggestion =
+    meant === undefined
+      ? "('soundpost config' lists the keys of the configuration, each of which is a flag)"
+      : `(Did you mean ${meant}?)`;
+  const more = flag === undefined || text.includes('Did you mean') ? '' : `${suggestion}\n`;
+  return `${text.replace(/^error: /, 'soundpost: ')}${more}`;
+}
+
+/**
+ * Whoever reads our output may stop reading (`| head`): that is no fault. A command has then done what it was
+ * wanted for; the service goes on.
+ */
+function outliveClosedPipes(isService: boolean): void {
+  process.stdout.on('error', (error) => {
+    if (codeOfErrno(error) !== 'EPIPE') throw error;
+    if (!isService) process.exit(DONE);
+  });
+  process.stderr.on('error', (error) => {
+    if (codeOfErrno(error) !== 'EPIPE') throw error;
+  });
+}
+
+/**
+ * Ctrl-C ends a command at once, but through `process.exit`: the processes it has started are ended there, even
+ * one that hangs in a network. 128 + the signal's number is what a shell expects.
+ */
+function endOnSignals(): void {
+  for (const [signal, number] of [
+    ['SIGINT', 2],
+    ['SIGTERM', 15],
+    ['SIGHUP', 1],
+  ] as const) {
+    process.once(signal, () => process.exit(128 + number));
+  }
+}
 
 /** A command that reads the configuration: every key of it is a flag as well (`--mqtt.url`, `--mqtt-url`). */
 function command(
@@ -33,26 +91,35 @@ function command(
   nameAndArguments: string,
   description: string,
   action: (context: CommandContext, args: string[], own: Flags) => Promise<number>,
-  options: { json?: boolean; own?: Option[] } = {},
+  options: {
+    json?: boolean;
+    own?: Option[];
+    /** It has an orderly end of its own for SIGINT and SIGTERM. */
+    handlesSignals?: boolean;
+    isService?: boolean;
+  } = {},
 ): Command {
   const made = parent
     .command(nameAndArguments)
     .description(description)
     .option('-c, --config <file>', 'a YAML file with settings')
+    .helpOption('-h, --help', 'print this help')
     .exitOverride();
-  if (options.json !== false) made.option('--json', 'machine-readable output on stdout and nothing else');
+  if (options.json !== false) made.option('--json', 'print JSON on stdout and nothing else');
   for (const option of options.own ?? []) made.addOption(option);
   const taken = new Set(made.options.map(({ long }) => long));
   for (const key of keys.keys()) {
-    for (const flag of new Set([`--${key}`, `--${key.replace(/[._]/g, '-')}`])) {
+    for (const flag of flagsOf(key)) {
       if (!taken.has(flag)) made.addOption(new Option(`${flag} <value>`).hideHelp());
     }
   }
   made.addHelpText(
     'after',
-    '\nEvery key of the configuration is a flag too, for example --mqtt.url mqtt://broker.',
+    "\nEvery key of the configuration is a flag too (--mqtt.url mqtt://broker); 'soundpost config' lists them.",
   );
   made.action(async () => {
+    outliveClosedPipes(options.isService === true);
+    if (options.handlesSignals !== true) endOnSignals();
     const given: Flags = made.opts();
     const flags: Record<string, string> = {};
     for (const option of made.options) {
@@ -72,30 +139,40 @@ function command(
   return made;
 }
 
-command(program, 'run', 'the service', runCommand, { json: false });
+command(program, 'run', 'the service: listen, tag, publish over MQTT', runCommand, {
+  json: false,
+  handlesSignals: true,
+  isService: true,
+});
 command(program, 'tag', 'tag recordings', tagCommand, {
   own: [
-    new Option('--model <id>', 'the model to tag with'),
-    new Option('--top <n>', 'how many tags to show for each window').default('5'),
-    new Option('--hop <seconds>', 'step between two windows; the window itself where left out'),
+    new Option('--model <id>', 'the model to tag with; model.id of the configuration where left out'),
+    new Option('--top <n>', 'how many tags to show for each window').default('5', '5'),
+    new Option('--hop <seconds>', "step between two windows; the model's window where left out"),
   ],
-}).argument('<files...>', 'recordings: wav, and with ffmpeg flac, mp3 and everything else');
-command(program, 'listen', "the service's ears in the terminal", listenCommand, {
+}).argument('<files...>', 'recordings: WAV; with ffmpeg also FLAC, MP3 and everything else it reads');
+command(program, 'listen', 'level and top tags, live in the terminal; no broker needed', listenCommand, {
+  handlesSignals: true,
   own: [
-    new Option('--model <id>', 'the model to listen with'),
-    new Option('--top <n>', 'how many tags to show').default('5'),
-    new Option('--seconds <n>', 'stop after so many seconds'),
+    new Option('--model <id>', 'the model to listen with; model.id of the configuration where left out'),
+    new Option('--top <n>', 'how many tags to show').default('5', '5'),
+    new Option('--seconds <n>', 'stop after so many seconds; else with Ctrl-C'),
   ],
 });
-command(program, 'devices', 'audio inputs', devicesCommand);
-const models = program.command('models').description('what is installed').exitOverride();
-command(models, 'list', 'all models', modelsListCommand);
-command(models, 'info', 'one model in full', (context, [id = '']) => modelsInfoCommand(context, id)).argument(
-  '<id>',
-);
-command(models, 'verify', 'check the digest, load the model, check its scores', (context, [id = '']) =>
+command(program, 'devices', 'list the audio inputs', devicesCommand);
+const models = program
+  .command('models')
+  .description('list, describe and check the models')
+  .helpOption('-h, --help', 'print this help')
+  .helpCommand('help [command]', 'print the help of a command')
+  .exitOverride();
+command(models, 'list', 'all models on this machine', modelsListCommand);
+command(models, 'info', 'all about one model', (context, [id = '']) =>
+  modelsInfoCommand(context, id),
+).argument('<id>', 'as "soundpost models list" names it');
+command(models, 'verify', 'check its digest, load it, check its scores', (context, [id = '']) =>
   modelsVerifyCommand(context, id),
-).argument('<id>');
+).argument('<id>', 'as "soundpost models list" names it');
 command(program, 'config', 'the effective configuration and where each value comes from', configCommand);
 command(program, 'doctor', 'check this machine and say what to do', doctorCommand);
 command(program, 'health', 'exit 0 when the running service is healthy', (context) => healthCommand(context));
@@ -113,5 +190,4 @@ try {
     exitCode = ['config', 'usage'].includes(codeOf(error)) ? WRONG_USAGE : FAILED;
   }
 }
-// Everything has been stopped by now; what a native library still holds open must not keep the process alive.
 process.exitCode = exitCode;

@@ -1,6 +1,7 @@
 import { loadConfig } from '../config/load.js';
 import { maskConfig, maskEntries } from '../config/mask.js';
 import type { CommandContext } from './context.js';
+import { table } from './table.js';
 
 /**
  * `soundpost config`: the effective configuration and where each value comes from, secrets hidden. As JSON:
@@ -24,21 +25,4 @@ export function configCommand(context: CommandContext): Promise<number> {
 function textOf(value: unknown): string {
   if (value === null || value === '') return '-';
   return typeof value === 'string' ? value : JSON.stringify(value);
-}
-
-/** Columns two spaces apart; the last one is not padded. */
-function table(rows: readonly (readonly string[])[]): string {
-  // A long list of labels must not push the origins of all the others out of sight.
-  const widest = 48;
-  const widths = rows[0]!.map((_, column) =>
-    Math.min(widest, Math.max(...rows.map((row) => row[column]!.length))),
-  );
-  return rows
-    .map((row) => {
-      const cells = row.map((cell, column) =>
-        column < row.length - 1 ? cell.padEnd(widths[column]!) : cell,
-      );
-      return `${cells.join('  ').trimEnd()}\n`;
-    })
-    .join('');
 }

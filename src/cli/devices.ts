@@ -9,6 +9,12 @@ export async function devicesCommand({ json, stdout }: CommandContext): Promise<
     stdout.write(`${JSON.stringify({ devices })}\n`);
     return 0;
   }
+  if (devices.length === 0) {
+    stdout.write(
+      'This machine has no audio input. Plug in a microphone; in a container it needs /dev/snd, and the user the group "audio".\n',
+    );
+    return 0;
+  }
   stdout.write(
     table([
       ['INDEX', 'NAME', 'CHANNELS', 'RATE', 'HOST API', ''],

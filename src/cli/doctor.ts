@@ -1,16 +1,19 @@
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, mkdir, statfs } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { promisify } from 'node:util';
-import { listInputDevices } from '../audio/devices.js';
-import { messageOf } from '../common/errors.js';
+import { openAudioFile } from '../audio/decode.js';
+import { describeDevices, findDevice, listInputDevices } from '../audio/devices.js';
+import { codeOfErrno } from '../common/errno.js';
+import { codeOf, messageOf } from '../common/errors.js';
+import { readHealth } from '../common/health-file.js';
 import { silentLogger } from '../common/log.js';
 import { loadConfig } from '../config/load.js';
-import { maskUrl } from '../config/mask.js';
 import type { Config } from '../config/schema.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { verifyModel } from '../inference/verify.js';
+import { startEmbeddedBroker } from '../mqtt/broker.js';
+import { abortConnection, closeConnection, openConnection, parseAccess } from '../mqtt/connection.js';
 import { readBoard } from '../telemetry/board.js';
 import { readSoc } from '../telemetry/soc.js';
 import type { CommandContext } from './context.js';
@@ -70,7 +73,7 @@ function checkNode(): Promise<Check> {
 
 async function checkBoard({ telemetry }: Config): Promise<Check> {
   const { model } = await readBoard({ sysRoot: telemetry.sys_root, procRoot: telemetry.proc_root });
-  return { verdict: 'ok', detail: model ?? 'unknown' };
+  return { verdict: 'ok', detail: model ?? 'a machine that does not tell its name' };
 }
 
 async function checkSensors({ telemetry }: Config): Promise<Check> {
@@ -78,7 +81,8 @@ async function checkSensors({ telemetry }: Config): Promise<Check> {
   if (soc.temperature_c === null) {
     return {
       verdict: 'warn',
-      detail: 'no SoC temperature here: telemetry says null, heat cannot be controlled',
+      detail:
+        'no temperature of the chip: telemetry says null, and heat cannot be controlled; nothing to do on a PC or a virtual machine, in a container mount /sys',
     };
   }
   const power = soc.under_voltage === true ? '; UNDER-VOLTAGE: use a stronger power supply' : '';
@@ -89,14 +93,21 @@ async function checkSensors({ telemetry }: Config): Promise<Check> {
 }
 
 async function checkDisk({ data_dir: folder }: Config): Promise<Check> {
-  await mkdir(folder, { recursive: true });
-  await access(folder, constants.W_OK);
+  try {
+    await mkdir(folder, { recursive: true });
+    await access(folder, constants.W_OK);
+  } catch (error) {
+    return {
+      verdict: 'fail',
+      detail: `${folder} cannot be written (${codeOfErrno(error)}): give it to the user that runs Soundpost (sudo chown), or set data_dir to another folder`,
+    };
+  }
   const { bavail, bsize } = await statfs(folder);
   const free = bavail * bsize;
   const detail = `${Math.round(free / 1e6)} MB free in ${folder}`;
   return free > ENOUGH_DISK_BYTES
     ? { verdict: 'ok', detail }
-    : { verdict: 'warn', detail: `${detail}: a large model may not fit` };
+    : { verdict: 'warn', detail: `${detail}: a large model may not fit; free some, or move data_dir` };
 }
 
 async function checkModel(context: CommandContext, config: Config): Promise<Check> {
@@ -113,12 +124,30 @@ async function checkModel(context: CommandContext, config: Config): Promise<Chec
 }
 
 async function checkAudio({ audio }: Config): Promise<Check> {
-  const needed = audio.source === 'microphone' ? 'fail' : 'warn';
+  switch (audio.source) {
+    case 'demo':
+      return { verdict: 'ok', detail: 'the demo recording (audio.source is "demo")' };
+    case 'file': {
+      const file = await openAudioFile(audio.file);
+      await file.close();
+      return { verdict: 'ok', detail: `${audio.file}, ${file.sampleRate} Hz` };
+    }
+    case 'stream':
+      return { verdict: 'ok', detail: 'a network stream; "soundpost listen" tells whether it can be heard' };
+    case 'microphone':
+    case 'auto':
+  }
+  const { device } = audio;
   try {
     const { devices } = await listInputDevices();
-    return { verdict: 'ok', detail: devices.map(({ name }) => name).join('; ') };
+    const { name } = findDevice(devices, device);
+    const others = devices.filter((other) => other.name !== name);
+    return {
+      verdict: 'ok',
+      detail: others.length === 0 ? name : `${name}; there is also ${describeDevices(others)}`,
+    };
   } catch (error) {
-    return { verdict: needed, detail: messageOf(error) };
+    return { verdict: audio.source === 'microphone' ? 'fail' : 'warn', detail: messageOf(error) };
   }
 }
 
@@ -134,29 +163,53 @@ async function checkFfmpeg({ audio }: Config): Promise<Check> {
   }
 }
 
-async function checkBroker({ mqtt, broker }: Config): Promise<Check> {
-  if (mqtt.url === '') {
-    return { verdict: 'ok', detail: `the embedded one on ${broker.host}:${broker.port} (mqtt.url is empty)` };
+async function checkBroker(config: Config): Promise<Check> {
+  return config.mqtt.url === '' ? checkEmbeddedBroker(config) : checkOwnBroker(config);
+}
+
+async function checkEmbeddedBroker({ broker, data_dir: dataDir }: Config): Promise<Check> {
+  const where = `the embedded one on ${broker.host}:${broker.port} (mqtt.url is empty)`;
+  try {
+    const trial = await startEmbeddedBroker({ ...broker, log: silentLogger });
+    await trial.stop();
+  } catch (error) {
+    const { checks } = readHealth(dataDir, Date.now());
+    const isOurs = codeOf(error) === 'port_in_use' && checks[0]?.ok === true;
+    if (!isOurs) throw error;
+    return { verdict: 'ok', detail: `${where}, in use by the running service` };
   }
-  const { protocol, hostname, port } = new URL(mqtt.url);
-  const defaults: Record<string, number> = { 'mqtt:': 1883, 'mqtts:': 8883, 'ws:': 80, 'wss:': 443 };
-  const number = port === '' ? (defaults[protocol] ?? 1883) : Number(port);
-  await new Promise<void>((resolve, reject) => {
-    const socket = connect({
-      host: hostname.replace(/^\[|\]$/g, ''),
-      port: number,
-      timeout: BROKER_TIMEOUT_MS,
-    });
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve();
-    });
-    socket.once('timeout', () => socket.destroy(new Error('no answer')));
-    socket.once('error', reject);
-  }).catch((error: unknown) => {
-    throw new Error(
-      `${maskUrl(mqtt.url)} cannot be reached: ${messageOf(error)}. Is the address right, is the broker running?`,
-    );
+  return { verdict: 'ok', detail: where };
+}
+
+/** Connects as the service would, so that a wrong password or certificate is found too. */
+async function checkOwnBroker({ mqtt }: Config): Promise<Check> {
+  const given = (text: string) => (text === '' ? undefined : text);
+  const access = parseAccess({
+    url: mqtt.url,
+    username: given(mqtt.username),
+    password: given(mqtt.password),
+    ca: given(mqtt.ca),
+    cert: given(mqtt.cert),
+    key: given(mqtt.key),
   });
-  return { verdict: 'ok', detail: `${maskUrl(mqtt.url)} answers` };
+  for (const protocolVersion of mqtt.protocol_version === 5 ? ([5, 4] as const) : ([4] as const)) {
+    const connection = openConnection(access.address, {
+      ...access.options,
+      protocolVersion,
+      clientId: `soundpost_doctor_${process.pid}`,
+      connectTimeout: BROKER_TIMEOUT_MS,
+    });
+    const answer = await connection.opened;
+    if ('connack' in answer) {
+      await closeConnection(connection, BROKER_TIMEOUT_MS);
+      const version = protocolVersion === 5 ? '5' : '3.1.1';
+      return { verdict: 'ok', detail: `${access.label} lets us in (MQTT ${version})` };
+    }
+    abortConnection(connection);
+    const { kind, reason } = answer.failure;
+    if (kind === 'version' && protocolVersion === 5) continue;
+    const advice = kind === 'unreachable' ? '. Is the address right, and is the broker running?' : '';
+    return { verdict: 'fail', detail: `${access.label}: ${reason}${advice}` };
+  }
+  return { verdict: 'fail', detail: `${access.label} speaks neither MQTT 5 nor 3.1.1` };
 }

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { Writable } from 'node:stream';
 import { createLevelMeter, LEVEL_FLOOR_DBFS } from '../audio/level.js';
 import type { AudioSink } from '../audio/source.js';
 import { messageOf } from '../common/errors.js';
@@ -12,9 +13,11 @@ import { chooseSource } from '../service/choose-source.js';
 import { topTags, type Tag } from '../tagging/top.js';
 import type { CommandContext } from './context.js';
 import { openRegistry } from './models.js';
+import { clip, columnsOf } from './table.js';
 import { positive } from './tag.js';
 
 const METER_WIDTH = 30;
+const METER_INTERVAL_MS = 200;
 
 /**
  * `soundpost listen`: level meter and top tags, live, without a broker. On a terminal one picture that is
@@ -26,12 +29,17 @@ export async function listenCommand(
   own: Record<string, string | boolean | undefined>,
 ): Promise<number> {
   const { config } = loadConfig(context);
-  const log = createLogger({ level: 'warn', format: config.log.format, secrets: secretsOf(config) });
+  const top = positive('--top', own['top'], 5, Number.isInteger);
+  const seconds = own['seconds'] === undefined ? null : positive('--seconds', own['seconds']);
   const registry = openRegistry(context);
   const model = await registry.get(typeof own['model'] === 'string' ? own['model'] : config.model.id);
-  const top = positive('--top', own['top'], 5, Number.isInteger);
-  const seconds = own['seconds'] === undefined ? null : positive('--seconds', own['seconds'], 1);
   const screen = createScreen(context, top);
+  const log = createLogger({
+    level: 'warn',
+    format: config.log.format,
+    secrets: secretsOf(config),
+    stream: screen.stderr,
+  });
   const level = createLevelMeter();
   const over = new AbortController();
 
@@ -41,10 +49,14 @@ export async function listenCommand(
     rateHz: config.inference.rate_hz,
     windowSeconds: config.inference.window_seconds,
     threads: config.model.threads,
-    keepSeconds: model.manifest.input.window_seconds,
+    keepSeconds: config.inference.window_seconds ?? model.manifest.input.window_seconds,
     log,
     events: {
-      result: ({ scores, endMs }) => screen.tags(topTags(scores, model.labels, top), endMs),
+      result: ({ scores, endMs }) => {
+        // On a terminal the meter moves by itself; a line tells the level since the line before.
+        if (!screen.live) showLevel();
+        screen.tags(topTags(scores, model.labels, top), endMs);
+      },
       modelChanged: () => undefined,
       dropped: () => undefined,
       engineLost: ({ reason }) => screen.say(reason),
@@ -69,10 +81,11 @@ export async function listenCommand(
   const stop = () => over.abort();
   process.once('SIGINT', stop).once('SIGTERM', stop);
   const deadline = seconds === null ? null : setTimeout(stop, seconds * 1000);
-  const meter = setInterval(() => {
+  const showLevel = () => {
     const now = level.take();
-    if (now !== null) screen.level(now.dbfs, now.peakDbfs);
-  }, 200);
+    if (now !== null) screen.level(now.dbfs);
+  };
+  const meter = screen.live ? setInterval(showLevel, METER_INTERVAL_MS) : undefined;
   try {
     await pipeline.start(model);
     await source.start(sink);
@@ -83,50 +96,70 @@ export async function listenCommand(
     process.off('SIGINT', stop).off('SIGTERM', stop);
     await source.stop().catch((error: unknown) => screen.say(messageOf(error)));
     await pipeline.stop();
-    screen.close();
   }
   return 0;
 }
 
 interface Screen {
+  /** A picture that is drawn over, instead of lines. */
+  readonly live: boolean;
+  /** Where logs go: above the picture. */
+  readonly stderr: Writable & { isTTY: boolean };
   say(text: string): void;
-  level(dbfs: number, peakDbfs: number): void;
+  level(dbfs: number): void;
   tags(tags: readonly Tag[], endMs: number): void;
-  close(): void;
 }
 
 function createScreen({ json, stdout }: CommandContext, top: number): Screen {
   const live = !json && process.stdout.isTTY;
   let tags: readonly Tag[] = [];
-  let loudness = { dbfs: LEVEL_FLOOR_DBFS, peakDbfs: LEVEL_FLOOR_DBFS };
-  let drawn = false;
+  let level = LEVEL_FLOOR_DBFS;
+  let drawnLines = 0;
 
   const bar = (share: number) => {
     const full = Math.round(Math.max(0, Math.min(1, share)) * METER_WIDTH);
     return '█'.repeat(full) + '░'.repeat(METER_WIDTH - full);
   };
-  const lift = () => {
-    if (drawn) stdout.write(`\x1b[${top + 1}A\x1b[J`);
-    drawn = false;
+  const erased = () => {
+    const text = drawnLines === 0 ? '' : `\x1b[${drawnLines}A\x1b[J`;
+    drawnLines = 0;
+    return text;
+  };
+  const aside = (text: string) => {
+    if (live) stdout.write(erased());
+    process.stderr.write(text);
   };
   const draw = () => {
-    lift();
-    // -60 dBFS is a quiet room: the left end of the meter.
-    stdout.write(`${bar(1 + loudness.dbfs / 60)} ${loudness.dbfs.toFixed(0).padStart(4)} dBFS\n`);
-    for (let i = 0; i < top; i += 1) {
-      const tag = tags[i];
-      stdout.write(tag ? `${bar(tag.score)} ${tag.score.toFixed(2)} ${tag.label}\n` : '\n');
-    }
-    drawn = true;
+    const lines = [
+      // -60 dBFS is a quiet room: the left end of the meter.
+      `${bar(1 + level / 60)} ${level.toFixed(0).padStart(4)} dBFS`,
+      ...Array.from({ length: top }, (_, place) => {
+        const tag = tags[place];
+        return tag === undefined ? '' : `${bar(tag.score)} ${tag.score.toFixed(2)} ${tag.label}`;
+      }),
+    ];
+    // A line that the terminal wraps, or a picture higher than it, could not be drawn over.
+    const shown = process.stdout.rows > 1 ? lines.slice(0, process.stdout.rows - 1) : lines;
+    const text = shown.map((line) => `${clip(line, columnsOf(process.stdout) - 1)}\n`).join('');
+    // In one piece, so that the picture does not flicker.
+    stdout.write(erased() + text);
+    drawnLines = shown.length;
   };
 
   return {
-    say(text) {
-      if (live) lift();
-      process.stderr.write(`${text}\n`);
-    },
-    level(dbfs, peakDbfs) {
-      loudness = { dbfs, peakDbfs };
+    live,
+    stderr: Object.assign(
+      new Writable({
+        write(line: Buffer, _encoding, done) {
+          aside(line.toString());
+          done();
+        },
+      }),
+      { isTTY: process.stderr.isTTY },
+    ),
+    say: (text) => aside(`${text}\n`),
+    level(dbfs) {
+      level = dbfs;
       if (live) draw();
     },
     tags(next, endMs) {
@@ -135,12 +168,11 @@ function createScreen({ json, stdout }: CommandContext, top: number): Screen {
       if (live) {
         draw();
       } else if (json) {
-        stdout.write(`${JSON.stringify({ ts, level_dbfs: loudness.dbfs, tags })}\n`);
+        stdout.write(`${JSON.stringify({ ts, level_dbfs: level, tags })}\n`);
       } else {
         const named = tags.map(({ label, score }) => `${label} ${score.toFixed(2)}`).join(' · ');
-        stdout.write(`${ts}  ${loudness.dbfs.toFixed(0).padStart(4)} dBFS  ${named}\n`);
+        stdout.write(`${ts}  ${level.toFixed(0).padStart(4)} dBFS  ${named}\n`);
       }
     },
-    close: () => undefined,
   };
 }

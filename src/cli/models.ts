@@ -29,7 +29,7 @@ export async function modelsListCommand(context: CommandContext): Promise<number
   }
   context.stdout.write(
     table([
-      ['ID', 'TITLE', 'LABELS', 'WINDOW', 'PARAMETERS', 'MACS', 'MAP', 'LICENCE', ''],
+      ['ID', 'TITLE', 'LABELS', 'WINDOW', 'PARAMS', 'MACS', 'MAP', ''],
       ...models.map((model) => {
         const { manifest } = model;
         return [
@@ -40,13 +40,12 @@ export async function modelsListCommand(context: CommandContext): Promise<number
           millions(manifest.parameters),
           millions(manifest.macs),
           manifest.metrics.audioset_map?.toFixed(3) ?? '-',
-          manifest.licence,
-          model.bundled ? 'bundled' : 'installed',
+          model.bundled ? 'bundled' : '',
         ];
       }),
     ]),
   );
-  for (const { id, error } of problems) context.stdout.write(`\nbroken: ${id}: ${error.message}\n`);
+  for (const { id, error } of problems) context.stdout.write(`\nBROKEN ${id}: ${error.message}\n`);
   return 0;
 }
 

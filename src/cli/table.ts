@@ -1,3 +1,14 @@
+/** Where a line ends that is not shown on a terminal, and the least that a terminal is taken to have. */
+const DEFAULT_COLUMNS = 100;
+const LEAST_COLUMNS = 40;
+
+/** How many characters fit on a line of the output. */
+export function columnsOf(stream: { columns?: number | undefined; isTTY?: boolean }): number {
+  return stream.isTTY === true && stream.columns !== undefined
+    ? Math.max(LEAST_COLUMNS, stream.columns)
+    : DEFAULT_COLUMNS;
+}
+
 /** Text in columns two spaces apart, the first row being the heading; the last column is not padded. */
 export function table(rows: readonly (readonly string[])[], widest = 48): string {
   const columns = Math.max(...rows.map((row) => row.length));
@@ -13,4 +24,24 @@ export function table(rows: readonly (readonly string[])[], widest = 48): string
       return `${cells.join('  ').trimEnd()}\n`;
     })
     .join('');
+}
+
+/** Puts parts in a row, ` · ` between them, on as many lines of `width` characters as it takes. */
+export function flow(parts: readonly string[], width: number): string[] {
+  const separator = ' · ';
+  const lines: string[] = [];
+  for (const part of parts) {
+    const line = lines.at(-1);
+    if (line !== undefined && line.length + separator.length + part.length <= width) {
+      lines[lines.length - 1] = line + separator + part;
+    } else {
+      lines.push(part);
+    }
+  }
+  return lines.length === 0 ? [''] : lines;
+}
+
+/** What fits of a text on a line of `width` characters. */
+export function clip(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, width - 1)}…`;
 }

@@ -1,14 +1,13 @@
-import { SoundpostError } from '../common/errors.js';
+import { messageOf, SoundpostError } from '../common/errors.js';
 import { silentLogger } from '../common/log.js';
 import { loadConfig } from '../config/load.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { tagRecording, type RecordingWindow } from '../inference/tag-recording.js';
 import { topTags, type Tag } from '../tagging/top.js';
-import { messageOf } from '../common/errors.js';
 import type { CommandContext } from './context.js';
 import { openRegistry } from './models.js';
 import { createProgress } from './progress.js';
-import { table } from './table.js';
+import { columnsOf, flow, table } from './table.js';
 
 /**
  * `soundpost tag FILE…`: the tags of recordings, as a table over time or as one line of JSON a file:
@@ -22,11 +21,12 @@ export async function tagCommand(
   own: Record<string, string | boolean | undefined>,
 ): Promise<number> {
   const { config } = loadConfig(context);
+  const top = positive('--top', own['top'], 5, Number.isInteger);
+  const hop = own['hop'] === undefined ? null : positive('--hop', own['hop']);
   const model = await openRegistry(context).get(
     typeof own['model'] === 'string' ? own['model'] : config.model.id,
   );
-  const top = positive('--top', own['top'], 5, Number.isInteger);
-  const hopSeconds = positive('--hop', own['hop'], model.manifest.input.window_seconds);
+  const hopSeconds = hop ?? model.manifest.input.window_seconds;
   const startEngine = createStartEngine({ log: silentLogger });
   const engine = await startEngine(model, { threads: config.model.threads });
   let failed = 0;
@@ -78,11 +78,16 @@ function print(
     return;
   }
   if (withName) stdout.write(`${file}\n`);
-  const rows = windows.map(({ window, tags }) => [
-    formatTime(window.startSeconds),
-    formatTime(window.endSeconds),
-    tags.map(({ label, score }) => `${label} ${score.toFixed(2)}`).join(' · '),
-  ]);
+  const times = windows.map(({ window }) => [formatTime(window.startSeconds), formatTime(window.endSeconds)]);
+  const timesWidth = Math.max(...times.map(([from = '', to = '']) => from.length + to.length + 4));
+  const width = Math.max(20, columnsOf(process.stdout) - timesWidth);
+  const rows = windows.flatMap(({ tags }, index) => {
+    const lines = flow(
+      tags.map(({ label, score }) => `${label} ${score.toFixed(2)}`),
+      width,
+    );
+    return lines.map((line, part) => (part === 0 ? [...times[index]!, line] : ['', '', line]));
+  });
   stdout.write(table([['FROM', 'TO', 'TAGS'], ...rows]));
   if (withName) stdout.write('\n');
 }
@@ -96,11 +101,11 @@ function formatTime(seconds: number): string {
   return hours > 0 ? `${hours}:${String(minutes).padStart(2, '0')}:${rest}` : `${minutes}:${rest}`;
 }
 
-/** A number above 0 from the command line. Throws SoundpostError `usage`. */
+/** A number above 0 from the command line, or `fallback` where none was given. Throws SoundpostError `usage`. */
 export function positive(
   flag: string,
   text: string | boolean | undefined,
-  fallback: number,
+  fallback = NaN,
   fits: (value: number) => boolean = Number.isFinite,
 ): number {
   if (text === undefined) return fallback;
@@ -108,6 +113,6 @@ export function positive(
   if (typeof text === 'string' && text.trim() !== '' && value > 0 && fits(value)) return value;
   throw new SoundpostError(
     'usage',
-    `${flag} ${String(text)} is not a ${fits === Number.isInteger ? 'whole ' : ''}number above 0`,
+    `${flag} ${String(text)}: must be a ${fits === Number.isInteger ? 'whole ' : ''}number above 0`,
   );
 }
