@@ -1,0 +1,3 @@
+import type { Architecture } from '../architecture.js';
+
+export const cnnArchitectures: readonly Architecture[] = [];

@@ -1,0 +1,324 @@
+import { SoundpostError } from '../common/errors.js';
+import type { OnnxAttribute, OnnxGraph, OnnxNode, OnnxTensor, OnnxValue } from './onnx.js';
+import type { Tensor, Weights } from './weights.js';
+
+/** An edge of the graph. Its shape is the architecture's business; the names of axes are in the docstrings. */
+export interface Value {
+  readonly name: string;
+}
+
+/** The opset of every graph: 17 has LayerNormalization and HardSwish, and ReduceMean's axes as attributes. */
+export const OPSET = 17;
+
+type OneOrTwo = number | readonly number[];
+
+export interface ConvOptions {
+  /** For each spatial axis, or one number for all of them. */
+  stride?: OneOrTwo;
+  /** On both sides of each spatial axis. */
+  padding?: OneOrTwo;
+  dilation?: OneOrTwo;
+  groups?: number;
+  /** The batch norm behind the convolution, to be folded into it: its path in the state dict, and epsilon. */
+  norm?: { path: string; epsilon: number };
+}
+
+export interface PoolOptions {
+  kernel: OneOrTwo;
+  /** The kernel where left out, as in PyTorch. */
+  stride?: OneOrTwo;
+  padding?: OneOrTwo;
+  /** Average pooling only; PyTorch's default is true, ONNX's false. */
+  countIncludePad?: boolean;
+}
+
+/**
+ * Builds an ONNX graph from the layers of a PyTorch network and the tensors of its state dict. Paths are those
+ * of the state dict, without the last component (`conv_block1.conv1`).
+ */
+export class Graph {
+  private readonly nodes: OnnxNode[] = [];
+  private readonly constants: OnnxTensor[] = [];
+  private readonly inputs: OnnxValue[] = [];
+  private readonly outputs: OnnxValue[] = [];
+  private count = 0;
+
+  constructor(readonly weights: Weights) {}
+
+  /** An input of the graph; a text is the name of an axis of any length. */
+  input(name: string, dims: readonly (number | string)[]): Value {
+    this.inputs.push({ name, type: 'float32', dims });
+    return { name };
+  }
+
+  /** Makes a value an output of the graph under a name of its own. */
+  output(name: string, value: Value, dims: readonly (number | string)[]): void {
+    const last = this.nodes.find(({ outputs }) => outputs.includes(value.name));
+    const readElsewhere = this.nodes.some(({ inputs }) => inputs.includes(value.name));
+    const isOutput = this.outputs.some((output) => output.name === value.name);
+    if (last !== undefined && !readElsewhere && !isOutput && last.outputs.length === 1) {
+      // The node writes to the output itself; an Identity behind it would be a node for nothing.
+      this.nodes[this.nodes.indexOf(last)] = { ...last, outputs: [name] };
+    } else {
+      this.nodes.push({ op: 'Identity', inputs: [value.name], outputs: [name] });
+    }
+    this.outputs.push({ name, type: 'float32', dims });
+  }
+
+  /** Any operator with one output. */
+  node(op: string, inputs: readonly Value[], attributes: Record<string, OnnxAttribute> = {}): Value {
+    this.count += 1;
+    const value = { name: `${op.toLowerCase()}_${this.count}` };
+    this.nodes.push({ op, inputs: inputs.map(({ name }) => name), outputs: [value.name], attributes });
+    return value;
+  }
+
+  /** A constant of floats; `dims` empty is a scalar. */
+  constant(dims: readonly number[], data: ArrayLike<number>): Value {
+    return this.addConstant({
+      type: 'float32',
+      dims,
+      data: data instanceof Float32Array ? data : Float32Array.from(data),
+    });
+  }
+
+  /** A constant list of whole numbers, such as a shape. */
+  integers(values: readonly number[]): Value {
+    return this.addConstant({
+      type: 'int64',
+      dims: [values.length],
+      data: BigInt64Array.from(values, BigInt),
+    });
+  }
+
+  /**
+   * Convolution, 1-D or 2-D by the rank of its weight, [batch, channels, …] → [batch, channels, …]. A batch norm
+   * behind it is folded into weight and bias: w' = w·γ/√(σ²+ε), b' = (b − μ)·γ/√(σ²+ε) + β.
+   */
+  conv(x: Value, path: string, options: ConvOptions = {}): Value {
+    const rank = this.weights.shape(`${path}.weight`).length;
+    const weight = this.weights.take(`${path}.weight`, rank);
+    const channels = weight.shape[0]!;
+    let bias = this.weights.has(`${path}.bias`) ? this.vector(`${path}.bias`, channels) : null;
+    if (options.norm !== undefined) {
+      const { scale, shift } = this.batchNorm(options.norm.path, options.norm.epsilon, channels);
+      const perChannel = weight.data.length / channels;
+      for (let channel = 0, at = 0; channel < channels; channel += 1) {
+        for (const end = at + perChannel; at < end; at += 1) weight.data[at]! *= scale[channel]!;
+      }
+      bias = Float32Array.from(shift, (value, channel) => value + (bias?.[channel] ?? 0) * scale[channel]!);
+    }
+    const spatial = rank - 2;
+    const padding = each(options.padding ?? 0, spatial);
+    const inputs = [x, this.constant(weight.shape, weight.data)];
+    if (bias !== null) inputs.push(this.constant([channels], bias));
+    return this.node('Conv', inputs, {
+      kernel_shape: { ints: weight.shape.slice(2) },
+      strides: { ints: each(options.stride ?? 1, spatial) },
+      pads: { ints: [...padding, ...padding] },
+      dilations: { ints: each(options.dilation ?? 1, spatial) },
+      group: { int: options.groups ?? 1 },
+    });
+  }
+
+  /**
+   * A batch norm that cannot be folded into a convolution before it, as one multiplication and one addition along
+   * `axis` of a value of `rank` dimensions.
+   */
+  affineNorm(x: Value, path: string, epsilon: number, options: { axis: number; rank: number }): Value {
+    const channels = this.weights.shape(`${path}.weight`)[0]!;
+    const { scale, shift } = this.batchNorm(path, epsilon, channels);
+    const dims = Array.from({ length: options.rank }, (_, axis) => (axis === options.axis ? channels : 1));
+    return this.add(this.multiply(x, this.constant(dims, scale)), this.constant(dims, shift));
+  }
+
+  /** x·Wᵀ + b: [batch, in] → [batch, out]. */
+  linear(x: Value, path: string): Value {
+    const weight = this.weights.take(`${path}.weight`, 2);
+    const inputs = [x, this.constant(weight.shape, weight.data)];
+    if (this.weights.has(`${path}.bias`)) {
+      inputs.push(this.constant([weight.shape[0]!], this.vector(`${path}.bias`, weight.shape[0]!)));
+    }
+    return this.node('Gemm', inputs, { transB: { int: 1 } });
+  }
+
+  /** The same along the last axis of a value with more dimensions: […, in] → […, out]. */
+  linearLast(x: Value, path: string): Value {
+    const weight = this.weights.take(`${path}.weight`, 2);
+    const [rows, columns] = weight.shape as [number, number];
+    const product = this.node('MatMul', [
+      x,
+      this.constant([columns, rows], transposed(weight.data, rows, columns)),
+    ]);
+    if (!this.weights.has(`${path}.bias`)) return product;
+    return this.add(product, this.constant([rows], this.vector(`${path}.bias`, rows)));
+  }
+
+  /** Layer norm over the last axis. */
+  layerNorm(x: Value, path: string, epsilon: number): Value {
+    const scale = this.weights.take(`${path}.weight`, 1);
+    const bias = this.weights.take(`${path}.bias`, 1);
+    return this.node(
+      'LayerNormalization',
+      [x, this.constant(scale.shape, scale.data), this.constant(bias.shape, bias.data)],
+      { axis: { int: -1 }, epsilon: { float: epsilon } },
+    );
+  }
+
+  relu(x: Value): Value {
+    return this.node('Relu', [x]);
+  }
+
+  /** Values below `low` become `low`, above `high` `high`; ReLU6 is clip(x, 0, 6). */
+  clip(x: Value, low: number, high: number): Value {
+    return this.node('Clip', [x, this.constant([], [low]), this.constant([], [high])]);
+  }
+
+  sigmoid(x: Value): Value {
+    return this.node('Sigmoid', [x]);
+  }
+
+  hardSwish(x: Value): Value {
+    return this.node('HardSwish', [x]);
+  }
+
+  /** The exact GELU, x·(1 + erf(x/√2))/2, not the tanh approximation. */
+  gelu(x: Value): Value {
+    const erf = this.node('Erf', [this.multiply(x, this.constant([], [Math.SQRT1_2]))]);
+    const half = this.multiply(x, this.constant([], [0.5]));
+    return this.multiply(half, this.add(erf, this.constant([], [1])));
+  }
+
+  softmax(x: Value, axis: number): Value {
+    return this.node('Softmax', [x], { axis: { int: axis } });
+  }
+
+  add(a: Value, b: Value): Value {
+    return this.node('Add', [a, b]);
+  }
+
+  multiply(a: Value, b: Value): Value {
+    return this.node('Mul', [a, b]);
+  }
+
+  concat(values: readonly Value[], axis: number): Value {
+    return this.node('Concat', values, { axis: { int: axis } });
+  }
+
+  transpose(x: Value, order: readonly number[]): Value {
+    return this.node('Transpose', [x], { perm: { ints: order } });
+  }
+
+  /** 0 keeps a dimension, -1 takes what is left. */
+  reshape(x: Value, dims: readonly number[]): Value {
+    return this.node('Reshape', [x, this.integers(dims)]);
+  }
+
+  /** Removes axes of length 1. */
+  squeeze(x: Value, axes: readonly number[]): Value {
+    return this.node('Squeeze', [x, this.integers(axes)]);
+  }
+
+  mean(x: Value, axes: readonly number[], keep = false): Value {
+    return this.node('ReduceMean', [x], { axes: { ints: axes }, keepdims: { int: keep ? 1 : 0 } });
+  }
+
+  max(x: Value, axes: readonly number[], keep = false): Value {
+    return this.node('ReduceMax', [x], { axes: { ints: axes }, keepdims: { int: keep ? 1 : 0 } });
+  }
+
+  /** `spatial`: 1 or 2 axes, needed where the options give one number for all. */
+  maxPool(x: Value, spatial: 1 | 2, options: PoolOptions): Value {
+    return this.node('MaxPool', [x], poolAttributes(options, spatial));
+  }
+
+  averagePool(x: Value, spatial: 1 | 2, options: PoolOptions): Value {
+    return this.node('AveragePool', [x], {
+      ...poolAttributes(options, spatial),
+      count_include_pad: { int: (options.countIncludePad ?? true) ? 1 : 0 },
+    });
+  }
+
+  /** The finished graph. Throws SoundpostError `checkpoint_shape` where tensors were left over. */
+  finish(name: string, unused: (tensor: string) => boolean = () => false): OnnxGraph {
+    const left = this.weights.left().filter((tensor) => !unused(tensor));
+    if (left.length > 0) {
+      const some = left.slice(0, 5).join(', ');
+      throw new SoundpostError(
+        'checkpoint_shape',
+        `${left.length} tensors of the checkpoint have no place in ${name} (${some}${left.length > 5 ? ', …' : ''}): another architecture?`,
+      );
+    }
+    return {
+      name,
+      inputs: this.inputs,
+      outputs: this.outputs,
+      nodes: this.nodes,
+      initializers: this.constants,
+    };
+  }
+
+  get nodeCount(): number {
+    return this.nodes.length;
+  }
+
+  /** Scale and shift of a batch norm at inference: γ/√(σ²+ε) and β − μ·scale, in double precision. */
+  private batchNorm(
+    path: string,
+    epsilon: number,
+    channels: number,
+  ): { scale: Float64Array; shift: Float64Array } {
+    const gamma = this.vector(`${path}.weight`, channels);
+    const beta = this.vector(`${path}.bias`, channels);
+    const mean = this.vector(`${path}.running_mean`, channels);
+    const variance = this.vector(`${path}.running_var`, channels);
+    const scale = Float64Array.from(gamma, (value, i) => value / Math.sqrt(variance[i]! + epsilon));
+    const shift = Float64Array.from(beta, (value, i) => value - mean[i]! * scale[i]!);
+    return { scale, shift };
+  }
+
+  private vector(name: string, length: number): Float32Array {
+    const { shape, data }: Tensor = this.weights.take(name, 1);
+    if (data.length !== length) {
+      throw new SoundpostError(
+        'checkpoint_shape',
+        `the tensor ${name} has ${shape.join(', ')} elements instead of ${length}: another architecture?`,
+      );
+    }
+    return data;
+  }
+
+  private addConstant(
+    constant:
+      | { type: 'float32'; dims: readonly number[]; data: Float32Array }
+      | { type: 'int64'; dims: readonly number[]; data: BigInt64Array },
+  ): Value {
+    this.count += 1;
+    const name = `constant_${this.count}`;
+    this.constants.push({ name, ...constant });
+    return { name };
+  }
+}
+
+function each(value: OneOrTwo, spatial: number): number[] {
+  return typeof value === 'number' ? new Array<number>(spatial).fill(value) : [...value];
+}
+
+function poolAttributes(options: PoolOptions, spatial: number): Record<string, OnnxAttribute> {
+  const padding = each(options.padding ?? 0, spatial);
+  return {
+    kernel_shape: { ints: each(options.kernel, spatial) },
+    strides: { ints: each(options.stride ?? options.kernel, spatial) },
+    pads: { ints: [...padding, ...padding] },
+  };
+}
+
+function transposed(data: Float32Array, rows: number, columns: number): Float32Array {
+  const result = new Float32Array(data.length);
+  for (let row = 0; row < rows; row += 1) {
+    for (let column = 0; column < columns; column += 1) {
+      result[column * rows + row] = data[row * columns + column]!;
+    }
+  }
+  return result;
+}

@@ -1,0 +1,35 @@
+import type { Architecture } from './architecture.js';
+import { Graph, OPSET, type Value } from './graph.js';
+import type { OnnxModel } from './onnx.js';
+import type { Weights } from './weights.js';
+
+/** Names of the graph's inputs and outputs. */
+export const LOG_MEL = 'logmel';
+export const WAVEFORM = 'waveform';
+export const SCORES = 'probs';
+export const EMBEDDING = 'embedding';
+
+/**
+ * The network of an architecture with the tensors of a checkpoint: inputs `logmel` ([batch, 1, frames, mels] or
+ * [batch, 1, mels, frames]) and/or `waveform` ([batch, samples]), outputs `probs` ([batch, labels]) and
+ * `embedding`. Throws SoundpostError `checkpoint_shape` where the tensors are not those of the architecture.
+ */
+export function buildNetwork(
+  architecture: Architecture,
+  weights: Weights,
+): { model: OnnxModel; nodes: number; hasEmbedding: boolean } {
+  const g = new Graph(weights);
+  const { input } = architecture;
+  const inputs: { logMel?: Value; waveform?: Value } = {};
+  if (input.kind !== 'waveform') {
+    const mels = input.frontend.n_mels;
+    const axes = input.layout === 'NCTF' ? ['frames', mels] : [mels, 'frames'];
+    inputs.logMel = g.input(LOG_MEL, ['batch', 1, ...axes]);
+  }
+  if (input.kind !== 'log_mel') inputs.waveform = g.input(WAVEFORM, ['batch', 'samples']);
+  const { scores, embedding } = architecture.build(g, inputs);
+  g.output(SCORES, scores, ['batch', 'labels']);
+  if (embedding !== null) g.output(EMBEDDING, embedding, ['batch', 'features']);
+  const graph = g.finish(architecture.name, architecture.unused);
+  return { model: { opset: OPSET, graph }, nodes: g.nodeCount, hasEmbedding: embedding !== null };
+}
