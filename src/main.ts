@@ -1,14 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from 'commander';
-import { configCommand } from './cli/config.js';
 import type { CommandContext } from './cli/context.js';
-import { devicesCommand } from './cli/devices.js';
-import { doctorCommand } from './cli/doctor.js';
-import { healthCommand } from './cli/health.js';
-import { listenCommand } from './cli/listen.js';
-import { modelsInfoCommand, modelsListCommand, modelsVerifyCommand } from './cli/models.js';
-import { runCommand } from './cli/run.js';
-import { tagCommand } from './cli/tag.js';
 import { programVersion } from './cli/version.js';
 import { codeOf, messageOf } from './common/errors.js';
 import { codeOfErrno } from './common/errno.js';
@@ -85,12 +77,17 @@ function endOnSignals(): void {
   }
 }
 
-/** A command that reads the configuration: every key of it is a flag as well (`--mqtt.url`, `--mqtt-url`). */
+type Action = (context: CommandContext, args: string[], own: Flags) => Promise<number>;
+
+/**
+ * A command that reads the configuration: every key of it is a flag as well (`--mqtt.url`, `--mqtt-url`). What it
+ * needs is loaded when it is called: `health`, which a container engine runs twice a minute, needs no MQTT.
+ */
 function command(
   parent: Command,
   nameAndArguments: string,
   description: string,
-  action: (context: CommandContext, args: string[], own: Flags) => Promise<number>,
+  load: () => Promise<Action>,
   options: {
     json?: boolean;
     own?: Option[];
@@ -134,48 +131,90 @@ function command(
       json: given['json'] === true,
       stdout: process.stdout,
     };
+    const action = await load();
     exitCode = await action(context, made.args, given);
   });
   return made;
 }
 
-command(program, 'run', 'the service: listen, tag, publish over MQTT', runCommand, {
-  json: false,
-  handlesSignals: true,
-  isService: true,
-});
-command(program, 'tag', 'tag recordings', tagCommand, {
+command(
+  program,
+  'run',
+  'the service: listen, tag, publish over MQTT',
+  async () => (await import('./cli/run.js')).runCommand,
+  {
+    json: false,
+    handlesSignals: true,
+    isService: true,
+  },
+);
+command(program, 'tag', 'tag recordings', async () => (await import('./cli/tag.js')).tagCommand, {
   own: [
     new Option('--model <id>', 'the model to tag with; model.id of the configuration where left out'),
     new Option('--top <n>', 'how many tags to show for each window').default('5', '5'),
     new Option('--hop <seconds>', "step between two windows; the model's window where left out"),
   ],
 }).argument('<files...>', 'recordings: WAV; with ffmpeg also FLAC, MP3 and everything else it reads');
-command(program, 'listen', 'level and top tags, live in the terminal; no broker needed', listenCommand, {
-  handlesSignals: true,
-  own: [
-    new Option('--model <id>', 'the model to listen with; model.id of the configuration where left out'),
-    new Option('--top <n>', 'how many tags to show').default('5', '5'),
-    new Option('--seconds <n>', 'stop after so many seconds; else with Ctrl-C'),
-  ],
-});
-command(program, 'devices', 'list the audio inputs', devicesCommand);
+command(
+  program,
+  'listen',
+  'level and top tags, live in the terminal; no broker needed',
+  async () => (await import('./cli/listen.js')).listenCommand,
+  {
+    handlesSignals: true,
+    own: [
+      new Option('--model <id>', 'the model to listen with; model.id of the configuration where left out'),
+      new Option('--top <n>', 'how many tags to show').default('5', '5'),
+      new Option('--seconds <n>', 'stop after so many seconds; else with Ctrl-C'),
+    ],
+  },
+);
+command(
+  program,
+  'devices',
+  'list the audio inputs',
+  async () => (await import('./cli/devices.js')).devicesCommand,
+);
 const models = program
   .command('models')
   .description('list, describe and check the models')
   .helpOption('-h, --help', 'print this help')
   .helpCommand('help [command]', 'print the help of a command')
   .exitOverride();
-command(models, 'list', 'all models on this machine', modelsListCommand);
-command(models, 'info', 'all about one model', (context, [id = '']) =>
-  modelsInfoCommand(context, id),
+command(
+  models,
+  'list',
+  'all models on this machine',
+  async () => (await import('./cli/models.js')).modelsListCommand,
+);
+command(
+  models,
+  'info',
+  'all about one model',
+  async () => (await import('./cli/models.js')).modelsInfoCommand,
 ).argument('<id>', 'as "soundpost models list" names it');
-command(models, 'verify', 'check its digest, load it, check its scores', (context, [id = '']) =>
-  modelsVerifyCommand(context, id),
+command(
+  models,
+  'verify',
+  'check its digest, load it, check its scores',
+  async () => (await import('./cli/models.js')).modelsVerifyCommand,
 ).argument('<id>', 'as "soundpost models list" names it');
-command(program, 'config', 'the effective configuration and where each value comes from', configCommand);
-command(program, 'doctor', 'check this machine and say what to do', doctorCommand);
-command(program, 'health', 'exit 0 when the running service is healthy', (context) => healthCommand(context));
+command(
+  program,
+  'config',
+  'the effective configuration and where each value comes from',
+  async () => (await import('./cli/config.js')).configCommand,
+);
+command(
+  program,
+  'doctor',
+  'check this machine and say what to do',
+  async () => (await import('./cli/doctor.js')).doctorCommand,
+);
+command(program, 'health', 'exit 0 when the running service is healthy', async () => {
+  const { healthCommand } = await import('./cli/health.js');
+  return (context) => healthCommand(context);
+});
 
 try {
   await program.parseAsync();

@@ -50,7 +50,7 @@ export async function modelsListCommand(context: CommandContext): Promise<number
 }
 
 /** `soundpost models info ID`: everything about one model. */
-export async function modelsInfoCommand(context: CommandContext, id: string): Promise<number> {
+export async function modelsInfoCommand(context: CommandContext, [id = '']: string[]): Promise<number> {
   const model = await openRegistry(context).get(id);
   const { manifest, labels, folder } = model;
   if (context.json) {
@@ -94,7 +94,7 @@ export async function modelsInfoCommand(context: CommandContext, id: string): Pr
 }
 
 /** `soundpost models verify ID`: digest, loading, and a check of the scores. Resolves to 1 where a step fails. */
-export async function modelsVerifyCommand(context: CommandContext, id: string): Promise<number> {
+export async function modelsVerifyCommand(context: CommandContext, [id = '']: string[]): Promise<number> {
   const { json, stdout } = context;
   const report = await verifyModel(id, {
     registry: openRegistry(context),
