@@ -246,6 +246,28 @@ void t.test('tag reads wav files of every kind, or says why not', async (t) => {
   t.notMatch(stderr, / {4}at /, 'no stack');
 });
 
+void t.test('run with a recording that is odd or broken', async (t) => {
+  const own = { env: { SOUNDPOST_DATA_DIR: ownData('run-data') } };
+  const run = async (file: string) =>
+    startCli(['run', '--audio.source', 'file', '--audio.file', file, '--broker.port', await freePort()], own);
+  const channels = Array.from({ length: 6 }, () => sine(96000 * 4, 440, 96000));
+  const whole = makeWav({ encoding: 's24', sampleRate: 96000, channels });
+  const odd = await run(write('odd.wav', whole.subarray(0, 44 + 96000 * 2 * 18)));
+  t.teardown(() => odd.child.kill('SIGKILL'));
+  await odd.printed('stderr', /odd\.wav is cut off: its header announces 4\.00 s, 2\.00 s are there/);
+  await odd.printed('stderr', /Heard Sine wave/);
+  odd.child.kill('SIGINT');
+  t.equal((await odd.ended).code, 0);
+
+  const text = await (await run(write('letter.wav', 'This is a letter to my grandmother.'))).ended;
+  t.equal(text.code, 1);
+  t.match(text.stderr, /letter\.wav (is not a WAV file|cannot be read as audio)/);
+  const empty = await (await run(write('nothing.wav', ''))).ended;
+  t.equal(empty.code, 1);
+  t.match(empty.stderr, /nothing\.wav is empty \(0 bytes\)/);
+  t.notMatch(text.stderr + empty.stderr, / {4}at /);
+});
+
 void t.test('tag reads flac and mp3 through ffmpeg', { skip: skipWithout('ffmpeg') }, async (t) => {
   const source = write(
     'tone.wav',
