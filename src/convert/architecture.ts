@@ -26,3 +26,11 @@ export interface Architecture {
    */
   build(g: Graph, inputs: { logMel?: Value; waveform?: Value }): { scores: Value; embedding: Value | null };
 }
+
+/**
+ * What checkpoints hold and no network needs at inference: the tables of the front end (computed outside the
+ * graph) and the batch norms' counters.
+ */
+export function isTrainingOnly(tensor: string): boolean {
+  return /^(spectrogram|logmel)_extractor\.|\.num_batches_tracked$/.test(tensor);
+}
