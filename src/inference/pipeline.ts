@@ -342,9 +342,11 @@ export class Pipeline {
     if (this.stream !== null) this.live.delete(this.stream);
     this.stream = null;
     this.current = engine;
-    void engine.exited.then(({ reason }) =>
-      this.lost(engine, new SoundpostError('inference_died', `the inference process ended: ${reason}`)),
-    );
+    void engine.exited.then(async ({ reason }) => {
+      // Where a window was being answered, its error says more.
+      await nextTurn();
+      this.lost(engine, new SoundpostError('inference_died', reason));
+    });
     this.options.events.modelChanged(engine.model);
     this.connect(engine, primed);
   }

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { SoundpostError } from '../../src/common/errors.js';
+import { codeOf, SoundpostError } from '../../src/common/errors.js';
 import type {
   InferenceEngine,
   InferenceRequest,
@@ -155,6 +155,10 @@ export function createEngines(
             dead,
           ]);
           return result;
+        } catch (error) {
+          // A process that hangs is killed before anybody is told.
+          if (codeOf(error) === 'inference_timeout') end(String(error));
+          throw error;
         } finally {
           busy = false;
         }

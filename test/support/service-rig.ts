@@ -1,0 +1,138 @@
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { contract, epochMs, type EventPayload, type TagsPayload } from '../../src/mqtt/contract.js';
+import { freePort } from './broker.js';
+import {
+  createConsole,
+  descendants,
+  isAlive,
+  makeDataDir,
+  startService,
+  writeWav,
+  type Console,
+  type ServiceProcess,
+  type Settings,
+} from './service.js';
+import { installToneModel, tone } from './tone-models.js';
+
+/*
+ * A service that hears tones, with the console beside it, and what must be true of everything that it publishes.
+ */
+
+const RATE = 16_000;
+
+/** Quiet, then tone 0, then quiet; `seconds` in all. */
+export function beep(seconds: number, amplitude: number): Float32Array {
+  const sound = tone(3100, seconds, RATE, 0.01);
+  sound.set(tone(500, 1.5, RATE, amplitude), RATE / 2);
+  return sound;
+}
+
+export interface Started {
+  service: ServiceProcess;
+  console: Console;
+  dataDir: string;
+  id: string;
+  url: string;
+  /** Starts it again with the same data. */
+  again: () => Promise<Started>;
+}
+
+let devices = 0;
+
+/** A service with the tone detector, on the broker at `url` or on its own one. */
+export async function start(
+  t: Test,
+  url: string | null,
+  settings: Settings,
+  prepare: (dataDir: string) => Promise<unknown> = () => Promise.resolve(),
+  env: Readonly<Record<string, string>> = {},
+): Promise<Started> {
+  const dataDir = await makeDataDir(t);
+  await installToneModel(dataDir, 'waveform');
+  await prepare(dataDir);
+  devices += 1;
+  const id = `device${devices}`;
+  const run = async (): Promise<Started> => {
+    const port = await freePort();
+    const all = {
+      DATA_DIR: dataDir,
+      DEVICE_ID: id,
+      MODEL_ID: 'tone-waveform',
+      HOMEASSISTANT_ENABLED: 'false',
+      ...(url === null ? { BROKER_PORT: String(port) } : { MQTT_URL: url }),
+      ...settings,
+    };
+    const at = url ?? `mqtt://127.0.0.1:${port}`;
+    const early = url === null ? null : await createConsole(t, at, id);
+    const service = startService(t, all, env);
+    if (url === null) await service.line(({ message }) => message.startsWith('Read along'));
+    const console = early ?? (await createConsole(t, at, id));
+    await console.word('status', (text) => text === 'online');
+    return { service, console, dataDir, id, url: at, again: run };
+  };
+  return run();
+}
+
+/** For `start`: the sound that `looped` plays. */
+export const sound = (samples: Float32Array) => (dataDir: string) =>
+  writeWav(join(dataDir, 'sound.wav'), samples, RATE);
+export const looped: Settings = { AUDIO_SOURCE: 'file', AUDIO_FILE: 'sound.wav', AUDIO_LOOP: 'true' };
+
+/** What among everything that was published does not keep the contract. */
+export function breaches({ base, messages }: Console): string[] {
+  const outgoing = Object.values(contract).filter(({ direction }) => direction === 'out');
+  return messages.flatMap(({ topic, text }) => {
+    const path = topic.slice(base.length + 1);
+    const spec = outgoing.find(({ template }) =>
+      new RegExp(`^${template.replace(/<\w+>/, '.+')}$`).test(path),
+    );
+    if (spec === undefined)
+      return /^request\/|^\w+\/set$/.test(path) ? [] : [`${topic}: not in the contract`];
+    const checked = spec.schema.safeParse(spec.format === 'json' ? JSON.parse(text) : text);
+    return checked.success ? [] : [`${topic}: ${checked.error.message} in ${text}`];
+  });
+}
+
+/** Numbers that are missing in the row of windows. */
+export function gaps(console: Console): number[] {
+  const seqs = console.all<TagsPayload>('tags').map(({ seq }) => seq);
+  return seqs.flatMap((seq, index) => (index > 0 && seq !== seqs[index - 1]! + 1 ? [seq] : []));
+}
+
+/** Events without their other half, and ends before beginnings. */
+export function unpaired(console: Console): string[] {
+  const open = new Map<string, EventPayload>();
+  const wrong: string[] = [];
+  for (const event of console.all<EventPayload>('event')) {
+    const begun = open.get(event.id);
+    if (event.event_type === 'started') open.set(event.id, event);
+    else if (begun === undefined || event.label !== begun.label) wrong.push(`${event.id} ends unbegun`);
+    else open.delete(event.id);
+  }
+  return [...wrong, ...[...open.values()].map(({ label }) => `${label} has no end`)];
+}
+
+/** After a stop: every label that was ever on is off. */
+export function stillOn(console: Console): string[] {
+  const last = new Map<string, string>();
+  for (const { topic, text } of console.messages) {
+    if (topic.startsWith(`${console.base}/label/`)) last.set(topic, text);
+  }
+  return [...last].filter(([, text]) => text !== 'OFF').map(([topic]) => topic);
+}
+
+export const windowMs = ({ window }: TagsPayload) => epochMs(window.end) - epochMs(window.start);
+
+export async function stopsCleanly(t: Test, { service, console }: Started): Promise<void> {
+  const children = await descendants(service.pid);
+  const started = Date.now();
+  service.signal('SIGTERM');
+  t.equal(await service.exited, 0, 'exit code');
+  t.ok(Date.now() - started < 8000, 'within 8 s');
+  await console.word('status', (text) => text === 'offline');
+  for (const { pid, command } of children) t.notOk(await isAlive(pid), command);
+  t.strictSame(stillOn(console), []);
+  t.strictSame(unpaired(console), []);
+  t.strictSame(breaches(console), []);
+}
