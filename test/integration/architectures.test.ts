@@ -1,0 +1,61 @@
+import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import t from 'tap';
+import { architectures } from '../../src/convert/architectures/index.js';
+import {
+  compareWithGolden,
+  goldenArchitectureNames,
+  readGoldenArchitecture,
+  type GoldenResult,
+} from '../support/golden-architectures.js';
+import { goldenTable } from '../support/golden-table.js';
+import { temporaryFolder } from '../support/temporary.js';
+
+/*
+ * Every architecture, built with synthetic weights and run by ONNX Runtime, gives what the original PyTorch code
+ * gives. With SOUNDPOST_TEST_ARCHITECTURES=all the large ones too, each in a process of its own, or those of a
+ * list of names; SOUNDPOST_TEST_TABLE names a file for the results as a Markdown table.
+ */
+
+/** Parameters of a network that `npm test` has the time for. */
+const LIGHT = 15e6;
+const BODY_TOLERANCE = 2e-5;
+const WHOLE_TOLERANCE = 1e-4;
+const EMBEDDING_TOLERANCE = 1e-4;
+
+const which = process.env.SOUNDPOST_TEST_ARCHITECTURES ?? 'light';
+const tablePath = process.env.SOUNDPOST_TEST_TABLE;
+const names = goldenArchitectureNames().filter((name) => {
+  if (which === 'all') return true;
+  if (which !== 'light') return which.split(',').includes(name);
+  return readGoldenArchitecture(name).parameters.trainable <= LIGHT;
+});
+const built = new Set(architectures.map(({ name }) => name));
+
+async function compareApart(name: string): Promise<GoldenResult> {
+  const script = join(import.meta.dirname, '..', 'support', 'golden-run.js');
+  const { stdout } = await promisify(execFile)(process.execPath, [script, name], { timeout: 300_000 });
+  return JSON.parse(stdout) as GoldenResult;
+}
+
+t.test('networks give what the originals give', { timeout: 0 }, async (t) => {
+  t.ok(names.length > 0, `there are architectures called ${which}`);
+  const scratch = temporaryFolder(t);
+  const results: GoldenResult[] = [];
+  for (const name of names) {
+    const skip = !built.has(name) && 'not built yet';
+    await t.test(name, { skip }, async (t) => {
+      const result = await (which === 'light' ? compareWithGolden(name, scratch) : compareApart(name));
+      results.push(result);
+      const { body, whole, embedding } = result;
+      if (body !== null) t.ok(body <= BODY_TOLERANCE, `the network alone, within ${body}`);
+      t.ok(whole <= WHOLE_TOLERANCE, `from the waveform, within ${whole}`);
+      if (embedding !== null) t.ok(embedding <= EMBEDDING_TOLERANCE, `embedding, within ${embedding}`);
+    });
+  }
+  const table = goldenTable(results);
+  if (tablePath !== undefined) writeFileSync(tablePath, table);
+  if (which !== 'light') t.comment(table);
+});
