@@ -80,7 +80,7 @@ export async function listenCommand(
   const source = await chooseSource({ config, root: projectRoot(), demoAllowed: true, log });
   const stop = () => over.abort();
   process.once('SIGINT', stop).once('SIGTERM', stop);
-  const deadline = seconds === null ? null : setTimeout(stop, seconds * 1000);
+  let deadline: NodeJS.Timeout | undefined;
   const showLevel = () => {
     const now = level.take();
     if (now !== null) screen.level(now.dbfs);
@@ -89,10 +89,19 @@ export async function listenCommand(
   try {
     await pipeline.start(model);
     await source.start(sink);
+    if (seconds !== null) {
+      // What was due by then is still shown.
+      const finish = () =>
+        void source
+          .stop()
+          .then(() => pipeline.idle())
+          .then(stop, stop);
+      deadline = setTimeout(finish, seconds * 1000);
+    }
     if (!over.signal.aborted) await once(over.signal, 'abort');
   } finally {
     clearInterval(meter);
-    if (deadline !== null) clearTimeout(deadline);
+    clearTimeout(deadline);
     process.off('SIGINT', stop).off('SIGTERM', stop);
     await source.stop().catch((error: unknown) => screen.say(messageOf(error)));
     await pipeline.stop();

@@ -1,6 +1,9 @@
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
-import { projectPath } from './shared.js';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { projectPath, sharedPath, skipWithoutShared } from './shared.js';
+import { temporaryFolder } from './temporary.js';
 
 /** How a command ended, and what it printed. */
 export interface CliResult {
@@ -70,4 +73,66 @@ export function startCli(args: string[], options: CliOptions = {}): RunningCli {
 /** Runs a command to its end. */
 export function cli(args: string[], options: CliOptions = {}): Promise<CliResult> {
   return startCli(args, options).ended;
+}
+
+/** A folder for the commands of a test file, with the real network beside the bundled one where it is at hand. */
+export function cliHome(t: Parameters<typeof temporaryFolder>[0]) {
+  const folder = temporaryFolder(t);
+  const write = (name: string, bytes: Uint8Array | string): string => {
+    const path = join(folder, name);
+    writeFileSync(path, bytes);
+    return path;
+  };
+  const ownData = (name: string): string => {
+    const own = join(folder, name);
+    mkdirSync(join(own, 'models'), { recursive: true });
+    return own;
+  };
+  const dataDir = ownData('data');
+  const noShared = skipWithoutShared();
+  if (noShared === false) {
+    cpSync(sharedPath('models', 'mn04_as'), join(dataDir, 'models', 'mn04_as'), { recursive: true });
+  }
+  return {
+    folder,
+    /** What commands get that do not change the data folder. */
+    env: { SOUNDPOST_DATA_DIR: dataDir },
+    noShared,
+    write,
+    /** A data folder of its own for what changes the folder. */
+    ownData,
+  };
+}
+
+/** What `--json` prints: an object a line. */
+export function jsonLines<T>(text: string): T[] {
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as T);
+}
+
+/** The id of the inference process of a command, once it has one (Linux). */
+export async function inferenceProcessOf(parent: number): Promise<number> {
+  for (;;) {
+    const children = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8').split(' ');
+    const found = children.find(
+      (pid) => pid !== '' && commandLine(Number(pid)).includes('soundpost inference'),
+    );
+    if (found !== undefined) return Number(found);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** Resolves when the process is gone; the test's own time limit is the limit. */
+export async function gone(pid: number): Promise<void> {
+  while (commandLine(pid) !== '') await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
 }
