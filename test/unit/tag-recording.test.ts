@@ -93,7 +93,17 @@ void t.test('full windows one hop apart, the last one ending with the recording'
         });
       },
     ),
-    { numRuns: 150 },
+    {
+      numRuns: 150,
+      // One sample more or less than whole hops and windows.
+      examples: [
+        [1001, 500, 500],
+        [1000, 500, 500],
+        [999, 500, 500],
+        [500, 500, 500],
+        [499, 500, 500],
+      ],
+    },
   );
 });
 
