@@ -13,6 +13,8 @@ export const OPSET = 17;
 type OneOrTwo = number | readonly number[];
 
 export interface ConvOptions {
+  /** Of the output, for networks that exist in several widths: a checkpoint of another width is refused. */
+  channels?: number;
   /** For each spatial axis, or one number for all of them. */
   stride?: OneOrTwo;
   /** On both sides of each spatial axis. */
@@ -98,7 +100,7 @@ export class Graph {
   conv(x: Value, path: string, options: ConvOptions = {}): Value {
     const rank = this.weights.shape(`${path}.weight`).length;
     const weight = this.weights.take(`${path}.weight`, rank);
-    const channels = weight.shape[0]!;
+    const channels = this.outputsOf(`${path}.weight`, weight, options.channels);
     let bias = this.weights.has(`${path}.bias`) ? this.vector(`${path}.bias`, channels) : null;
     if (options.norm !== undefined) {
       const { scale, shift } = this.batchNorm(options.norm.path, options.norm.epsilon, channels);
@@ -132,9 +134,10 @@ export class Graph {
     return this.add(this.multiply(x, this.constant(dims, scale)), this.constant(dims, shift));
   }
 
-  /** x·Wᵀ + b: [batch, in] → [batch, out]. */
-  linear(x: Value, path: string): Value {
+  /** x·Wᵀ + b: [batch, in] → [batch, out]. `features`: how many must come out. */
+  linear(x: Value, path: string, features?: number): Value {
     const weight = this.weights.take(`${path}.weight`, 2);
+    this.outputsOf(`${path}.weight`, weight, features);
     const inputs = [x, this.constant(weight.shape, weight.data)];
     if (this.weights.has(`${path}.bias`)) {
       inputs.push(this.constant([weight.shape[0]!], this.vector(`${path}.bias`, weight.shape[0]!)));
@@ -152,6 +155,16 @@ export class Graph {
     ]);
     if (!this.weights.has(`${path}.bias`)) return product;
     return this.add(product, this.constant([rows], this.vector(`${path}.bias`, rows)));
+  }
+
+  /** The same as a 1×1 convolution: [batch, in, …, …] → [batch, out, …, …]. */
+  pointwise(x: Value, path: string): Value {
+    const { shape, data } = this.weights.take(`${path}.weight`, 2);
+    const bias = this.vector(`${path}.bias`, shape[0]!);
+    const kernel = this.constant([...shape, 1, 1], data);
+    return this.node('Conv', [x, kernel, this.constant([bias.length], bias)], {
+      kernel_shape: { ints: [1, 1] },
+    });
   }
 
   /** Layer norm over the last axis. */
@@ -239,6 +252,16 @@ export class Graph {
     });
   }
 
+  /** Mean over all spatial axes, which stay with length 1. */
+  globalAveragePool(x: Value): Value {
+    return this.node('GlobalAveragePool', [x]);
+  }
+
+  /** All axes but the first as one. */
+  flatten(x: Value): Value {
+    return this.node('Flatten', [x]);
+  }
+
   /** The finished graph. Throws SoundpostError `checkpoint_shape` where tensors were left over. */
   finish(name: string, unused: (tensor: string) => boolean = () => false): OnnxGraph {
     const left = this.weights.left().filter((tensor) => !unused(tensor));
@@ -275,6 +298,17 @@ export class Graph {
     const scale = Float64Array.from(gamma, (value, i) => value / Math.sqrt(variance[i]! + epsilon));
     const shift = Float64Array.from(beta, (value, i) => value - mean[i]! * scale[i]!);
     return { scale, shift };
+  }
+
+  /** Throws SoundpostError `checkpoint_shape` where a weight has not as many outputs as expected. */
+  private outputsOf(name: string, { shape }: Tensor, expected = shape[0]!): number {
+    if (shape[0] !== expected) {
+      throw new SoundpostError(
+        'checkpoint_shape',
+        `the tensor ${name} has ${shape[0]} outputs instead of ${expected}: another architecture?`,
+      );
+    }
+    return expected;
   }
 
   private vector(name: string, length: number): Float32Array {
