@@ -145,16 +145,24 @@ export class Graph {
     return this.node('Gemm', inputs, { transB: { int: 1 } });
   }
 
-  /** The same along the last axis of a value with more dimensions: […, in] → […, out]. */
-  linearLast(x: Value, path: string): Value {
+  /**
+   * The same along the last axis of a value with more dimensions: […, in] → […, out]. `scale` names a tensor [out]
+   * that the result is multiplied by; it is folded into weight and bias.
+   */
+  linearLast(x: Value, path: string, options: { scale?: string } = {}): Value {
     const weight = this.weights.take(`${path}.weight`, 2);
     const [rows, columns] = weight.shape as [number, number];
-    const product = this.node('MatMul', [
-      x,
-      this.constant([columns, rows], transposed(weight.data, rows, columns)),
-    ]);
-    if (!this.weights.has(`${path}.bias`)) return product;
-    return this.add(product, this.constant([rows], this.vector(`${path}.bias`, rows)));
+    const bias = this.weights.has(`${path}.bias`) ? this.vector(`${path}.bias`, rows) : null;
+    if (options.scale !== undefined) {
+      const scale = this.vector(options.scale, rows);
+      for (let row = 0, at = 0; row < rows; row += 1) {
+        for (const end = at + columns; at < end; at += 1) weight.data[at]! *= scale[row]!;
+        if (bias !== null) bias[row]! *= scale[row]!;
+      }
+    }
+    const matrix = this.constant([columns, rows], transposed(weight.data, rows, columns));
+    const product = this.node('MatMul', [x, matrix]);
+    return bias === null ? product : this.add(product, this.constant([rows], bias));
   }
 
   /** The same as a 1×1 convolution: [batch, in, …, …] → [batch, out, …, …]. */
@@ -195,11 +203,14 @@ export class Graph {
     return this.node('HardSwish', [x]);
   }
 
-  /** The exact GELU, x·(1 + erf(x/√2))/2, not the tanh approximation. */
+  /**
+   * The exact GELU, x·(1 + erf(x/√2))/2, not the tanh approximation; written as ONNX Runtime knows it, so that it
+   * becomes one operator there.
+   */
   gelu(x: Value): Value {
-    const erf = this.node('Erf', [this.multiply(x, this.constant([], [Math.SQRT1_2]))]);
-    const half = this.multiply(x, this.constant([], [0.5]));
-    return this.multiply(half, this.add(erf, this.constant([], [1])));
+    const erf = this.node('Erf', [this.node('Div', [x, this.constant([], [Math.SQRT2])])]);
+    const twice = this.multiply(x, this.add(erf, this.constant([], [1])));
+    return this.multiply(twice, this.constant([], [0.5]));
   }
 
   softmax(x: Value, axis: number): Value {
