@@ -75,13 +75,12 @@ export class Graph {
     return value;
   }
 
-  /** A constant of floats; `dims` empty is a scalar. */
-  constant(dims: readonly number[], data: ArrayLike<number>): Value {
-    return this.addConstant({
-      type: 'float32',
-      dims,
-      data: data instanceof Float32Array ? data : Float32Array.from(data),
-    });
+  /** A constant of floats; `dims` empty is a scalar. `name`: of the tensor it comes from, where it is one. */
+  constant(dims: readonly number[], data: ArrayLike<number>, name?: string): Value {
+    return this.addConstant(
+      { type: 'float32', dims, data: data instanceof Float32Array ? data : Float32Array.from(data) },
+      name,
+    );
   }
 
   /** A constant list of whole numbers, such as a shape. */
@@ -112,8 +111,8 @@ export class Graph {
     }
     const spatial = rank - 2;
     const padding = each(options.padding ?? 0, spatial);
-    const inputs = [x, this.constant(weight.shape, weight.data)];
-    if (bias !== null) inputs.push(this.constant([channels], bias));
+    const inputs = [x, this.constant(weight.shape, weight.data, `${path}.weight`)];
+    if (bias !== null) inputs.push(this.constant([channels], bias, `${path}.bias`));
     return this.node('Conv', inputs, {
       kernel_shape: { ints: weight.shape.slice(2) },
       strides: { ints: each(options.stride ?? 1, spatial) },
@@ -131,16 +130,18 @@ export class Graph {
     const channels = this.weights.shape(`${path}.weight`)[0]!;
     const { scale, shift } = this.batchNorm(path, epsilon, channels);
     const dims = Array.from({ length: options.rank }, (_, axis) => (axis === options.axis ? channels : 1));
-    return this.add(this.multiply(x, this.constant(dims, scale)), this.constant(dims, shift));
+    const scaled = this.multiply(x, this.constant(dims, scale, `${path}.weight`));
+    return this.add(scaled, this.constant(dims, shift, `${path}.bias`));
   }
 
   /** x·Wᵀ + b: [batch, in] → [batch, out]. `features`: how many must come out. */
   linear(x: Value, path: string, features?: number): Value {
     const weight = this.weights.take(`${path}.weight`, 2);
     this.outputsOf(`${path}.weight`, weight, features);
-    const inputs = [x, this.constant(weight.shape, weight.data)];
-    if (this.weights.has(`${path}.bias`)) {
-      inputs.push(this.constant([weight.shape[0]!], this.vector(`${path}.bias`, weight.shape[0]!)));
+    const inputs = [x, this.constant(weight.shape, weight.data, `${path}.weight`)];
+    const bias = `${path}.bias`;
+    if (this.weights.has(bias)) {
+      inputs.push(this.constant([weight.shape[0]!], this.vector(bias, weight.shape[0]!), bias));
     }
     return this.node('Gemm', inputs, { transB: { int: 1 } });
   }
@@ -160,17 +161,21 @@ export class Graph {
         if (bias !== null) bias[row]! *= scale[row]!;
       }
     }
-    const matrix = this.constant([columns, rows], transposed(weight.data, rows, columns));
+    const matrix = this.constant(
+      [columns, rows],
+      transposed(weight.data, rows, columns),
+      `${path}.weight (transposed)`,
+    );
     const product = this.node('MatMul', [x, matrix]);
-    return bias === null ? product : this.add(product, this.constant([rows], bias));
+    return bias === null ? product : this.add(product, this.constant([rows], bias, `${path}.bias`));
   }
 
   /** The same as a 1×1 convolution: [batch, in, …, …] → [batch, out, …, …]. */
   pointwise(x: Value, path: string): Value {
     const { shape, data } = this.weights.take(`${path}.weight`, 2);
     const bias = this.vector(`${path}.bias`, shape[0]!);
-    const kernel = this.constant([...shape, 1, 1], data);
-    return this.node('Conv', [x, kernel, this.constant([bias.length], bias)], {
+    const kernel = this.constant([...shape, 1, 1], data, `${path}.weight`);
+    return this.node('Conv', [x, kernel, this.constant([shape[0]!], bias, `${path}.bias`)], {
       kernel_shape: { ints: [1, 1] },
     });
   }
@@ -181,7 +186,11 @@ export class Graph {
     const bias = this.weights.take(`${path}.bias`, 1);
     return this.node(
       'LayerNormalization',
-      [x, this.constant(scale.shape, scale.data), this.constant(bias.shape, bias.data)],
+      [
+        x,
+        this.constant(scale.shape, scale.data, `${path}.weight`),
+        this.constant(bias.shape, bias.data, `${path}.bias`),
+      ],
       { axis: { int: -1 }, epsilon: { float: epsilon } },
     );
   }
@@ -324,7 +333,7 @@ export class Graph {
 
   private vector(name: string, length: number): Float32Array {
     const { shape, data }: Tensor = this.weights.take(name, 1);
-    if (data.length !== length) {
+    if (shape[0] !== length) {
       throw new SoundpostError(
         'checkpoint_shape',
         `the tensor ${name} has ${shape.join(', ')} elements instead of ${length}: another architecture?`,
@@ -337,9 +346,8 @@ export class Graph {
     constant:
       | { type: 'float32'; dims: readonly number[]; data: Float32Array }
       | { type: 'int64'; dims: readonly number[]; data: BigInt64Array },
+    name = `constant_${++this.count}`,
   ): Value {
-    this.count += 1;
-    const name = `constant_${this.count}`;
     this.constants.push({ name, ...constant });
     return { name };
   }

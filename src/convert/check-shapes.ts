@@ -1,0 +1,170 @@
+import { SoundpostError } from '../common/errors.js';
+import type { OnnxGraph, OnnxNode, OnnxTensor } from './onnx.js';
+
+/** Lengths of a value's axes; null where only a run of the graph would tell. */
+export type Shape = readonly (number | null)[];
+
+/**
+ * The shapes of all values of a graph, as far as its constants tell them, by name. Data are not looked at.
+ *
+ * Throws SoundpostError `checkpoint_shape` where a weight does not fit what comes from the layer before it, naming the
+ * weight: the graph would only fail when it is loaded, with a message about nodes that nobody knows.
+ */
+export function checkShapes(graph: OnnxGraph): ReadonlyMap<string, Shape> {
+  const shapes = new Map<string, Shape>();
+  const constants = new Map(graph.initializers.map((constant) => [constant.name, constant]));
+  for (const { name, dims } of graph.inputs) {
+    shapes.set(
+      name,
+      dims.map((dim) => (typeof dim === 'number' ? dim : null)),
+    );
+  }
+  for (const { name, dims } of graph.initializers) shapes.set(name, dims);
+  for (const node of graph.nodes) {
+    const inputs = node.inputs.map((name) => shapes.get(name));
+    const shape = outputShape(node, inputs, constants);
+    if (shape !== undefined) shapes.set(node.outputs[0]!, shape);
+  }
+  return shapes;
+}
+
+type Constants = ReadonlyMap<string, OnnxTensor>;
+type Inputs = readonly (Shape | undefined)[];
+
+function outputShape(node: OnnxNode, inputs: Inputs, constants: Constants): Shape | undefined {
+  const [x, w] = inputs;
+  if (x === undefined) return undefined;
+  switch (node.op) {
+    case 'Relu':
+    case 'Sigmoid':
+    case 'HardSwish':
+    case 'Erf':
+    case 'Clip':
+    case 'Softmax':
+    case 'Identity':
+      return x;
+    case 'Conv':
+      return w && conv(node, x, w);
+    case 'Gemm':
+      if (w === undefined) return undefined;
+      expectFit(node, w, x.at(-1), w[1]);
+      return [x[0] ?? null, w[0] ?? null];
+    case 'MatMul':
+      if (w?.length !== 2) return undefined;
+      expectFit(node, w, x.at(-1), w[0]);
+      return [...x.slice(0, -1), w[1] ?? null];
+    case 'LayerNormalization':
+      if (w !== undefined) expectFit(node, w, x.at(-1), w[0]);
+      return x;
+    case 'Add':
+    case 'Sub':
+    case 'Mul':
+    case 'Div':
+      return w && broadcast(node, x, w);
+    case 'MaxPool':
+    case 'AveragePool':
+      return [...x.slice(0, 2), ...windows(node, x.slice(2), ints(node, 'kernel_shape'))];
+    case 'GlobalAveragePool':
+      return x.map((dim, axis) => (axis < 2 ? dim : 1));
+    case 'Flatten':
+      return [x[0] ?? null, product(x.slice(1))];
+    case 'Concat':
+      return concat(node, inputs);
+    case 'Transpose':
+      return ints(node, 'perm').map((axis) => x[axis] ?? null);
+    case 'Reshape':
+      return reshape(x, constants.get(node.inputs[1] ?? ''));
+    case 'Squeeze':
+      return without(x, integersOf(constants.get(node.inputs[1] ?? '')), false);
+    case 'ReduceMean':
+    case 'ReduceMax':
+      return without(x, ints(node, 'axes'), int(node, 'keepdims', 1) === 1);
+    case 'ReduceSum':
+      return without(x, integersOf(constants.get(node.inputs[1] ?? '')), int(node, 'keepdims', 1) === 1);
+    default:
+      return undefined;
+  }
+}
+
+function conv(node: OnnxNode, x: Shape, w: Shape): Shape {
+  const perGroup = w[1] ?? null;
+  expectFit(node, w, x[1], perGroup === null ? null : perGroup * int(node, 'group', 1));
+  const kernel = w.slice(2).map((size) => size ?? 1);
+  return [x[0] ?? null, w[0] ?? null, ...windows(node, x.slice(2), kernel)];
+}
+
+/** How many windows of a convolution or a pooling there are along each spatial axis. */
+function windows(node: OnnxNode, spatial: Shape, kernel: readonly number[]): Shape {
+  const [strides, pads, dilations] = [ints(node, 'strides'), ints(node, 'pads'), ints(node, 'dilations')];
+  return spatial.map((length, axis) => {
+    if (length === null) return null;
+    const padding = (pads[axis] ?? 0) + (pads[axis + spatial.length] ?? 0);
+    const reach = (dilations[axis] ?? 1) * ((kernel[axis] ?? 1) - 1) + 1;
+    return Math.floor((length + padding - reach) / (strides[axis] ?? 1)) + 1;
+  });
+}
+
+function broadcast(node: OnnxNode, a: Shape, b: Shape): Shape {
+  const rank = Math.max(a.length, b.length);
+  return Array.from({ length: rank }, (_, axis) => {
+    const [left, right] = [a, b].map(
+      (shape) => shape.at(axis - rank) ?? (axis < rank - shape.length ? 1 : null),
+    );
+    if (left === 1) return right!;
+    if (right === 1) return left!;
+    expectFit(node, b, left, right);
+    return left ?? right!;
+  });
+}
+
+function concat(node: OnnxNode, inputs: Inputs): Shape | undefined {
+  const [first] = inputs;
+  if (first === undefined || inputs.includes(undefined)) return undefined;
+  const at = int(node, 'axis', 0);
+  const axis = at < 0 ? at + first.length : at;
+  const lengths = inputs.map((shape) => shape?.[axis] ?? null);
+  const sum = lengths.includes(null) ? null : lengths.reduce<number>((total, length) => total + length!, 0);
+  return first.map((dim, i) => (i === axis ? sum : dim));
+}
+
+function reshape(x: Shape, target: OnnxTensor | undefined): Shape | undefined {
+  const dims = integersOf(target);
+  if (target === undefined) return undefined;
+  const known = dims.map((dim, axis) => (dim === 0 ? (x[axis] ?? null) : dim));
+  const total = product(x);
+  const rest = product(known.filter((dim) => dim !== -1));
+  return known.map((dim) => (dim !== -1 ? dim : total === null || rest === null ? null : total / rest));
+}
+
+function without(x: Shape, axes: readonly number[], keep: boolean): Shape {
+  const gone = axes.map((axis) => (axis < 0 ? axis + x.length : axis));
+  if (keep) return x.map((dim, axis) => (gone.includes(axis) ? 1 : dim));
+  return x.filter((_, axis) => !gone.includes(axis));
+}
+
+function product(dims: Shape): number | null {
+  return dims.reduce((total, dim) => (total === null || dim === null ? null : total * dim), 1);
+}
+
+/** `found` is what a weight takes in, `expected` what the layer before it gives. */
+function expectFit(node: OnnxNode, weight: Shape, expected?: number | null, found?: number | null): void {
+  if (expected == null || found == null || expected === found) return;
+  throw new SoundpostError(
+    'checkpoint_shape',
+    `the tensor ${node.inputs[1] ?? node.op} has the shape [${weight.join(', ')}] and takes ${found} inputs, but the layer before it gives ${expected}: another architecture?`,
+  );
+}
+
+function int(node: OnnxNode, name: string, otherwise: number): number {
+  const attribute = node.attributes?.[name];
+  return attribute !== undefined && 'int' in attribute ? attribute.int : otherwise;
+}
+
+function ints(node: OnnxNode, name: string): readonly number[] {
+  const attribute = node.attributes?.[name];
+  return attribute !== undefined && 'ints' in attribute ? attribute.ints : [];
+}
+
+function integersOf(constant: OnnxTensor | undefined): number[] {
+  return constant?.type === 'int64' ? Array.from(constant.data, Number) : [];
+}
