@@ -1,5 +1,6 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import type { Readable } from 'node:stream';
+import { childEnvironment } from '../common/child-environment.js';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import { bytesPerFrame, createMixer, type Mixer, type PcmFormat } from './pcm.js';
 import type { PcmReader } from './pcm-reader.js';
@@ -123,7 +124,7 @@ function startRun(input: FfmpegInput, notes: string[]): Run {
       '-map', '0:a:0', '-c:a', 'pcm_f32le', '-bitexact', ...(input.live ? ['-flush_packets', '1'] : []),
       '-f', 'wav', 'pipe:1',
     ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
+    { stdio: ['ignore', 'pipe', 'pipe'], env: childEnvironment() },
   );
   let spawnError: unknown = null;
   let lastLine = '';

@@ -21,10 +21,11 @@ export interface LoadedModel {
 }
 
 /**
- * Loads a model: digest, session, names and shapes, then a warm-up whose output is checked.
+ * Loads a model: digest, session, names and shapes, then a warm-up whose output is checked. `onProgress` is called
+ * before each window of the warm-up.
  * @throws SoundpostError `model_digest`, `model_unreadable`, `model_shape`, `model_output`, `inference_unsupported`.
  */
-export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
+export async function loadModel(request: LoadRequest, onProgress: () => void): Promise<LoadedModel> {
   const { manifest, onnxPath } = request;
   await checkDigest(manifest.id, onnxPath, manifest.onnx_sha256);
   const runtime = await loadRuntime();
@@ -36,7 +37,7 @@ export async function loadModel(request: LoadRequest): Promise<LoadedModel> {
   const { fixedWindow } = checkSignature(manifest, session, input.tensor(windowSamples).dims);
 
   const model = createLoadedModel(runtime, session, input, request, fixedWindow);
-  await warmUp(model, request);
+  await warmUp(model, request, onProgress);
   return model;
 }
 
@@ -149,7 +150,7 @@ function describe(result: Tensor | undefined): string {
  * before it goes live. Twice the full window, with noise and with digital silence (which a microphone can
  * give, and which makes careless normalisations divide by zero), and the shortest window where there is one.
  */
-async function warmUp(model: LoadedModel, { manifest }: LoadRequest): Promise<void> {
+async function warmUp(model: LoadedModel, { manifest }: LoadRequest, onProgress: () => void): Promise<void> {
   const { sample_rate: rate, window_seconds: full, min_seconds: shortest } = manifest.input;
   const trials = [
     { seconds: full, level: 0.05, name: 'noise' },
@@ -158,6 +159,7 @@ async function warmUp(model: LoadedModel, { manifest }: LoadRequest): Promise<vo
   if (!model.fixedWindow) trials.push({ seconds: shortest, level: 0.05, name: 'noise' });
   for (const { seconds, level, name } of trials) {
     const windowSamples = samplesOf(seconds, rate);
+    onProgress();
     try {
       await model.infer({ samples: noise(windowSamples, level), reset: true, windowSamples });
     } catch (error) {

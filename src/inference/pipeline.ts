@@ -65,8 +65,7 @@ interface DueWindow {
 const SLACK_SECONDS = 2;
 /** How far a source that can wait may run ahead of the oldest unanswered window: well within the slack. */
 const AHEAD_SECONDS = 1;
-/** Served windows after which a model counts as sound again. */
-const SOUND_AFTER_WINDOWS = 20;
+/** A model that has not answered a single window in so many lives is given up sooner than the policy says. */
 const FAILURES_BEFORE_FALLBACK = 3;
 const RESTART_DELAYS = { firstMs: 500, maxMs: 30_000 };
 
@@ -106,8 +105,7 @@ export class Pipeline {
   /** Engines that are being started. */
   private readonly launching = new Set<Promise<unknown>>();
   private readonly life = new AbortController();
-  private failuresInARow = 0;
-  private servedSinceFailure = 0;
+  private failuresWithoutAnswer = 0;
   private seq = 0;
   private rateHz: number;
   private keepSeconds: number;
@@ -390,7 +388,7 @@ export class Pipeline {
         this.restarting?.abort();
         if (this.restartTimer !== null) clearTimeout(this.restartTimer);
         this.wantedModel = engine.model;
-        this.forgiveFailures();
+        this.failuresWithoutAnswer = 0;
         this.adopt(engine, stream);
         resolve(old);
       };
@@ -519,8 +517,7 @@ export class Pipeline {
   ): void {
     this.seq += 1;
     this.processedCount += 1;
-    this.servedSinceFailure += 1;
-    if (this.servedSinceFailure === SOUND_AFTER_WINDOWS) this.failuresInARow = 0;
+    this.failuresWithoutAnswer = 0;
     const answeredAt = performance.now();
     const report: WindowResult = {
       seq: this.seq,
@@ -548,11 +545,6 @@ export class Pipeline {
     this.options.events.dropped(windows);
   }
 
-  private forgiveFailures(): void {
-    this.failuresInARow = 0;
-    this.servedSinceFailure = 0;
-  }
-
   /** The engine failed or died: forget it and start again, later and later; give the model up in the end. */
   private lost(engine: InferenceEngine, error: unknown): void {
     if (engine !== this.current || this.stopped) return;
@@ -567,17 +559,16 @@ export class Pipeline {
 
   private planRestart(error: unknown): void {
     const { fallback, events } = this.options;
-    this.failuresInARow += 1;
-    this.servedSinceFailure = 0;
+    this.failuresWithoutAnswer += 1;
     let { delayMs, exhausted } = this.policy.onDeath(Date.now());
-    exhausted ||= this.failuresInARow >= FAILURES_BEFORE_FALLBACK;
+    exhausted ||= this.failuresWithoutAnswer >= FAILURES_BEFORE_FALLBACK;
     // Each hang is half a minute and more without an answer.
     exhausted ||= codeOf(error) === 'inference_timeout';
     const reason = messageOf(error);
     if (exhausted && this.wantedModel.folder !== fallback.folder) {
       const from = this.wantedModel;
       this.wantedModel = fallback;
-      this.forgiveFailures();
+      this.failuresWithoutAnswer = 0;
       delayMs = 0;
       events.fellBack({ from, to: fallback, reason });
     } else {

@@ -17,7 +17,7 @@ let model: LoadedModel | undefined;
 async function answer(message: Exclude<ToProcess, { kind: 'stop' }>): Promise<FromProcess> {
   if (message.kind === 'load') {
     const started = performance.now();
-    model = await loadModel(message);
+    model = await loadModel(message, () => process.send?.({ kind: 'progress' } satisfies FromProcess));
     return { kind: 'ready', loadMs: performance.now() - started, fixedWindow: model.fixedWindow };
   }
   if (model === undefined) throw new Error('asked to infer before a model was loaded');

@@ -6,12 +6,14 @@ import type { InferenceRequest, InferenceResult } from './engine.js';
  * 'advanced' serialization (typed arrays as bytes; the default JSON would cost 40 times as much).
  *
  * service → process: `load` once, then `infer` any number of times, then `stop`.
- * process → service: `ready` or `failed` for `load`; `result` or `failed` for each `infer`, in order.
+ * process → service: `progress` any number of times, then `ready` or `failed` for `load`; `result` or `failed` for each `infer`, in order.
  */
 export type ToProcess =
   ({ kind: 'load' } & LoadRequest) | ({ kind: 'infer' } & InferenceRequest) | { kind: 'stop' };
 
 export type FromProcess =
+  /** Loaded, or one more window of the warm-up done: the process is not stuck. */
+  | { kind: 'progress' }
   | { kind: 'ready'; loadMs: number; fixedWindow: boolean }
   | ({ kind: 'result' } & InferenceResult)
   | { kind: 'failed'; code: string; message: string };

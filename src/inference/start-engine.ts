@@ -2,6 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { childEnvironment } from '../common/child-environment.js';
 import { SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { InstalledModel } from '../models/registry.js';
@@ -10,16 +11,16 @@ import type { FromProcess, ToProcess } from './protocol.js';
 
 /** How long an inference process may stay silent before it is killed. */
 export interface EngineTimeouts {
-  /** Reading, checking and warming up a model. */
+  /** Reading and checking a model, before it runs for the first time. */
   loadMs: number;
-  /** One window; the default is the greater of 30 s and 20 times the model's window. */
+  /** One window, in the warm-up too; the default is the greater of 15 s and 3 times the model's window. */
   runMs: number;
   /** An answer to a polite request to end. */
   stopMs: number;
 }
 
 const DEFAULT_LOAD_MS = 120_000;
-const DEFAULT_RUN_MS = 30_000;
+const DEFAULT_RUN_MS = 15_000;
 const DEFAULT_STOP_MS = 1000;
 
 const PROCESS_FILE = join(import.meta.dirname, 'process.js');
@@ -57,6 +58,7 @@ export function createStartEngine(dependencies: {
     const onAbort = () => child.kill(aborted());
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
+      const runMs = timeouts.runMs ?? Math.max(DEFAULT_RUN_MS, 3_000 * input.window_seconds);
       const ready = await child.ask(
         {
           kind: 'load',
@@ -68,8 +70,8 @@ export function createStartEngine(dependencies: {
         'ready',
         timeouts.loadMs ?? DEFAULT_LOAD_MS,
         'loading',
+        { timeoutMs: runMs, doing: 'a window of the warm-up' },
       );
-      const runMs = timeouts.runMs ?? Math.max(DEFAULT_RUN_MS, 20_000 * input.window_seconds);
       return createEngine(model, child, ready, runMs);
     } catch (error) {
       child.kill();
@@ -118,15 +120,22 @@ interface EngineProcess {
     expected: K,
     timeoutMs: number,
     doing: string,
+    /** What holds from the first sign of progress on. */
+    afterProgress?: Patience,
   ): Promise<Reply<K>>;
   /** SIGKILL; what is still asked rejects with `why`. */
   kill(why?: SoundpostError): void;
   stop(): Promise<void>;
 }
 
-interface Question {
+/** How long an answer may take, and what it is about, for people. */
+interface Patience {
   timeoutMs: number;
   doing: string;
+}
+
+interface Question extends Patience {
+  afterProgress: Patience | undefined;
   settle(reply: FromProcess | SoundpostError): void;
 }
 
@@ -135,7 +144,7 @@ function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
     serialization: 'advanced',
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     execArgv: NODE_FLAGS,
-    env: environment(),
+    env: childEnvironment(OF_THE_PROCESS),
   });
   const questions: Question[] = [];
   /** Why the process ends, where it is known before it does. */
@@ -171,7 +180,8 @@ function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
   }
 
   child.on('message', (reply: FromProcess) => {
-    questions.shift()?.settle(reply);
+    if (reply.kind === 'progress') Object.assign(questions[0] ?? {}, questions[0]?.afterProgress);
+    else questions.shift()?.settle(reply);
     watch();
   });
 
@@ -202,7 +212,7 @@ function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
   return {
     pid: child.pid ?? -1,
     exited,
-    ask(message, expected, timeoutMs, doing) {
+    ask(message, expected, timeoutMs, doing, afterProgress) {
       return new Promise((resolve, reject) => {
         const ended = gone ?? fate;
         if (ended !== undefined) {
@@ -212,6 +222,7 @@ function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
         questions.push({
           timeoutMs,
           doing,
+          afterProgress,
           settle(reply) {
             if (reply instanceof SoundpostError) reject(reply);
             else if (reply.kind === 'failed') reject(new SoundpostError(reply.code, reply.message));
@@ -242,14 +253,8 @@ function send(child: ChildProcess, message: ToProcess): void {
   if (child.connected) child.send(message, () => undefined);
 }
 
-/**
- * The child's environment: ours without our own settings, which hold passwords that it has no use for. One
- * allocation arena of the C library serves one computing thread; more only hold memory back.
- */
-function environment(): NodeJS.ProcessEnv {
-  const ours = Object.entries(process.env).filter(([name]) => !name.startsWith('SOUNDPOST_'));
-  return { ...Object.fromEntries(ours), MALLOC_ARENA_MAX: '1', UV_THREADPOOL_SIZE: '1' };
-}
+/** One allocation arena of the C library serves one computing thread; more only hold memory back. */
+const OF_THE_PROCESS = { MALLOC_ARENA_MAX: '1', UV_THREADPOOL_SIZE: '1' };
 
 /** Logs what the process prints, for debugging, and keeps the last line that says anything. */
 function collectOutput(child: ChildProcess, id: string, log: Logger): () => string {

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { childEnvironment } from '../../common/child-environment.js';
 import { messageOf } from '../../common/errors.js';
 import type { Chatter } from './chatter.js';
 import { parseCaptureMessage, type CaptureMessage } from './messages.js';
@@ -43,7 +44,7 @@ export function launchCapture(
   mkdirSync(options.workFolder, { recursive: true });
   const child = spawn(process.execPath, [...NODE_OPTIONS, PROGRAM, JSON.stringify(request)], {
     cwd: options.workFolder,
-    env: { ...process.env, ...options.env },
+    env: childEnvironment(options.env),
     stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'ipc'],
   });
   const exited = new Promise<string>((resolve) => {

@@ -1,0 +1,8 @@
+/**
+ * The environment of child processes: ours without our own settings, which hold passwords that no child has a use
+ * for, least of all one that parses what comes from the network.
+ */
+export function childEnvironment(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+  const others = Object.entries(process.env).filter(([name]) => !name.startsWith('SOUNDPOST_'));
+  return { ...Object.fromEntries(others), ...extra };
+}
