@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createLevelMeter } from './audio/level.js';
-import type { AudioSink, AudioSource } from './audio/source.js';
+import type { AudioSink } from './audio/source.js';
 import { createHealthFile } from './common/health-file.js';
 import { codeOf, messageOf, SoundpostError } from './common/errors.js';
 import type { Logger } from './common/log.js';
@@ -15,12 +15,13 @@ import { createRegistry } from './models/registry.js';
 import { startEmbeddedBroker, type EmbeddedBroker } from './mqtt/broker.js';
 import { commandTable } from './mqtt/command-table.js';
 import { createCommandRouter } from './mqtt/commands.js';
-import { isoTime, SCHEMA_VERSION } from './mqtt/contract.js';
-import { createLink } from './mqtt/link.js';
+import { isoTime, SCHEMA_VERSION, type InfoPayload } from './mqtt/contract.js';
+import { createLink, type Link } from './mqtt/link.js';
 import { createAnnouncer } from './service/announcer.js';
 import { chooseSource } from './service/choose-source.js';
 import { createControl } from './service/control.js';
 import { createHealth } from './service/health.js';
+import { openLabelMemory } from './service/label-memory.js';
 import { logRemembered, startingWishes } from './service/remembered.js';
 import { createState } from './service/state.js';
 import { createTelemetryLoop } from './service/telemetry.js';
@@ -91,6 +92,9 @@ export function createService(options: {
     if (broker !== null) undo.push(() => broker.stop());
     goOn();
 
+    const source = await chooseSource({ config, root, demoAllowed: broker !== null, log });
+    goOn();
+
     // The link and the router know each other; requests only come once the link has started.
     const link = createLink({
       url: broker?.url ?? config.mqtt.url,
@@ -107,7 +111,7 @@ export function createService(options: {
         effective_rate_hz: wishes.rateHz,
         paused: wishes.paused,
         threshold: wishes.tagging.threshold,
-        source: 'microphone',
+        source: source.kind,
         throttle: { active: false, reason: null },
         swap: { state: 'idle', model: null, progress: null },
       },
@@ -119,6 +123,7 @@ export function createService(options: {
       link,
       settings: wishes.tagging,
       topK: config.tagging.top_k,
+      memory: openLabelMemory({ dataDir: config.data_dir, log }),
       latency,
       log,
     });
@@ -148,6 +153,7 @@ export function createService(options: {
           log.error({ code }, `${reason}. Starting the model again in ${Math.ceil(delayMs / 1000)} s`);
         },
         fellBack({ from, to, reason }) {
+          announcer.close();
           log.error(
             { code: 'model_given_up' },
             `${from.manifest.id} is given up: ${reason}. Going on with ${to.manifest.id}`,
@@ -157,15 +163,15 @@ export function createService(options: {
     });
     pipeline.setPaused(wishes.paused);
 
-    let source: AudioSource | null = null;
     const health = createHealth({
+      log,
       file: createHealthFile({ dataDir: config.data_dir }),
       link,
       pipeline,
       state,
     });
     const publishInfo = async () => {
-      link.publish('info', {
+      const info: InfoPayload = {
         schema_version: SCHEMA_VERSION,
         version,
         device: { id: config.device.id, name: config.device.name },
@@ -180,7 +186,9 @@ export function createService(options: {
           known: [],
         },
         config: maskConfig(config),
-      });
+      };
+      link.publish('info', info);
+      return info;
     };
     const control = createControl({
       config,
@@ -192,7 +200,7 @@ export function createService(options: {
       tagging: wishes.tagging,
       rate,
       health: () => health.report(),
-      onModelsChanged: publishInfo,
+      publishInfo,
       onRestart: options.onRestart ?? (() => undefined),
       log,
     });
@@ -210,7 +218,8 @@ export function createService(options: {
       begin({ sampleRate, name }) {
         announcer.close();
         rate.reset();
-        pipeline.begin(sampleRate, source?.realTime ?? true);
+        windowLevel.take();
+        pipeline.begin(sampleRate, source.realTime);
         log.info({}, `Hearing ${name} at ${sampleRate} Hz`);
       },
       chunk(samples, endTimeMs) {
@@ -220,14 +229,12 @@ export function createService(options: {
       status(status) {
         health.audio(status);
         link.publish('audio/status', status.state);
-        if (status.state === 'offline') {
-          pipeline.interrupt();
-          announcer.close();
-        }
+        if (status.state === 'offline') pipeline.interrupt();
+        announcer.setAudible(status.state === 'online');
       },
       end() {
         void pipeline.idle().then(() => {
-          announcer.close();
+          sink.status({ state: 'offline', code: 'ended', reason: 'the recording is over' });
           log.info({}, 'The recording is over; nothing more to hear');
         });
       },
@@ -235,11 +242,7 @@ export function createService(options: {
 
     await link.start();
     goOn();
-    undo.push(
-      options.problems.subscribe(({ ts, level: severity, message, code }) =>
-        link.publish('log', { ts, level: severity, message, code }),
-      ),
-    );
+    undo.push(forwardProblems(options.problems, link));
     link.publish('audio/status', 'offline');
     undo.push(() => announcer.close());
     undo.push(() => pipeline.stop());
@@ -247,13 +250,8 @@ export function createService(options: {
     await publishInfo();
     goOn();
 
-    source = await chooseSource({ config, root, demoAllowed: broker !== null, log });
-    goOn();
-    const { kind } = source;
-    state.change({ source: kind });
-    const chosen = source;
-    undo.push(() => chosen.stop());
-    await chosen.start(sink);
+    undo.push(() => source.stop());
+    await source.start(sink);
     goOn();
 
     const telemetry = createTelemetryLoop({
@@ -261,7 +259,7 @@ export function createService(options: {
       link,
       state,
       pipeline,
-      source: () => source,
+      source,
       latency,
       rate,
       onError: (error) => log.warn({ code: 'telemetry' }, `telemetry could not be read: ${messageOf(error)}`),
@@ -283,9 +281,15 @@ export function createService(options: {
     undo.push(() => health.stop());
 
     const { base } = link.topics;
-    log.info({}, `Tagging ${kind} with ${pipeline.model.manifest.id} at ${wishes.rateHz} Hz as ${base}`);
+    log.info(
+      {},
+      `Tagging ${source.kind} with ${pipeline.model.manifest.id} at ${wishes.rateHz} Hz as ${base}`,
+    );
     if (broker !== null) {
-      log.info({}, `Read along: mosquitto_sub -h 127.0.0.1 -p ${broker.port} -t '${base}/#' -v`);
+      log.info(
+        {},
+        `Read along: mosquitto_sub -h ${new URL(broker.url).hostname} -p ${broker.port} -t '${base}/#' -v`,
+      );
     }
   }
 
@@ -311,6 +315,22 @@ export function createService(options: {
         await stopAll();
         await starting.catch(() => undefined);
       })()),
+  };
+}
+
+/** Sends warnings and errors to `B/log`, from the first connection on; those before it are kept till then. */
+function forwardProblems(problems: ProblemFeed, link: Link): () => void {
+  let unsubscribe: () => void = () => undefined;
+  const stopWatching = link.onStatus(({ state }) => {
+    unsubscribe();
+    if (state !== 'connected') return;
+    unsubscribe = problems.subscribe(({ ts, level, message, code }) =>
+      link.publish('log', { ts, level, message, code }),
+    );
+  });
+  return () => {
+    stopWatching();
+    unsubscribe();
   };
 }
 

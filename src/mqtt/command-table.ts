@@ -21,7 +21,7 @@ const hz = z
   .number('has to be a number')
   .min(0.01, 'has to be at least 0.01 Hz')
   .max(20, 'has to be at most 20 Hz');
-const threshold = z.number('has to be a number').gt(0, 'has to be above 0').lt(1, 'has to be below 1');
+const threshold = z.number('has to be a number').min(0, 'has to be at least 0').max(1, 'has to be at most 1');
 const seconds = z
   .number('has to be a number')
   .positive('has to be above 0')

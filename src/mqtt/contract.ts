@@ -69,7 +69,7 @@ const tags = z.object({
   model: z.string(),
   window: z.object({ start: time, end: time }),
   tags: z.array(z.object({ label, mid, score })),
-  /** Null for digital silence. */
+  /** Digital silence is -120; null where no sound came since the window before. */
   level_dbfs: reading,
   latency_ms: milliseconds,
 });

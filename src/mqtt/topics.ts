@@ -89,33 +89,3 @@ export function createTopics(baseTopic: string, deviceId: string): Topics {
 export const outKeys = (Object.keys(contract) as TopicKey[]).filter(
   (key): key is OutKey => contract[key].direction === 'out',
 );
-
-/**
- * The topic level of a label or group: lower case, letters without their marks, everything else one underscore
- * (`Baby cry, infant cry` → `baby_cry_infant_cry`). A name without any Latin letter or digit becomes `label`.
- */
-export function slugOf(name: string): string {
-  const slug = name
-    .normalize('NFKD')
-    .replace(/\p{M}/gu, '')
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, '_')
-    .replace(/^_+|_+$/g, '')
-    .slice(0, 64);
-  return slug === '' ? 'label' : slug;
-}
-
-/** Slugs of several names, each its own: where two names share a slug, the later one gets `_2`, `_3`, …. */
-export function slugsOf(names: readonly string[]): Map<string, string> {
-  const slugs = new Map<string, string>();
-  const taken = new Set<string>();
-  for (const name of names) {
-    if (slugs.has(name)) continue;
-    const plain = slugOf(name);
-    let slug = plain;
-    for (let n = 2; taken.has(slug); n += 1) slug = `${plain}_${n}`;
-    taken.add(slug);
-    slugs.set(name, slug);
-  }
-  return slugs;
-}

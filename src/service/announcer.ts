@@ -8,6 +8,7 @@ import { createTagger, type TagEvent, type Tagger } from '../tagging/tagger.js';
 import { topTags } from '../tagging/top.js';
 import type { TaggingSettings } from '../tagging/watch.js';
 import type { LatencyRecorder } from '../telemetry/latency.js';
+import type { LabelMemory } from './label-memory.js';
 
 /** Turns answered windows into `B/tags`, `B/event` and `B/label/<slug>`. */
 export interface Announcer {
@@ -15,28 +16,35 @@ export interface Announcer {
   modelChanged(model: InstalledModel): void;
   /** `levelDbfs` is that of the sound since the last window. */
   result(result: WindowResult, levelDbfs: number | null): void;
-  /** Ends everything that is on, with its OFF: on stop, pause, and loss of sound. */
+  /** Ends everything that is on, with its OFF: on stop, pause, and a break in the sound. */
   close(): void;
+  /**
+   * Without sound nothing is on and nothing begins, whatever the network makes of digital silence; `B/tags` go on.
+   */
+  setAudible(audible: boolean): void;
   update(settings: TaggingSettings): void;
-  /** Whether the current model or the settings know this label or group. */
-  knows(label: string): boolean;
+  /** How the current model or the settings spell this label (name in any case, or MID) or group; null: unknown. */
+  nameOf(label: string): string | null;
 }
 
 export function createAnnouncer(options: {
   link: Link;
   settings: TaggingSettings;
   topK: number;
+  memory: LabelMemory;
   latency: LatencyRecorder;
   log: Logger;
 }): Announcer {
-  const { link, latency, log, topK } = options;
+  const { link, latency, log, topK, memory } = options;
   let { settings } = options;
   let model: InstalledModel | null = null;
   let tagger: Tagger | null = null;
+  let audible = true;
 
   const announce = (events: readonly TagEvent[]) => {
     for (const event of events) {
       const name = event.group ?? event.label;
+      memory.add(event.slug);
       link.publish('label', event.event_type === 'started' ? 'ON' : 'OFF', { slug: event.slug });
       link.publish('event', {
         id: event.id,
@@ -61,10 +69,14 @@ export function createAnnouncer(options: {
   const showWatched = () => {
     if (tagger === null || settings.labels.length === 0) return;
     const on = new Set(tagger.on().map((item) => item.slug));
-    for (const item of tagger.items) {
-      link.publish('label', on.has(item.slug) ? 'ON' : 'OFF', { slug: item.slug });
+    for (const { slug } of tagger.items) {
+      memory.add(slug);
+      link.publish('label', on.has(slug) ? 'ON' : 'OFF', { slug });
     }
   };
+
+  // What an earlier life of the service left ON at the broker was never ended by it.
+  for (const slug of memory.slugs()) link.publish('label', 'OFF', { slug });
 
   const warnOfUnknown = () => {
     for (const { name, suggestions } of tagger?.unknown ?? []) {
@@ -86,7 +98,8 @@ export function createAnnouncer(options: {
     },
     result(result, levelDbfs) {
       if (tagger === null) return;
-      const events = tagger.window({ endMs: result.endMs, scores: result.scores });
+      const { endMs, scores } = result;
+      const events = audible ? tagger.window({ endMs, scores }) : [];
       link.publish('tags', {
         ts: isoTime(Date.now()),
         seq: result.seq,
@@ -113,6 +126,10 @@ export function createAnnouncer(options: {
     close() {
       if (tagger !== null) announce(tagger.close());
     },
+    setAudible(next) {
+      audible = next;
+      if (!audible && tagger !== null) announce(tagger.close());
+    },
     update(next) {
       settings = next;
       if (tagger === null) return;
@@ -120,12 +137,11 @@ export function createAnnouncer(options: {
       warnOfUnknown();
       showWatched();
     },
-    knows(label) {
+    nameOf(label) {
       const wanted = label.toLowerCase();
-      return (
-        model?.labels.some(({ name, mid }) => name.toLowerCase() === wanted || mid === label) === true ||
-        tagger?.items.some(({ name }) => name.toLowerCase() === wanted) === true
-      );
+      const group = tagger?.items.find((item) => item.group?.toLowerCase() === wanted);
+      const known = model?.labels.find(({ name, mid }) => name.toLowerCase() === wanted || mid === label);
+      return group?.name ?? known?.name ?? null;
     },
   };
 }

@@ -22,7 +22,8 @@ export function createControl(options: {
   tagging: TaggingSettings;
   rate: RateMeter;
   health: () => HealthReport;
-  onModelsChanged: () => Promise<void>;
+  /** Publishes `B/info` and resolves to it. */
+  publishInfo: () => Promise<object>;
   onRestart: () => void;
   log: Logger;
 }): ServiceControl & { stop(): void } {
@@ -60,6 +61,7 @@ export function createControl(options: {
           onProgress: (progress) => state.change({ swap: { state: 'loading', model: id, progress } }),
         });
         await store.set('model', id, config.model.id);
+        await options.publishInfo();
         log.info({}, `Changed the model from ${previous ?? 'none'} to ${id}`);
         return { model: id, load_ms: Math.round(loadMs) };
       } catch (error) {
@@ -98,22 +100,20 @@ export function createControl(options: {
         await store.set('threshold', value, config.tagging.threshold);
         return { threshold: value };
       }
-      if (!announcer.knows(label)) {
+      const name = announcer.nameOf(label);
+      if (name === null) {
         throw new SoundpostError(
           'label_unknown',
           `${state.now.model ?? 'the model'} has no label or group "${label}": take a name as it is in B/tags`,
         );
       }
-      tagging = { ...tagging, thresholds: { ...tagging.thresholds, [label]: value } };
+      tagging = { ...tagging, thresholds: { ...tagging.thresholds, [name]: value } };
       announcer.update(tagging);
       await store.set('thresholds', { ...tagging.thresholds }, config.tagging.thresholds);
-      return { threshold: value, label };
+      return { threshold: value, label: name };
     },
 
-    async info() {
-      await options.onModelsChanged();
-      return { model: state.now.model, state: state.now };
-    },
+    info: () => options.publishInfo(),
 
     async models() {
       const [installed, problems] = await Promise.all([registry.list(), registry.problems()]);

@@ -1,4 +1,5 @@
 import type { Logger } from '../common/log.js';
+import { parseConfirm } from '../config/formats.js';
 import type { Config } from '../config/schema.js';
 import type { StateStore } from '../config/state-store.js';
 import type { TaggingSettings } from '../tagging/watch.js';
@@ -13,7 +14,6 @@ export interface Wishes {
 
 export function startingWishes(config: Config, store: StateStore): Wishes {
   const { tagging } = config;
-  const [k, n] = tagging.confirm.split('/').map(Number);
   return {
     modelId: store.get('model', config.model.id) ?? config.model.id,
     rateHz: store.get('rate_hz', config.inference.rate_hz) ?? config.inference.rate_hz,
@@ -23,7 +23,7 @@ export function startingWishes(config: Config, store: StateStore): Wishes {
       threshold: store.get('threshold', tagging.threshold) ?? tagging.threshold,
       thresholds: store.get('thresholds', tagging.thresholds) ?? tagging.thresholds,
       offFraction: tagging.off_fraction,
-      confirm: { k: k ?? 1, n: n ?? 1 },
+      confirm: parseConfirm(tagging.confirm),
       minGapSeconds: tagging.min_gap_seconds,
     },
   };
@@ -36,6 +36,13 @@ export function logRemembered(wishes: Wishes, config: Config, log: Logger): void
   }
   if (wishes.rateHz !== config.inference.rate_hz) {
     log.info({}, `Going on at ${wishes.rateHz} Hz, set over MQTT`);
+  }
+  const { threshold } = wishes.tagging;
+  if (threshold !== config.tagging.threshold) {
+    log.info({}, `Going on with the threshold ${threshold ?? 'of the model'}, set over MQTT`);
+  }
+  if (wishes.tagging.thresholds !== config.tagging.thresholds) {
+    log.info({}, 'Going on with thresholds of single labels that were set over MQTT');
   }
   if (wishes.paused) log.info({}, 'Still paused, as was asked over MQTT');
 }

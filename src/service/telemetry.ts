@@ -21,20 +21,19 @@ export function createTelemetryLoop(options: {
   link: Link;
   state: StateHolder;
   pipeline: Pipeline;
-  source: () => AudioSource | null;
+  source: AudioSource;
   latency: LatencyRecorder;
   rate: RateMeter;
   onError: (error: unknown) => void;
 }): TelemetryLoop {
-  const { config, link, state, pipeline, latency, rate } = options;
+  const { config, link, state, pipeline, source, latency, rate } = options;
   const { sys_root: sysRoot, proc_root: procRoot, event_loop: measureEventLoop } = config.telemetry;
   const host = createHostReader({ procRoot, dataDir: config.data_dir });
   const eventLoop = measureEventLoop ? startEventLoopMonitor() : null;
   let timer: NodeJS.Timeout | null = null;
 
   const publish = async () => {
-    const source = options.source();
-    const pids = [process.pid, ...pipeline.pids, ...(source?.pids?.() ?? [])];
+    const pids = [process.pid, ...pipeline.pids, ...(source.pids?.() ?? [])];
     const [soc, machine] = await Promise.all([readSoc({ sysRoot }), host.read(pids)]);
     if (timer === null) return;
     const { processed, dropped, restarts } = pipeline.counters();
@@ -52,7 +51,7 @@ export function createTelemetryLoop(options: {
       windows: { processed, dropped },
       soc,
       host: machine,
-      audio: source?.counters() ?? { overruns: 0, restarts: 0 },
+      audio: source.counters(),
       inference: { restarts },
       outbox: link.counters(),
       ...(eventLoop !== null && { event_loop_ms: eventLoop.snapshotAndReset() }),

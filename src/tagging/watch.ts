@@ -1,4 +1,5 @@
 import { SoundpostError } from '../common/errors.js';
+import { editDistance } from '../common/nearest.js';
 import type { Label } from '../models/registry.js';
 import { uniqueSlugs } from './slug.js';
 
@@ -189,26 +190,12 @@ function suggest(wanted: string, labels: readonly Label[]): string[] {
   return labels
     .map((label) => {
       const name = fold(label.name);
-      const distance = editDistance(want, name);
+      const distance = editDistance(want, name, limit);
       const within = name.includes(want) || (name.length >= 3 && want.includes(name));
-      return { name: label.name, rank: within ? distance / 1000 : distance };
+      return { name: label.name, rank: within ? Math.abs(name.length - want.length) / 1000 : distance };
     })
     .filter(({ rank }) => rank <= limit)
     .sort((a, b) => a.rank - b.rank)
     .slice(0, 3)
     .map(({ name }) => name);
-}
-
-/** Levenshtein distance: the least number of letters to insert, delete or replace. */
-function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, column) => column);
-  for (let row = 1; row <= a.length; row += 1) {
-    const current = [row];
-    for (let column = 1; column <= b.length; column += 1) {
-      const replaced = previous[column - 1]! + (a[row - 1] === b[column - 1] ? 0 : 1);
-      current.push(Math.min(replaced, previous[column]! + 1, current[column - 1]! + 1));
-    }
-    previous = current;
-  }
-  return previous[b.length]!;
 }

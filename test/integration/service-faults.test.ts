@@ -1,5 +1,7 @@
 import { once } from 'node:events';
+import { rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import t from 'tap';
 import type { LogPayload, StatePayload, TagsPayload } from '../../src/mqtt/contract.js';
 import { installBadModel } from '../support/bad-models.js';
@@ -146,4 +148,47 @@ t.test('SIGTERM at any time of the start ends it', async (t) => {
   service.signal('SIGTERM');
   t.equal(await service.exited, 0);
   for (const pid of pids) t.notOk(await isAlive(pid), 'no process is left');
+});
+
+t.test(
+  'what a killed service left on, and what it could not say at its start',
+  { skip: noMosquitto },
+  async (t) => {
+    const settings = { ...looped, INFERENCE_RATE_HZ: '4', TAGGING_LABELS: '["Tone 0"]' };
+    const first = await start(t, broker!.url, settings, sound(beep(9, 0.5)));
+    await first.console.word('label/tone_0', (text) => text === 'ON');
+    first.service.signal('SIGKILL');
+    await first.service.exited;
+
+    const service = startService(t, {
+      DATA_DIR: first.dataDir,
+      DEVICE_ID: first.id,
+      MQTT_URL: broker!.url,
+      MODEL_ID: 'not-there',
+      AUDIO_SOURCE: 'file',
+      AUDIO_FILE: 'sound.wav',
+      AUDIO_SPEED: 'max',
+      TAGGING_LABELS: '["Speech"]',
+    });
+    const console = await createConsole(t, broker!.url, first.id);
+    await console.word('label/tone_0', (text) => text === 'OFF');
+    t.match(await console.on<LogPayload>('log', ({ code }) => code === 'model_unknown'), { level: 'error' });
+    t.match(await console.on<StatePayload>('state', ({ model }) => model === 'soundpost-mini'), {
+      source: 'file',
+    });
+    await service.line(({ message }) => message.startsWith('The recording is over'));
+    t.equal(await console.word('audio/status', (text) => text === 'offline'), 'offline');
+    t.equal(await service.stop(), 0);
+  },
+);
+
+t.test('a health file that cannot be written stops nothing', { skip: noMosquitto }, async (t) => {
+  const { service, console, dataDir } = await start(t, broker!.url, looped, sound(beep(9, 0.5)));
+  await console.on('tags');
+  await rm(join(dataDir, 'run'), { recursive: true });
+  await writeFile(join(dataDir, 'run'), 'in the way');
+  t.match(await service.line(({ code }) => code === 'health_not_written'), { level: 'warn' });
+  const before = console.all<TagsPayload>('tags').length;
+  await console.on<TagsPayload>('tags', ({ seq }) => seq > before + 1);
+  t.equal(await service.stop(), 0);
 });

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { contract, epochMs, isoTime, type EventPayload, type TopicKey } from '../../src/mqtt/contract.js';
 import { createFrameGuard } from '../../src/mqtt/frame-guard.js';
 import { createMemoryOutbox } from '../../src/mqtt/outbox.js';
-import { createTopics, slugOf, slugsOf } from '../../src/mqtt/topics.js';
+import { createTopics } from '../../src/mqtt/topics.js';
 
 const topics = createTopics('soundpost', 'kitchen');
 
@@ -164,20 +164,6 @@ t.test('where replies may go', (t) => {
   ]) {
     t.notOk(topics.mayRespondTo(topic), JSON.stringify(topic.slice(0, 40)));
   }
-  t.end();
-});
-
-t.test('slugs', (t) => {
-  t.equal(slugOf('Baby cry, infant cry'), 'baby_cry_infant_cry');
-  t.equal(slugOf('Säuglings-Weinen!'), 'sauglings_weinen');
-  t.equal(slugOf('犬'), 'label');
-  t.same([...slugsOf(['Dog', 'dog!', 'Cat', 'dog_2', 'Dog']).values()], ['dog', 'dog_2', 'cat', 'dog_2_2']);
-  fc.assert(
-    fc.property(fc.uniqueArray(fc.string()), (names) => {
-      const slugs = [...slugsOf(names).values()];
-      return new Set(slugs).size === names.length && slugs.every((slug) => /^[a-z0-9][a-z0-9_]*$/.test(slug));
-    }),
-  );
   t.end();
 });
 

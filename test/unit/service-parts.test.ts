@@ -1,0 +1,123 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { silentLogger } from '../../src/common/log.js';
+import type { Problem } from '../../src/common/logger.js';
+import { createProblemFeed } from '../../src/common/problem-feed.js';
+import type { WindowResult } from '../../src/inference/pipeline.js';
+import { parseManifest } from '../../src/models/manifest.js';
+import type { InstalledModel } from '../../src/models/registry.js';
+import type { Link } from '../../src/mqtt/link.js';
+import { createTopics } from '../../src/mqtt/topics.js';
+import { createAnnouncer } from '../../src/service/announcer.js';
+import { openLabelMemory } from '../../src/service/label-memory.js';
+import { createLatencyRecorder } from '../../src/telemetry/latency.js';
+import { projectPath } from '../support/shared.js';
+
+const manifestPath = projectPath('models', 'soundpost-mini', 'model.json');
+const manifest = parseManifest(readFileSync(manifestPath, 'utf8'), manifestPath);
+
+function makeAnnouncer(folder: string) {
+  const published: { topic: string; payload: unknown }[] = [];
+  const topics = createTopics('soundpost', 'test');
+  const link = {
+    publish: (key: 'label', payload: unknown, ...parameters: [{ slug: string }]) =>
+      void published.push({ topic: topics.of(key, ...parameters), payload }),
+  } as unknown as Link;
+  const announcer = createAnnouncer({
+    link,
+    settings: {
+      labels: [],
+      threshold: 0.5,
+      thresholds: {},
+      offFraction: 0.7,
+      confirm: { k: 1, n: 1 },
+      minGapSeconds: 0,
+    },
+    topK: 3,
+    memory: openLabelMemory({ dataDir: folder, log: silentLogger }),
+    latency: createLatencyRecorder(),
+    log: silentLogger,
+  });
+  const labels = ['Dog', 'Silence'].map((name, index) => ({ index, name, mid: null, threshold: null }));
+  const model: InstalledModel = { manifest, labels, folder: '', onnxPath: '', bundled: true };
+  announcer.modelChanged(model);
+  let seq = 0;
+  const window = (...scores: number[]) => {
+    seq += 1;
+    const result: WindowResult = {
+      seq,
+      model,
+      startMs: seq * 1000,
+      endMs: (seq + 1) * 1000,
+      scores: Float32Array.from(scores),
+      arrivedAt: 0,
+      answeredAt: 0,
+      queueMs: 0,
+      featuresMs: 0,
+      inferenceMs: 0,
+    };
+    announcer.result(result, -60);
+  };
+  const labelsSaid = () =>
+    published
+      .filter(({ topic }) => topic.includes('/label/'))
+      .map(({ topic, payload }) => [topic.split('/').pop(), payload]);
+  return { announcer, window, published, labelsSaid };
+}
+
+t.test('without sound nothing is on, whatever the network makes of zeros', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'soundpost-announcer-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const { announcer, window, published, labelsSaid } = makeAnnouncer(folder);
+  window(0.9, 0);
+  announcer.setAudible(false);
+  window(0, 0.9);
+  t.same(labelsSaid(), [
+    ['dog', 'ON'],
+    ['dog', 'OFF'],
+  ]);
+  t.equal(published.filter(({ topic }) => topic.endsWith('/tags')).length, 2, 'tags go on');
+  announcer.setAudible(true);
+  window(0, 0.9);
+  t.same(labelsSaid().at(-1), ['silence', 'ON']);
+  t.equal(announcer.nameOf('dOG'), 'Dog');
+  t.equal(announcer.nameOf('cat'), null);
+  t.end();
+});
+
+t.test('labels that were ever told are switched off by the next life', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'soundpost-announcer-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, 'labels.json');
+  makeAnnouncer(folder).window(0.9, 0);
+  const until = async (content: string) => {
+    for (;;) {
+      try {
+        if (readFileSync(path, 'utf8').trim() === content) return;
+      } catch {
+        // Not written yet.
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  await until('["dog"]');
+  t.same(makeAnnouncer(folder).labelsSaid(), [['dog', 'OFF']]);
+  writeFileSync(path, '["../../x", 7');
+  t.same(makeAnnouncer(folder).labelsSaid(), [], 'a broken file is an empty one');
+});
+
+t.test('problems from before anybody listened are heard', (t) => {
+  const feed = createProblemFeed();
+  const problem = (n: number): Problem => ({ ts: '', level: 'warn', message: String(n), code: 'x' });
+  for (let n = 0; n < 30; n += 1) feed.emit(problem(n));
+  const heard: string[] = [];
+  const unsubscribe = feed.subscribe(({ message }) => heard.push(message));
+  t.same([heard.length, heard[0], heard.at(-1)], [20, '10', '29'], 'the latest twenty');
+  feed.emit(problem(30));
+  unsubscribe();
+  feed.emit(problem(31));
+  t.equal(heard.at(-1), '30');
+  t.end();
+});
