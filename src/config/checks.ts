@@ -14,6 +14,10 @@ export function crossChecks(config: Config, origin: (key: string) => string): st
       `${at('thermal.soft_limit_c')}: ${thermal.soft_limit_c} must be below thermal.hard_limit_c, which is ${thermal.hard_limit_c} (${origin('thermal.hard_limit_c')})`,
     );
   }
+  const tlsKey = (['ca', 'cert', 'key'] as const).find((name) => mqtt[name] !== '');
+  if (tlsKey !== undefined && mqtt.url !== '' && !/^(mqtts|wss):/.test(mqtt.url)) {
+    problems.push(`${at(`mqtt.${tlsKey}`)}: needs an mqtts:// or wss:// address in mqtt.url`);
+  }
   if ((mqtt.cert === '') !== (mqtt.key === '')) {
     const [given, missing] = mqtt.cert ? ['mqtt.cert', 'mqtt.key'] : ['mqtt.key', 'mqtt.cert'];
     problems.push(`${at(given)}: needs ${missing} beside it`);

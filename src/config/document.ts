@@ -46,7 +46,7 @@ Keys with a \`_FILE\` variable can be read from a file, which is how Docker, Com
 
 A key that does not exist or a value that is not allowed ends the program at once (exit code 2) with a list of everything that is wrong and where it is written. \`soundpost config\` shows the effective value of every key and where it comes from, with secrets hidden.
 
-Model, rate, threshold, labels, pause, microphone and telemetry interval can be changed over MQTT. Such a change is remembered and wins over the configuration, until the configuration of that key itself is changed.
+Model, rate, thresholds and pause can be changed over MQTT. Such a change is remembered and wins over the configuration, until the configuration of that key itself is changed.
 `;
 
 /** `docs/configuration.md`: every key with what it means, what is allowed, its default and its variable. */

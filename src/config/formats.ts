@@ -120,7 +120,7 @@ export const topic: Format<string> = {
   read(value) {
     const isTopic =
       typeof value === 'string' && value.length > 0 && value.length <= 200 && !hasControl(value);
-    if (!isTopic || /[+#]|^\/|\/$|^\$/.test(value)) return refuse(topic.allowed);
+    if (!isTopic || /[+#]|^\/|\/$|^\$|\/\//.test(value)) return refuse(topic.allowed);
     return value;
   },
 };

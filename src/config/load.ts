@@ -72,6 +72,7 @@ export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
     problems.push(...layer.problems);
     for (const [key, value] of valuesOf(layer, cwd, problems)) values.set(key, value);
   }
+  moveAddress(values);
   problems.push(...splitCredentials(values));
   deriveDevice(values, env, sources.hostname ?? systemHostname());
   for (const [key, spec] of keys) {
@@ -221,6 +222,14 @@ function splitCredentials(values: Map<string, Value>): string[] {
   // Written back only where something was taken out: a URL object normalises what it was given.
   if (credentials.username || credentials.password) values.set('mqtt.url', { ...address, value: url.href });
   return problems;
+}
+
+/** The source `stream` takes an address in `audio.file` too; as one it is checked and hidden like `audio.url`. */
+function moveAddress(values: Map<string, Value>): void {
+  const file = values.get('audio.file')!;
+  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(String(file.value)) || values.get('audio.url')!.value !== '') return;
+  values.set('audio.url', file);
+  values.set('audio.file', { value: '', origin: 'default' });
 }
 
 /** The device's id and name where nobody gave them. */

@@ -10,7 +10,11 @@ export const mask = '***';
  * last "@" goes: what was mistyped there may be a part of a password.
  */
 export function maskUrl(url: string): string {
-  const withoutCredentials = url.replace(/^([a-z][a-z0-9+.-]*:\/\/)?[^]*@/i, `$1${mask}:${mask}@`);
+  const withoutCredentials = url
+    .replace(/^([a-z][a-z0-9+.-]*:\/\/)?[^]*@/i, `$1${mask}:${mask}@`)
+    .replace(/#.*$/s, '')
+    // The last part of an RTMP path is the stream key.
+    .replace(/^(rtmps?:\/\/[^/?]*\/(?:[^?]*\/)?)[^/?]+\/?/i, `$1${mask}`);
   const question = withoutCredentials.indexOf('?');
   if (question < 0) return withoutCredentials;
   const query = withoutCredentials.slice(question + 1).split('&');
@@ -57,6 +61,7 @@ export function secretsOf(config: Config): string[] {
     if (!url) continue;
     found.push(url.password, credentialsOf(url)?.password ?? '', ...url.searchParams.values());
     if (url.password) found.push(url.username);
+    if (/^rtmps?:$/.test(url.protocol)) found.push(url.pathname.split('/').filter(Boolean).pop() ?? '');
   }
   return [...new Set(found.filter((secret) => secret !== ''))];
 }

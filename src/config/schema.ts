@@ -68,7 +68,7 @@ export const schema = {
     }),
   },
   data_dir: key(folder, './data', {
-    doc: 'Folder for installed models, remembered settings and unsent events. A relative path starts at the working directory.',
+    doc: 'Folder for installed models and remembered settings. A relative path starts at the working directory.',
     path: true,
   }),
   mqtt: {
@@ -111,7 +111,7 @@ export const schema = {
     base_topic: key(topic, 'soundpost', { doc: 'First part of every topic.' }),
     outbox: {
       max_mb: key(decimal({ min: 1, max: 10_000, unit: 'MB' }), 64, {
-        doc: 'Room on the disk for events that wait while the broker is away; when it is used up the oldest go first.',
+        doc: 'Room on the disk for events that wait while the broker is away; when it is used up the oldest go first. Not in effect yet: up to 10,000 events wait in memory.',
       }),
     },
   },
@@ -215,7 +215,9 @@ export const schema = {
     proc_root: key(folder, '/proc', { doc: 'Where load and memory are read.', path: true }),
   },
   thermal: {
-    enabled: key(flag, true, { doc: 'Infer less often while the processor is hot.' }),
+    enabled: key(flag, true, {
+      doc: 'Infer less often while the processor is hot. Not in effect yet, nor are the limits below.',
+    }),
     soft_limit_c: key(celsius, 75, { doc: 'From this temperature on the rate is lowered step by step.' }),
     hard_limit_c: key(celsius, 82, {
       doc: 'From this temperature on the rate is `thermal.min_rate_hz`; above `thermal.soft_limit_c`.',
@@ -223,7 +225,7 @@ export const schema = {
     min_rate_hz: key(rate, 0.1, { doc: 'The rate that heat never takes away.' }),
   },
   homeassistant: {
-    enabled: key(flag, true, { doc: 'Publish discovery messages for Home Assistant.' }),
+    enabled: key(flag, true, { doc: 'Publish discovery messages for Home Assistant. Not in effect yet.' }),
     prefix: key(topic, 'homeassistant', { doc: 'Topic under which Home Assistant listens for discovery.' }),
   },
   log: {

@@ -330,6 +330,11 @@ t.test('what is refused, and how', (t) => {
     [{ 'mqtt.base_topic': '/a' }, /no "\/" at either end/],
     [{ 'mqtt.base_topic': 'a/' }, /no "\/" at either end/],
     [{ 'mqtt.base_topic': 'a\0' }, /mqtt\.base_topic/],
+    [{ 'mqtt.base_topic': 'a//b' }, /mqtt\.base_topic/],
+    [
+      { 'mqtt.url': 'mqtt://host', 'mqtt.ca': certificate },
+      /mqtt\.ca \(SOUNDPOST_MQTT_CA\): needs an mqtts:\/\/ or wss:\/\/ address/,
+    ],
     [
       { 'mqtt.url': 'localhost:1883' },
       /mqtt\.url \(SOUNDPOST_MQTT_URL\): must be an address that begins with mqtt:\/\//,
@@ -473,21 +478,33 @@ t.test('secrets', (t) => {
     t.end();
   });
 
+  t.test('an address in audio.file is hidden like one in audio.url', (t) => {
+    const env = { SOUNDPOST_AUDIO_SOURCE: 'stream', SOUNDPOST_AUDIO_FILE: 'rtsp://me:geheim@camera/1' };
+    const { config, entries } = load({ env });
+    t.equal(config.audio.url, 'rtsp://me:geheim@camera/1');
+    t.equal(config.audio.file, '');
+    t.notMatch(JSON.stringify([maskConfig(config), maskEntries(entries)]), /geheim/);
+    t.ok(secretsOf(config).includes('geheim'));
+    t.end();
+  });
+
   t.test('masked', (t) => {
     t.equal(maskUrl('rtsp://a:b@c/d'), 'rtsp://***:***@c/d');
     t.equal(maskUrl('rtsp://a:b@c@d/e'), 'rtsp://***:***@d/e');
     t.equal(maskUrl('http://c/d?token=x&y'), 'http://c/d?token=***&***');
     t.equal(maskUrl('mqtt://host:1883'), 'mqtt://host:1883');
+    t.equal(maskUrl('rtmp://h/live/SECRETKEY'), 'rtmp://h/live/***');
+    t.equal(maskUrl('rtmp://u:p@h/live/SECRETKEY?x=1#part'), 'rtmp://***:***@h/live/***?x=***');
     const { config } = load({
       env: {
-        SOUNDPOST_MQTT_URL: 'mqtt://u:hush@x',
+        SOUNDPOST_MQTT_URL: 'mqtts://u:hush@x',
         SOUNDPOST_AUDIO_URL: 'rtsp://v:hu%20sh@y/?k=key1',
         SOUNDPOST_MQTT_CERT: certificate,
         SOUNDPOST_MQTT_KEY: privateKey,
       },
     });
     t.match(maskConfig(config), {
-      mqtt: { url: 'mqtt://x', username: 'u', password: '***', key: '***', cert: '***', ca: '' },
+      mqtt: { url: 'mqtts://x', username: 'u', password: '***', key: '***', cert: '***', ca: '' },
       audio: { url: 'rtsp://***:***@y/?k=***' },
       tagging: { thresholds: {} },
     });
