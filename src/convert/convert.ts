@@ -1,0 +1,200 @@
+import { fork } from 'node:child_process';
+import { readdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { SoundpostError } from '../common/errors.js';
+import type { Manifest } from '../models/manifest.js';
+import type { Architecture } from './architecture.js';
+import { findArchitecture } from './architectures/index.js';
+import { onnxPathIn } from './build-model.js';
+import { EMBEDDING, LOG_MEL, SCORES, WAVEFORM } from './network.js';
+import type { FromConversion, ToConversion } from './process.js';
+import type { SelfTest } from './self-test.js';
+
+/** How far a conversion is: reading the weights, writing the network, trying it out; 0 … 1 of each. */
+export interface ConversionProgress {
+  stage: 'read' | 'write' | 'test';
+  fraction: number;
+}
+
+export interface ConversionRequest {
+  checkpointPath: string;
+  /** As `findArchitecture` knows it. */
+  architecture: string;
+  /** How many labels there are for the network's classes. */
+  labels: number;
+  /** An existing folder; `model.onnx` is written into it. */
+  outFolder: string;
+  /** Seconds of sound that the network is to be run on; those it was trained with are 10. */
+  windowSeconds?: number;
+  onProgress?: (progress: ConversionProgress) => void;
+  /** Ends the conversion; it then rejects with `aborted`, and `model.onnx` is not there. */
+  signal?: AbortSignal;
+}
+
+/** A network that was converted, with the parts of its manifest that follow from its architecture. */
+export interface Conversion {
+  /** Its name as it is written in the literature. */
+  architecture: string;
+  family: string;
+  input: Manifest['input'];
+  output: Manifest['output'];
+  parameters: number;
+  nodes: number;
+  onnxPath: string;
+  onnxSha256: string;
+  bytes: number;
+  /** What it says of a test sound on this machine. */
+  selfTest: SelfTest;
+  /** The most memory that a process of the conversion had, resident. */
+  peakBytes: number;
+}
+
+const WINDOW_SECONDS = 10;
+const PROCESS_FILE = join(import.meta.dirname, 'process.js');
+
+/**
+ * Turns a checkpoint into the ONNX file of its network, in processes of its own: one reads and writes, one tries the
+ * result out. The caller stays responsive, and the memory goes back.
+ *
+ * Rejects with SoundpostError `architecture_unknown`; `checkpoint_unreadable`, `checkpoint_forbidden` or
+ * `checkpoint_too_large` (see checkpoint/open.ts); `checkpoint_shape` (another architecture); `checkpoint_labels`
+ * (other labels); `conversion_failed` (the network does not work, or the file cannot be written); `conversion_died` (a
+ * process is gone, mostly for want of memory); `aborted`. Then `model.onnx` is not there.
+ */
+export async function convertCheckpoint(request: ConversionRequest): Promise<Conversion> {
+  const { checkpointPath, labels, outFolder, windowSeconds = WINDOW_SECONDS, onProgress, signal } = request;
+  const architecture = findArchitecture(request.architecture);
+  const { name } = architecture;
+  const onnxPath = onnxPathIn(outFolder);
+  try {
+    const built = await askProcess(
+      { kind: 'build', request: { checkpointPath, architecture: name, labels, onnxPath } },
+      'built',
+      { signal, onProgress },
+    );
+    onProgress?.({ stage: 'test', fraction: 0 });
+    const tested = await askProcess(
+      { kind: 'self-test', request: { architecture: name, onnxPath, windowSeconds, labels } },
+      'tested',
+      { signal },
+    );
+    onProgress?.({ stage: 'test', fraction: 1 });
+    const { hasEmbedding, parameters, nodes, bytes, sha256 } = built.model;
+    return {
+      architecture: name,
+      family: architecture.family,
+      input: manifestInput(architecture, windowSeconds),
+      output: { scores: SCORES, activation: 'none', embedding: hasEmbedding ? EMBEDDING : null },
+      parameters,
+      nodes,
+      onnxPath,
+      onnxSha256: sha256,
+      bytes,
+      selfTest: tested.test,
+      peakBytes: Math.max(built.peakBytes, tested.peakBytes),
+    };
+  } catch (error) {
+    await removeModel(onnxPath);
+    throw error;
+  }
+}
+
+/** What a manifest says of the input of an architecture's network, run on windows of so many seconds. */
+export function manifestInput(
+  architecture: Architecture,
+  windowSeconds: number = WINDOW_SECONDS,
+): Manifest['input'] {
+  const { input, sampleRate, minSamples } = architecture;
+  const common = {
+    sample_rate: sampleRate,
+    window_seconds: windowSeconds,
+    // A tenth of a second is the shortest that there is a point in naming.
+    min_seconds: Math.max(0.1, Math.ceil((100 * minSamples) / sampleRate) / 100),
+  };
+  if (input.kind !== 'log_mel') return { kind: 'waveform', name: WAVEFORM, ...common };
+  return { kind: 'log_mel', name: LOG_MEL, layout: input.layout, frontend: input.frontend, ...common };
+}
+
+type Reply<K extends FromConversion['kind']> = Extract<FromConversion, { kind: K }>;
+
+/** Starts a process for one step and waits for its answer and its end. */
+async function askProcess<K extends 'built' | 'tested'>(
+  message: ToConversion,
+  expected: K,
+  options: {
+    signal: AbortSignal | undefined;
+    onProgress?: ((progress: ConversionProgress) => void) | undefined;
+  },
+): Promise<Reply<K>> {
+  const { signal, onProgress } = options;
+  const aborted = (): SoundpostError =>
+    new SoundpostError('aborted', 'The conversion was called off.', { cause: signal?.reason });
+  if (signal?.aborted === true) throw aborted();
+
+  const child = fork(PROCESS_FILE, [], {
+    serialization: 'advanced',
+    // What the libraries in it print is of no use to anyone; errors come as messages.
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    execArgv: [],
+    env: environment(),
+  });
+  const kill = (): void => void child.kill('SIGKILL');
+  // 'disconnect' does not reach a process that is busy in native code.
+  process.once('exit', kill);
+  signal?.addEventListener('abort', kill, { once: true });
+  try {
+    return await new Promise<Reply<K>>((resolve, reject) => {
+      let reply: FromConversion | undefined;
+      child.on('message', (said: FromConversion) => {
+        if (said.kind === 'progress') {
+          onProgress?.(said.progress);
+          return;
+        }
+        reply = said;
+        child.disconnect();
+      });
+      child.once('error', (error) => {
+        if (child.pid === undefined) reject(died(`it could not be started: ${error.message}`));
+      });
+      child.once('exit', (code, signalName) => {
+        if (signal?.aborted === true) reject(aborted());
+        else if (reply?.kind === expected) resolve(reply as Reply<K>);
+        else if (reply?.kind === 'failed') reject(failed(reply));
+        else reject(died(signalName ?? `exit code ${code ?? 'unknown'}`));
+      });
+      child.send(message, () => undefined);
+    });
+  } finally {
+    process.removeListener('exit', kill);
+    signal?.removeEventListener('abort', kill);
+  }
+}
+
+/**
+ * Ours, without our own settings: they hold passwords, which a process that reads files from elsewhere has no use for.
+ * One allocation arena of the C library serves one working thread; more only hold memory back.
+ */
+function environment(): NodeJS.ProcessEnv {
+  const others = Object.entries(process.env).filter(([name]) => !name.startsWith('SOUNDPOST_'));
+  return { ...Object.fromEntries(others), MALLOC_ARENA_MAX: '1' };
+}
+
+function failed({ code, message }: Reply<'failed'>): SoundpostError {
+  if (code !== 'internal') return new SoundpostError(code, message);
+  return new SoundpostError('conversion_failed', `the checkpoint could not be converted: ${message}`);
+}
+
+function died(reason: string): SoundpostError {
+  return new SoundpostError(
+    'conversion_died',
+    `the process that converts the checkpoint ended (${reason}). Most likely there is not enough memory: it needs up to four times the size of the checkpoint. Stop other programs, or convert on a larger machine and copy the model's folder.`,
+  );
+}
+
+/** The file, and what a killed process left of it under a temporary name. */
+async function removeModel(onnxPath: string): Promise<void> {
+  const folder = dirname(onnxPath);
+  const files = await readdir(folder).catch((): string[] => []);
+  const ours = files.filter((file) => file === basename(onnxPath) || /^model\.onnx\..*\.tmp$/.test(file));
+  for (const file of ours) await rm(join(folder, file), { force: true });
+}
