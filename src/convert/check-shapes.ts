@@ -23,7 +23,7 @@ export function checkShapes(graph: OnnxGraph): ReadonlyMap<string, Shape> {
   for (const node of graph.nodes) {
     const inputs = node.inputs.map((name) => shapes.get(name));
     const shape = outputShape(node, inputs, constants);
-    if (shape !== undefined) shapes.set(node.outputs[0]!, shape);
+    if (shape !== undefined) for (const output of node.outputs) shapes.set(output, shape);
   }
   return shapes;
 }
@@ -60,7 +60,10 @@ function outputShape(node: OnnxNode, inputs: Inputs, constants: Constants): Shap
     case 'Sub':
     case 'Mul':
     case 'Div':
+    case 'Max':
       return w && broadcast(node, x, w);
+    case 'Split':
+      return divide(x, int(node, 'axis', 0), node.outputs.length);
     case 'MaxPool':
     case 'AveragePool':
       return [...x.slice(0, 2), ...windows(node, x.slice(2), ints(node, 'kernel_shape'))];
@@ -125,6 +128,11 @@ function concat(node: OnnxNode, inputs: Inputs): Shape | undefined {
   const lengths = inputs.map((shape) => shape?.[axis] ?? null);
   const sum = lengths.includes(null) ? null : lengths.reduce<number>((total, length) => total + length!, 0);
   return first.map((dim, i) => (i === axis ? sum : dim));
+}
+
+/** One of as many equal parts. */
+function divide(x: Shape, axis: number, parts: number): Shape {
+  return x.map((dim, i) => (i === axis && dim !== null ? dim / parts : dim));
 }
 
 function reshape(x: Shape, target: OnnxTensor | undefined): Shape | undefined {

@@ -55,12 +55,14 @@ export class Graph {
 
   /** Makes a value an output of the graph under a name of its own. */
   output(name: string, value: Value, dims: readonly (number | string)[]): void {
-    const last = this.nodes.find(({ outputs }) => outputs.includes(value.name));
-    const readElsewhere = this.nodes.some(({ inputs }) => inputs.includes(value.name));
+    const isOurs = this.nodes.some(({ outputs }) => outputs.includes(value.name));
     const isOutput = this.outputs.some((output) => output.name === value.name);
-    if (last !== undefined && !readElsewhere && !isOutput && last.outputs.length === 1) {
-      // The node writes to the output itself; an Identity behind it would be a node for nothing.
-      this.nodes[this.nodes.indexOf(last)] = { ...last, outputs: [name] };
+    if (isOurs && !isOutput) {
+      // The value itself takes the name of the output; an Identity behind it would be a node for nothing.
+      const renamed = (names: readonly string[]): string[] => names.map((n) => (n === value.name ? name : n));
+      for (const [i, node] of this.nodes.entries()) {
+        this.nodes[i] = { ...node, inputs: renamed(node.inputs), outputs: renamed(node.outputs) };
+      }
     } else {
       this.nodes.push({ op: 'Identity', inputs: [value.name], outputs: [name] });
     }
@@ -97,6 +99,11 @@ export class Graph {
    * behind it is folded into weight and bias: w' = w·γ/√(σ²+ε), b' = (b − μ)·γ/√(σ²+ε) + β.
    */
   conv(x: Value, path: string, options: ConvOptions = {}): Value {
+    return this.sharedConv([x], path, options)[0]!;
+  }
+
+  /** The same convolution of several values. */
+  sharedConv(xs: readonly Value[], path: string, options: ConvOptions = {}): Value[] {
     const rank = this.weights.shape(`${path}.weight`).length;
     const weight = this.weights.take(`${path}.weight`, rank);
     const channels = this.outputsOf(`${path}.weight`, weight, options.channels);
@@ -111,15 +118,16 @@ export class Graph {
     }
     const spatial = rank - 2;
     const padding = each(options.padding ?? 0, spatial);
-    const inputs = [x, this.constant(weight.shape, weight.data, `${path}.weight`)];
+    const inputs = [this.constant(weight.shape, weight.data, `${path}.weight`)];
     if (bias !== null) inputs.push(this.constant([channels], bias, `${path}.bias`));
-    return this.node('Conv', inputs, {
+    const attributes = {
       kernel_shape: { ints: weight.shape.slice(2) },
       strides: { ints: each(options.stride ?? 1, spatial) },
       pads: { ints: [...padding, ...padding] },
       dilations: { ints: each(options.dilation ?? 1, spatial) },
       group: { int: options.groups ?? 1 },
-    });
+    };
+    return xs.map((x) => this.node('Conv', [x, ...inputs], attributes));
   }
 
   /**
@@ -238,6 +246,19 @@ export class Graph {
     return this.node('Concat', values, { axis: { int: axis } });
   }
 
+  /** As many equal parts along an axis. */
+  split(x: Value, parts: number, axis: number): Value[] {
+    this.count += 1;
+    const values = Array.from({ length: parts }, (_, part) => ({ name: `split_${this.count}_${part}` }));
+    this.nodes.push({
+      op: 'Split',
+      inputs: [x.name],
+      outputs: values.map(({ name }) => name),
+      attributes: { axis: { int: axis } },
+    });
+    return values;
+  }
+
   transpose(x: Value, order: readonly number[]): Value {
     return this.node('Transpose', [x], { perm: { ints: order } });
   }
@@ -306,11 +327,7 @@ export class Graph {
   }
 
   /** Scale and shift of a batch norm at inference: γ/√(σ²+ε) and β − μ·scale, in double precision. */
-  private batchNorm(
-    path: string,
-    epsilon: number,
-    channels: number,
-  ): { scale: Float64Array; shift: Float64Array } {
+  batchNorm(path: string, epsilon: number, channels: number): { scale: Float64Array; shift: Float64Array } {
     const gamma = this.vector(`${path}.weight`, channels);
     const beta = this.vector(`${path}.bias`, channels);
     const mean = this.vector(`${path}.running_mean`, channels);
@@ -331,15 +348,20 @@ export class Graph {
     return expected;
   }
 
-  private vector(name: string, length: number): Float32Array {
-    const { shape, data }: Tensor = this.weights.take(name, 1);
-    if (shape[0] !== length) {
+  /** A tensor of exactly this shape. Throws SoundpostError `checkpoint_shape` where it has another. */
+  tensor(name: string, shape: readonly number[]): Float32Array {
+    const tensor = this.weights.take(name, shape.length);
+    if (!shape.every((size, axis) => size === tensor.shape[axis])) {
       throw new SoundpostError(
         'checkpoint_shape',
-        `the tensor ${name} has ${shape.join(', ')} elements instead of ${length}: another architecture?`,
+        `the tensor ${name} has the shape [${tensor.shape.join(', ')}] instead of [${shape.join(', ')}]: another architecture?`,
       );
     }
-    return data;
+    return tensor.data;
+  }
+
+  private vector(name: string, length: number): Float32Array {
+    return this.tensor(name, [length]);
   }
 
   private addConstant(

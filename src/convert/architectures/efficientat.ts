@@ -50,6 +50,38 @@ const perceptron: Head = (g, _x, features, width) => mlpHead(g, features, width)
 const fullyConvolutional: Head = (g, x) =>
   pooledFeatures(g, g.conv(x, 'classifier.0', { norm: { path: 'classifier.1', epsilon: 1e-5 } }));
 
+const HEADS = 4;
+
+/**
+ * Mean over mel, then several heads, each with an attention and a value per label and time: the mean of the values
+ * weighted by the attention, then the weighted sum of the heads (Gong et al., "PSLA", 2021).
+ */
+const attentionPooling: Head = (g, x) => {
+  const [rows, channels] = g.weights.shape('classifier.subspace_proj.weight') as [number, number];
+  const perHead = rows / (2 * HEADS);
+  const weight = g.tensor('classifier.subspace_proj.weight', [2 * HEADS * perHead, channels]);
+  const bias = g.tensor('classifier.subspace_proj.bias', [2 * HEADS * perHead]);
+  const [half, halfBias] = [weight.length / 2, bias.length / 2];
+  const overTime = g.mean(x, [2], true);
+  const project = (part: 0 | 1): Value => {
+    const kernel = weight.subarray(part * half, (part + 1) * half);
+    const offset = bias.subarray(part * halfBias, (part + 1) * halfBias);
+    const inputs = [
+      overTime,
+      g.constant([HEADS * perHead, channels, 1, 1], kernel, `classifier.subspace_proj.weight (${part})`),
+      g.constant([HEADS * perHead], offset, `classifier.subspace_proj.bias (${part})`),
+    ];
+    return g.node('Conv', inputs, { kernel_shape: { ints: [1, 1] } });
+  };
+  const attention = g.clip(g.sigmoid(project(0)), 1e-7, 1 - 1e-7);
+  const attended = g.globalAveragePool(g.multiply(attention, project(1)));
+  const means = g.node('Div', [attended, g.globalAveragePool(attention)]);
+  const heads = g.reshape(means, [0, HEADS, perHead]);
+  const headWeight = g.tensor('classifier.head_weight', [1, HEADS, 1]);
+  const weighted = g.multiply(heads, g.constant([1, HEADS, 1], headWeight, 'classifier.head_weight'));
+  return g.node('ReduceSum', [weighted, g.integers([1])], { keepdims: { int: 0 } });
+};
+
 function efficientAt(name: string, variant: Variant): Architecture {
   const { width, strides = [2, 2, 2, 2], head = perceptron } = variant;
   return {
@@ -89,4 +121,5 @@ export const efficientatArchitectures: readonly Architecture[] = [
   efficientAt('mn10_fc', { width: 1, head: fullyConvolutional }),
   efficientAt('mn10_fc_s2221', { width: 1, strides: [2, 2, 2, 1], head: fullyConvolutional }),
   efficientAt('mn10_fc_s2211', { width: 1, strides: [2, 2, 1, 1], head: fullyConvolutional }),
+  efficientAt('mn10_mhap', { width: 1, head: attentionPooling }),
 ];

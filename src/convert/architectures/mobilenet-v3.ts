@@ -51,7 +51,7 @@ export function blockTable([c1, c2, c3, c4]: Strides): BlockSpec[] {
 
 const STEM_CHANNELS = 16;
 const HIDDEN_FEATURES = 1280;
-const NORM_EPSILON = 1e-3;
+export const NORM_EPSILON = 1e-3;
 
 /** The batch norm `path` for `Graph.conv`. */
 export function norm(path: string): { path: string; epsilon: number } {
