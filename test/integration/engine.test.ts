@@ -18,7 +18,7 @@ const log = silentLogger;
 const startEngine = createStartEngine({ log });
 /** Short watchdogs only where a model hangs on purpose: a busy machine may take seconds to start a process. */
 const startImpatiently: Partial<Record<BadModelKind, StartEngine>> = {
-  'hang-at-once': createStartEngine({ log, timeouts: { loadMs: 2000 } }),
+  'hang-at-once': createStartEngine({ log, timeouts: { runMs: 2000 } }),
   'hang-later': createStartEngine({ log, timeouts: { runMs: 2000 } }),
 };
 
@@ -123,7 +123,7 @@ const REFUSED: Partial<Record<BadModelKind, { code: string; message: RegExp }>> 
   'int64-output': { code: 'model_shape', message: /int64 .* where float32 is needed/ },
   'nan-output': { code: 'model_output', message: /score of label 0 is NaN/ },
   'scores-above-one': { code: 'model_output', message: /which is not from 0 to 1/ },
-  'hang-at-once': { code: 'inference_timeout', message: /gave no answer for 2 s/ },
+  'hang-at-once': { code: 'inference_timeout', message: /gave no answer for 2 s \(a window of the warm-up\)/ },
   'crash-in-load': { code: 'inference_died', message: /SIGFPE/ },
   'crash-at-once': { code: 'inference_died', message: /SIGFPE/ },
 };
