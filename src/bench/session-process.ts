@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { InferenceSession } from 'onnxruntime-node';
+import type { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
 import { loadRuntime, sessionOptions } from '../inference/runtime.js';
 import type { SessionBaseline, SessionJob } from './session-baseline.js';
 import { mean, median } from './statistics.js';
@@ -9,20 +9,25 @@ import { mean, median } from './statistics.js';
 
 const WARM_UP_RUNS = 3;
 
-/** The input at the model's full window; what the network declares as fixed goes first. */
-function inputDims(input: SessionJob['input'], session: InferenceSession): number[] {
+/** The inputs at the model's full window, by name; what the network declares as fixed goes first. */
+function inputDims(input: SessionJob['input'], session: InferenceSession): Record<string, number[]> {
   const samples = Math.round(input.window_seconds * input.sample_rate);
-  let dims = [1, samples];
-  if (input.kind === 'log_mel') {
-    const frames = Math.floor(samples / input.frontend.hop_length);
-    const mels = input.frontend.n_mels;
-    dims = input.layout === 'NCTF' ? [1, 1, frames, mels] : [1, 1, mels, frames];
+  const dims: Record<string, number[]> = {};
+  if (input.kind !== 'waveform') {
+    const { kind, hop_length: hop, n_mels: mels } = input.frontend;
+    // Frames are centred, so there is one more than hops; pre-emphasis takes the first sample.
+    const frames = Math.floor((samples - (kind === 'efficientat' ? 1 : 0)) / hop) + 1;
+    dims[input.name] = input.layout === 'NCTF' ? [1, 1, frames, mels] : [1, 1, mels, frames];
   }
-  const declared = session.inputMetadata.find(({ name }) => name === input.name);
-  return dims.map((size, axis) => {
-    const fixed = declared?.isTensor === true ? declared.shape[axis] : undefined;
-    return typeof fixed === 'number' ? fixed : size;
-  });
+  if (input.kind === 'waveform') dims[input.name] = [1, samples];
+  if (input.kind === 'waveform_log_mel') dims[input.waveform_name] = [1, samples];
+  for (const declared of session.inputMetadata) {
+    dims[declared.name]?.forEach((_, axis, sizes) => {
+      const fixed = declared.isTensor ? declared.shape[axis] : undefined;
+      if (typeof fixed === 'number') sizes[axis] = fixed;
+    });
+  }
+  return dims;
 }
 
 async function measure(job: SessionJob): Promise<SessionBaseline> {
@@ -30,12 +35,12 @@ async function measure(job: SessionJob): Promise<SessionBaseline> {
   const loadStart = performance.now();
   const session = await InferenceSession.create(job.onnxPath, sessionOptions(job.threads));
   const loadMs = performance.now() - loadStart;
-  const dims = inputDims(job.input, session);
-  const data = Float32Array.from(
-    { length: dims.reduce((product, size) => product * size, 1) },
-    () => Math.random() - 0.5,
-  );
-  const feeds = { [job.input.name]: new Tensor('float32', data, dims) };
+  const feeds: Record<string, OnnxTensor> = {};
+  for (const [name, dims] of Object.entries(inputDims(job.input, session))) {
+    const length = dims.reduce((product, size) => product * size, 1);
+    const data = Float32Array.from({ length }, () => Math.random() - 0.5);
+    feeds[name] = new Tensor('float32', data, dims);
+  }
   for (let run = 0; run < WARM_UP_RUNS; run++) await session.run(feeds);
 
   const cpuMs: number[] = [];

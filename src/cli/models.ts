@@ -67,7 +67,7 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
       'input',
       `${input.kind}, ${input.sample_rate} Hz, ${input.window_seconds} s (at least ${input.min_seconds} s)`,
     ],
-    ...(input.kind === 'log_mel'
+    ...(input.kind !== 'waveform'
       ? [
           [
             'front end',

@@ -34,7 +34,7 @@ export async function loadModel(request: LoadRequest, onProgress: () => void): P
   const windowSamples = samplesOf(manifest.input.window_seconds, manifest.input.sample_rate);
   const input = await createModelInput(manifest.input, windowSamples);
   input.push(new Float32Array(windowSamples));
-  const { fixedWindow } = checkSignature(manifest, session, input.tensor(windowSamples).dims);
+  const { fixedWindow } = checkSignature(manifest, session, input.tensors(windowSamples));
 
   const model = createLoadedModel(runtime, session, input, request, fixedWindow);
   await warmUp(model, request, onProgress);
@@ -71,7 +71,6 @@ function createLoadedModel(
   // Only the scores: an embedding that nobody reads is not computed.
   const fetches = [output.scores];
   let input = firstInput;
-  let tensor: Tensor | undefined;
 
   async function advance({ samples, reset, windowSamples }: InferenceRequest): Promise<void> {
     const refuse = (why: string) =>
@@ -87,17 +86,13 @@ function createLoadedModel(
     input.push(samples);
   }
 
-  /** The same tensor again while the window's length stays: no new memory per hop. */
-  function currentTensor(windowSamples: number): Tensor {
-    const { data, dims } = input.tensor(windowSamples);
-    if (
-      tensor === undefined ||
-      tensor.data !== data ||
-      tensor.dims.some((size, axis) => size !== dims[axis])
-    ) {
-      tensor = new runtime.Tensor('float32', data, dims);
+  /** The same tensors again while the window's length stays: no new memory per hop. */
+  function feed(windowSamples: number): void {
+    for (const { name, data, dims } of input.tensors(windowSamples)) {
+      const fed = feeds[name];
+      if (fed?.data === data && fed.dims.every((size, axis) => size === dims[axis])) continue;
+      feeds[name] = new runtime.Tensor('float32', data, dims);
     }
-    return tensor;
   }
 
   return {
@@ -105,7 +100,7 @@ function createLoadedModel(
     async infer(request) {
       const started = performance.now();
       await advance(request);
-      feeds[manifest.input.name] = currentTensor(request.windowSamples);
+      feed(request.windowSamples);
       const featuresDone = performance.now();
       let result: Tensor | undefined;
       try {

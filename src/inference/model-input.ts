@@ -3,46 +3,90 @@ import { createStreamingLogMel } from '../features/streaming.js';
 import type { Manifest } from '../models/manifest.js';
 import { createSampleWindow } from './window.js';
 
-/** The network's input, kept up to date from hop to hop. */
+/** What one input of the graph is fed with. */
+export interface InputTensor {
+  /** Of the graph's input. */
+  readonly name: string;
+  readonly data: Float32Array;
+  readonly dims: readonly number[];
+  /** The axis of `dims` that grows with the window. */
+  readonly timeAxis: number;
+}
+
+/** The network's inputs, kept up to date from hop to hop. */
 export interface ModelInput {
   /** The longest window it can give, in samples. */
   readonly maxWindowSamples: number;
   reset(): void;
   push(samples: Float32Array): void;
   /**
-   * The tensor for the window of `windowSamples` samples that ends with the last one pushed. For windows of
-   * the same length `data` is the same object with new content.
+   * One tensor for each input, for the window of `windowSamples` samples that ends with the last one pushed. For
+   * windows of the same length `data` is the same object with new content.
    */
-  tensor(windowSamples: number): { data: Float32Array; dims: number[] };
+  tensors(windowSamples: number): readonly InputTensor[];
+}
+
+interface Part {
+  reset(): void;
+  push(samples: Float32Array): void;
+  tensor(windowSamples: number): InputTensor;
 }
 
 /**
- * Makes the network's input as the manifest describes it: [1, samples] of the waveform, or a streaming log-mel
- * [1, 1, frames, mels] (NCTF) or [1, 1, mels, frames] (NCFT).
+ * Makes the network's inputs as the manifest describes them: [1, samples] of the waveform, a streaming log-mel
+ * [1, 1, frames, mels] (NCTF) or [1, 1, mels, frames] (NCFT), or both of the same window.
  */
 export async function createModelInput(
   input: Manifest['input'],
   maxWindowSamples: number,
 ): Promise<ModelInput> {
-  if (input.kind === 'waveform') {
-    const window = createSampleWindow(maxWindowSamples);
-    return {
-      maxWindowSamples,
-      reset: () => window.reset(),
-      push: (samples) => window.push(samples),
-      tensor: (windowSamples) => ({ data: window.last(windowSamples), dims: [1, windowSamples] }),
-    };
-  }
-  const frontend = await createFrontend(input.frontend, input.sample_rate);
-  const stream = createStreamingLogMel(frontend, { maxWindowSamples, layout: input.layout });
-  const mels = input.frontend.n_mels;
+  const parts: Part[] = [];
+  if (input.kind !== 'waveform') parts.push(await createLogMelPart(input, maxWindowSamples));
+  if (input.kind === 'waveform') parts.push(createWaveformPart(input.name, maxWindowSamples));
+  if (input.kind === 'waveform_log_mel')
+    parts.push(createWaveformPart(input.waveform_name, maxWindowSamples));
   return {
     maxWindowSamples,
+    reset() {
+      for (const part of parts) part.reset();
+    },
+    push(samples) {
+      for (const part of parts) part.push(samples);
+    },
+    tensors: (windowSamples) => parts.map((part) => part.tensor(windowSamples)),
+  };
+}
+
+function createWaveformPart(name: string, maxWindowSamples: number): Part {
+  const window = createSampleWindow(maxWindowSamples);
+  return {
+    reset: () => window.reset(),
+    push: (samples) => window.push(samples),
+    tensor: (windowSamples) => ({
+      name,
+      data: window.last(windowSamples),
+      dims: [1, windowSamples],
+      timeAxis: 1,
+    }),
+  };
+}
+
+async function createLogMelPart(
+  input: Exclude<Manifest['input'], { kind: 'waveform' }>,
+  maxWindowSamples: number,
+): Promise<Part> {
+  const { name, layout } = input;
+  const frontend = await createFrontend(input.frontend, input.sample_rate);
+  const stream = createStreamingLogMel(frontend, { maxWindowSamples, layout });
+  const mels = input.frontend.n_mels;
+  return {
     reset: () => stream.reset(),
     push: (samples) => stream.push(samples),
     tensor(windowSamples) {
       const { data, frames } = stream.logMel(windowSamples);
-      return { data, dims: input.layout === 'NCTF' ? [1, 1, frames, mels] : [1, 1, mels, frames] };
+      return layout === 'NCTF'
+        ? { name, data, dims: [1, 1, frames, mels], timeAxis: 2 }
+        : { name, data, dims: [1, 1, mels, frames], timeAxis: 3 };
     },
   };
 }

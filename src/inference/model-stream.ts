@@ -1,6 +1,7 @@
 import type { Ring } from '../audio/ring.js';
 import { createRing } from '../audio/ring.js';
 import { createStreamResampler, type ResampleQuality } from '../audio/resample.js';
+import { windowStep } from '../models/manifest.js';
 import type { InferenceEngine, InferenceRequest } from './engine.js';
 
 /**
@@ -39,8 +40,9 @@ export async function createModelStream(options: {
   const { engine, captureRate } = options;
   const { input } = engine.model.manifest;
   const rate = input.sample_rate;
-  // Windows move by whole frames, so that the frames between two windows stay the same.
-  const grid = input.kind === 'log_mel' ? input.frontend.hop_length : 1;
+  // Windows move by whole frames, so that the frames between two windows stay the same, and have a length that fits.
+  const frameStep = input.kind === 'waveform' ? 1 : input.frontend.hop_length;
+  const grid = Math.max(frameStep, windowStep(input));
   const windowSamples = toGrid(windowSecondsOf(engine, options.windowSeconds) * rate, grid);
   const minSamples = engine.fixedWindow
     ? windowSamples

@@ -1,20 +1,21 @@
 import type { InferenceSession } from 'onnxruntime-node';
 import { SoundpostError } from '../common/errors.js';
 import type { Manifest } from '../models/manifest.js';
+import type { InputTensor } from './model-input.js';
 
 type Metadata = InferenceSession.ValueMetadata;
 
 /**
  * Compares the inputs and outputs that the network declares with what the manifest says of them.
- * @param fullDims the input's shape at the full window: [1, samples], or [1, 1, …] of the log-mel.
- * @returns whether the time axis is fixed to the full window.
+ * @param wanted what the inputs will be fed with for a full window.
+ * @returns whether the time axis of an input is fixed to the full window.
  * @throws SoundpostError `model_shape` saying what does not fit. An output's size is left to the warm-up where
  * the network does not declare it.
  */
 export function checkSignature(
   manifest: Manifest,
   session: Pick<InferenceSession, 'inputMetadata' | 'outputMetadata'>,
-  fullDims: readonly number[],
+  wanted: readonly Omit<InputTensor, 'data'>[],
 ): { fixedWindow: boolean } {
   const unfit = (what: string) =>
     new SoundpostError(
@@ -22,26 +23,28 @@ export function checkSignature(
       `The model ${manifest.id} does not fit its manifest: ${what}. Correct model.json or export the network again.`,
     );
 
-  const input = find(session.inputMetadata, manifest.input.name);
-  if (input === undefined) {
-    throw unfit(
-      `it has no input "${manifest.input.name}"; its inputs are ${describeAll(session.inputMetadata)}`,
-    );
-  }
-  const others = session.inputMetadata.filter((other) => other !== input);
-  if (others.length > 0) throw unfit(`it needs more inputs than one: ${describeAll(session.inputMetadata)}`);
-  if (!input.isTensor || input.type !== 'float32' || input.shape.length !== fullDims.length) {
-    throw unfit(
-      `its input is ${describe(input)}, where ${manifest.input.kind === 'waveform' ? 'a waveform is float32 [1, samples]' : `a log-mel is float32 [${fullDims.join(', ')}]`}`,
-    );
-  }
-  input.shape.forEach((size, axis) => {
-    if (typeof size === 'number' && size !== fullDims[axis]) {
-      throw unfit(
-        `its input is ${describe(input)}, but a window of ${manifest.input.window_seconds} s is [${fullDims.join(', ')}]`,
-      );
+  const all = describeAll(session.inputMetadata);
+  let fixedWindow = false;
+  for (const { name, dims, timeAxis } of wanted) {
+    const input = find(session.inputMetadata, name);
+    if (input === undefined) throw unfit(`it has no input "${name}"; its inputs are ${all}`);
+    if (!input.isTensor || input.type !== 'float32' || input.shape.length !== dims.length) {
+      const kind = dims.length === 2 ? 'a waveform' : 'a log-mel';
+      const shape = dims.length === 2 ? '1, samples' : dims.join(', ');
+      throw unfit(`its input is ${describe(input)}, where ${kind} is float32 [${shape}]`);
     }
-  });
+    input.shape.forEach((size, axis) => {
+      if (typeof size === 'number' && size !== dims[axis]) {
+        throw unfit(
+          `its input is ${describe(input)}, but a window of ${manifest.input.window_seconds} s is [${dims.join(', ')}]`,
+        );
+      }
+    });
+    fixedWindow ||= typeof input.shape[timeAxis] === 'number';
+  }
+  if (session.inputMetadata.length > wanted.length) {
+    throw unfit(`it needs more inputs than ${wanted.map(({ name }) => `"${name}"`).join(' and ')}: ${all}`);
+  }
 
   const { scores, embedding } = manifest.output;
   for (const name of embedding === null ? [scores] : [scores, embedding]) {
@@ -53,10 +56,7 @@ export function checkSignature(
       throw unfit(`its output is ${describe(output)}, where float32 is needed`);
     }
   }
-
-  const timeAxis =
-    manifest.input.kind === 'log_mel' && manifest.input.layout === 'NCTF' ? 2 : fullDims.length - 1;
-  return { fixedWindow: typeof input.shape[timeAxis] === 'number' };
+  return { fixedWindow };
 }
 
 function find(values: readonly Metadata[], name: string): Metadata | undefined {

@@ -2,6 +2,7 @@ import { decodeChunks, type DecodeOptions } from '../audio/decode.js';
 import { createStreamResampler } from '../audio/resample.js';
 import { createRing } from '../audio/ring.js';
 import { SoundpostError } from '../common/errors.js';
+import { windowStep } from '../models/manifest.js';
 import type { InferenceEngine } from './engine.js';
 
 /** The scores of one window of a recording. */
@@ -18,8 +19,8 @@ const FLUSH_SECONDS = 0.1;
 
 /**
  * Tags a recording of any length, window by window: full windows one hop apart, the last one ending with the
- * recording; a recording shorter than a window is one window of its own length. Reads, converts (in the best
- * quality) and infers as it goes, so memory does not depend on the length.
+ * recording; a recording shorter than a window is one window of its own length (to the last whole `windowStep`).
+ * Reads, converts (in the best quality) and infers as it goes, so memory does not depend on the length.
  *
  * @param hopSeconds step between two windows
  * @returns how long the recording is, and what was odd about the file
@@ -98,7 +99,8 @@ export async function* tagRecording(
       ring.append(new Float32Array(windowSamples - total));
       yield { ...(await infer(0, windowSamples)), endSeconds: durationSeconds };
     } else {
-      yield await infer(0, total);
+      // Where the length has to fit, the last milliseconds that do not are left out.
+      yield await infer(0, total - (total % windowStep(input)));
     }
   } else if (lastEnd < total) {
     yield await infer(total - windowSamples, total);

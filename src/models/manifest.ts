@@ -40,6 +40,14 @@ export const manifestSchema = z
       ...inputCommon,
     }),
     z.strictObject({ kind: z.literal('waveform'), ...inputCommon }),
+    z.strictObject({
+      kind: z.literal('waveform_log_mel'),
+      /** Name of the graph's input of samples, [batch, samples]; `name` is that of the log-mel. */
+      waveform_name: z.string().min(1),
+      layout: z.enum(['NCTF', 'NCFT']),
+      frontend: frontendSchema,
+      ...inputCommon,
+    }),
   ]),
   output: z.strictObject({
     /** Name of the graph's output with one score per label. */
@@ -72,6 +80,16 @@ export const manifestSchema = z
   }
   if (input.kind === 'waveform') return;
   const { frontend } = input;
+  if (input.kind === 'waveform_log_mel') {
+    const step = windowStep(input);
+    for (const key of ['window_seconds', 'min_seconds'] as const) {
+      const steps = (input[key] * input.sample_rate) / step;
+      if (Math.abs(steps - Math.round(steps)) > 1e-6) {
+        wrong([key], `a multiple of ${step / input.sample_rate}, so that both inputs have whole frames`);
+      }
+    }
+    if (input.waveform_name === input.name) wrong(['waveform_name'], 'another input than "name"');
+  }
   if (frontend.win_length > frontend.n_fft) {
     wrong(['frontend', 'win_length'], `at most n_fft, which is ${frontend.n_fft}`);
   }
@@ -91,6 +109,15 @@ export const manifestSchema = z
 });
 
 export type Manifest = z.infer<typeof manifestSchema>;
+
+/**
+ * A window is a whole multiple of so many samples. A network that takes samples and their log-mel joins the two by
+ * frames, and pools both before: the first has one frame for every hop, the second one more, so the numbers only
+ * agree while no hop is left over when they are halved (Wavegram_Logmel_Cnn14 of PANNs).
+ */
+export function windowStep(input: { kind: string; frontend?: { hop_length: number } }): number {
+  return input.kind === 'waveform_log_mel' ? 2 * (input.frontend?.hop_length ?? 1) : 1;
+}
 
 /**
  * A manifest from the text of a file.

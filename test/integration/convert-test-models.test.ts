@@ -89,7 +89,7 @@ t.test('the log-mel tone detector scores the tone that sounds, through the front
   for (const [heard, hz] of [undefined, ...model.tonesHz].entries()) {
     input.reset();
     input.push(hz === undefined ? new Float32Array(rate) : tone(hz, 1, rate, 0.2));
-    const { data, dims } = input.tensor(rate);
+    const { data, dims } = input.tensors(rate)[0]!;
     const { scores } = (await session.run({ logmel: new Tensor('float32', data, dims) })) as Record<
       string,
       Tensor

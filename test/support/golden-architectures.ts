@@ -86,7 +86,8 @@ export async function compareWithGolden(name: string, scratch: string): Promise<
   }
 }
 
-async function writeNetwork(architecture: Architecture, golden: GoldenArchitecture, path: string) {
+/** Builds an architecture with synthetic weights into a file. */
+export async function writeNetwork(architecture: Architecture, golden: GoldenArchitecture, path: string) {
   const tensors = new Map<string, Tensor>();
   for (const { name, shape, data } of syntheticParameters(golden)) tensors.set(name, { shape, data });
   const started = performance.now();

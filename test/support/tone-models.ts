@@ -151,6 +151,63 @@ export function logMelToneGraph(labels: number, frames: number | string): OnnxGr
   };
 }
 
+/**
+ * Takes samples and log-mel, and joins them by frames as Wavegram networks do, so that it fails where the window's
+ * length does not fit. `logmel`, [batch, 1, time, mel], tells the tones of all labels but the last, `waveform`,
+ * [batch, samples], the last one: that anything sounds at all.
+ */
+export function bothToneGraph(labels: number): OnnxGraph {
+  const pool = (kernel: number, stride: number, padding: number) => ({
+    kernel_shape: { ints: [kernel] },
+    strides: { ints: [stride] },
+    pads: { ints: [padding, padding] },
+  });
+  return {
+    name: 'tone_detector',
+    inputs: [
+      { name: 'waveform', type: 'float32', dims: ['batch', 'samples'] },
+      { name: 'logmel', type: 'float32', dims: ['batch', 1, 'frames', LOGMEL.mels] },
+    ],
+    outputs: [{ name: 'scores', type: 'float32', dims: ['batch', labels] }],
+    nodes: [
+      {
+        op: 'AveragePool',
+        inputs: ['logmel'],
+        outputs: ['halved'],
+        attributes: { kernel_shape: { ints: [2, 1] }, strides: { ints: [2, 1] } },
+      },
+      { op: 'Gather', inputs: ['halved', 'bins'], outputs: ['picked'], attributes: { axis: { int: 3 } } },
+      { op: 'Squeeze', inputs: ['picked', 'one'], outputs: ['levels'] },
+      { op: 'Abs', inputs: ['waveform'], outputs: ['magnitude'] },
+      { op: 'Unsqueeze', inputs: ['magnitude', 'one'], outputs: ['row'] },
+      { op: 'MaxPool', inputs: ['row'], outputs: ['fine'], attributes: pool(11, 5, 5) },
+      { op: 'MaxPool', inputs: ['fine'], outputs: ['coarse'], attributes: pool(128, 128, 0) },
+      { op: 'Transpose', inputs: ['coarse'], outputs: ['peaks'], attributes: { perm: { ints: [0, 2, 1] } } },
+      { op: 'Sub', inputs: ['peaks', 'quiet'], outputs: ['louder'] },
+      { op: 'Mul', inputs: ['louder', 'steep'], outputs: ['loudness'] },
+      { op: 'Concat', inputs: ['levels', 'loudness'], outputs: ['joined'], attributes: { axis: { int: 2 } } },
+      {
+        op: 'ReduceMean',
+        inputs: ['joined'],
+        outputs: ['mean'],
+        attributes: { axes: { ints: [1] }, keepdims: { int: 0 } },
+      },
+      { op: 'Mul', inputs: ['mean', 'slope'], outputs: ['logits'] },
+      { op: 'Sigmoid', inputs: ['logits'], outputs: ['scores'] },
+    ],
+    initializers: [
+      ints(
+        'bins',
+        Array.from({ length: labels - 1 }, (_, k) => binOf(k, labels - 1)),
+      ),
+      ints('one', [1]),
+      floats('quiet', [], [0.05]),
+      floats('steep', [], [400]),
+      floats('slope', [], [0.4]),
+    ],
+  };
+}
+
 /** The manifest of a waveform model with `labels.json` beside it. */
 export function waveformManifest(id: string, onnxSha256: string, options: ToneModelOptions = {}): Manifest {
   return {
@@ -196,6 +253,17 @@ function logMelManifest(id: string, onnxSha256: string, options: ToneModelOption
   };
 }
 
+function bothManifest(id: string, onnxSha256: string, options: ToneModelOptions): Manifest {
+  const manifest = logMelManifest(id, onnxSha256, options);
+  if (manifest.input.kind !== 'log_mel') throw new Error('not the manifest of a log-mel model');
+  return {
+    ...manifest,
+    title: 'Tone detector on samples and their log-mel (for tests)',
+    architecture: 'tone-both',
+    input: { ...manifest.input, kind: 'waveform_log_mel', waveform_name: 'waveform' },
+  };
+}
+
 function common(onnxSha256: string, options: ToneModelOptions) {
   return {
     output: { scores: 'scores', activation: 'none' as const, embedding: null },
@@ -229,31 +297,44 @@ export async function writeManifest(
   await writeFile(join(folder, 'model.json'), JSON.stringify(manifest, null, 1));
 }
 
+const TONE_IDS = {
+  waveform: 'tone-waveform',
+  log_mel: 'tone-logmel',
+  waveform_log_mel: 'tone-both',
+};
+
 /**
  * Installs a working model into `<dataDir>/models/<id>`: `waveform` (16 kHz, graph input [batch, samples]) or
- * `log_mel` (32 kHz, 64 mels of the PANNs front end, NCTF). Three labels and a window of 1 s unless told
- * otherwise.
+ * `log_mel` (32 kHz, 64 mels of the PANNs front end, NCTF), or `waveform_log_mel`, which takes both and whose last
+ * label has no tone. Three labels and a window of 1 s unless told otherwise.
  */
 export async function installToneModel(
   dataDir: string,
-  kind: 'waveform' | 'log_mel',
+  kind: 'waveform' | 'log_mel' | 'waveform_log_mel',
   options: ToneModelOptions = {},
 ): Promise<ToneModel> {
   const { labels = 3, windowSeconds = 1, fixedWindow = false } = options;
-  const id = options.id ?? (kind === 'waveform' ? 'tone-waveform' : 'tone-logmel');
+  const id = options.id ?? TONE_IDS[kind];
   const folder = join(dataDir, 'models', id);
   await mkdir(folder, { recursive: true });
   const onnxPath = join(folder, 'model.onnx');
   const samples = Math.round(windowSeconds * WAVEFORM_RATE);
   const frames = Math.round((windowSeconds * LOGMEL.rate) / 320) + 1;
-  const graph =
-    kind === 'waveform'
-      ? waveformToneGraph(labels, fixedWindow ? samples : 'samples')
-      : logMelToneGraph(labels, fixedWindow ? frames : 'frames');
-  const { sha256 } = await writeOnnx(onnxPath, { opset: 13, graph });
-  const manifest = (kind === 'waveform' ? waveformManifest : logMelManifest)(id, sha256, options);
+  const graphs = {
+    waveform: () => waveformToneGraph(labels, fixedWindow ? samples : 'samples'),
+    log_mel: () => logMelToneGraph(labels, fixedWindow ? frames : 'frames'),
+    waveform_log_mel: () => bothToneGraph(labels),
+  };
+  const manifests = { waveform: waveformManifest, log_mel: logMelManifest, waveform_log_mel: bothManifest };
+  const tones = {
+    waveform: waveformTonesHz(labels),
+    log_mel: logMelTonesHz(labels),
+    waveform_log_mel: logMelTonesHz(labels - 1),
+  };
+  const { sha256 } = await writeOnnx(onnxPath, { opset: 13, graph: graphs[kind]() });
+  const manifest = manifests[kind](id, sha256, options);
   await writeManifest(folder, manifest, labels, options.threshold);
-  const tonesHz = kind === 'waveform' ? waveformTonesHz(labels) : logMelTonesHz(labels);
+  const tonesHz = tones[kind];
   return { id, folder, onnxPath, manifest, tonesHz, labelNames: labelNames(labels) };
 }
 

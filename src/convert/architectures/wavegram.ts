@@ -1,6 +1,7 @@
 import { isTrainingOnly, type Architecture } from '../architecture.js';
 import type { Graph, Value } from '../graph.js';
 import { convBlock, melNorm, norm, poolMelThenTime, tagHead } from './panns-blocks.js';
+import { PANNS_32K } from './panns-frontends.js';
 import { oneChannel } from './waveform.js';
 
 /*
@@ -15,15 +16,6 @@ function waveBlock(g: Graph, x: Value, path: string): Value {
   y = g.relu(g.conv(y, `${path}.conv2`, { padding: 2, dilation: 2, norm: norm(`${path}.bn2`) }));
   return g.maxPool(y, 1, { kernel: 4 });
 }
-
-const FRONTEND = {
-  kind: 'panns',
-  n_fft: 1024,
-  win_length: 1024,
-  hop_length: 320,
-  f_min: 50,
-  f_max: 14_000,
-} as const;
 
 /** Channels of the picture: what the last 1-D block gives, divided by the bins. */
 const PICTURES = 4;
@@ -67,7 +59,7 @@ function wavegramLogMelCnn14(name: string, mels: number): Architecture {
     name,
     family: 'panns',
     sampleRate: 32_000,
-    input: { kind: 'waveform_log_mel', layout: 'NCTF', frontend: { ...FRONTEND, n_mels: mels } },
+    input: { kind: 'waveform_log_mel', layout: 'NCTF', frontend: { ...PANNS_32K.frontend, n_mels: mels } },
     minSamples: 10_240,
     unused: isTrainingOnly,
     build(g, { logMel, waveform }) {
