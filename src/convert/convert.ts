@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SoundpostError } from '../common/errors.js';
-import type { Manifest } from '../models/manifest.js';
+import { windowStep, type Manifest } from '../models/manifest.js';
 import type { Architecture } from './architecture.js';
 import { findArchitecture } from './architectures/index.js';
 import { onnxPathIn } from './build-model.js';
@@ -105,14 +105,29 @@ export function manifestInput(
   windowSeconds: number = WINDOW_SECONDS,
 ): Manifest['input'] {
   const { input, sampleRate, minSamples } = architecture;
+  // Hundredths of a second, or what the network's windows are multiples of.
+  const unit = Math.max(sampleRate / 100, windowStep(input));
   const common = {
     sample_rate: sampleRate,
     window_seconds: windowSeconds,
     // A tenth of a second is the shortest that there is a point in naming.
-    min_seconds: Math.max(0.1, Math.ceil((100 * minSamples) / sampleRate) / 100),
+    min_seconds: (Math.ceil(Math.max(sampleRate / 10, minSamples) / unit) * unit) / sampleRate,
   };
-  if (input.kind !== 'log_mel') return { kind: 'waveform', name: WAVEFORM, ...common };
-  return { kind: 'log_mel', name: LOG_MEL, layout: input.layout, frontend: input.frontend, ...common };
+  switch (input.kind) {
+    case 'waveform':
+      return { kind: 'waveform', name: WAVEFORM, ...common };
+    case 'log_mel':
+      return { kind: 'log_mel', name: LOG_MEL, layout: input.layout, frontend: input.frontend, ...common };
+    case 'waveform_log_mel':
+      return {
+        kind: 'waveform_log_mel',
+        name: LOG_MEL,
+        waveform_name: WAVEFORM,
+        layout: input.layout,
+        frontend: input.frontend,
+        ...common,
+      };
+  }
 }
 
 type Reply<K extends FromConversion['kind']> = Extract<FromConversion, { kind: K }>;

@@ -43,14 +43,15 @@ async function run(architecture: Architecture, onnxPath: string, samples: Float3
   const runtime = await import('onnxruntime-node');
   const { input } = architecture;
   const feeds: Record<string, Tensor> = {};
-  if (input.kind === 'log_mel') {
+  if (input.kind !== 'waveform') {
     const frontend = await createFrontend(input.frontend, architecture.sampleRate);
     const frames = frontend.frames(samples.length);
     const data = new Float32Array(frames * frontend.mels);
     frontend.compute(samples, data, input.layout);
     const axes = input.layout === 'NCTF' ? [frames, frontend.mels] : [frontend.mels, frames];
     feeds[LOG_MEL] = new runtime.Tensor('float32', data, [1, 1, ...axes]);
-  } else {
+  }
+  if (input.kind !== 'log_mel') {
     feeds[WAVEFORM] = new runtime.Tensor('float32', samples, [1, samples.length]);
   }
   let session: InferenceSession | undefined;

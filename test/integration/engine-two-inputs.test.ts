@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import t from 'tap';
 import { silentLogger as log } from '../../src/common/log.js';
-import { findArchitecture } from '../../src/convert/architectures/index.js';
+import { architectures, findArchitecture } from '../../src/convert/architectures/index.js';
+import { manifestInput } from '../../src/convert/convert.js';
+import { selfTest } from '../../src/convert/self-test.js';
+import { testSound } from '../../src/features/test-sound.js';
 import { LOG_MEL, SCORES, WAVEFORM } from '../../src/convert/network.js';
 import type { InferenceEngine } from '../../src/inference/engine.js';
 import { createModelStream } from '../../src/inference/model-stream.js';
@@ -156,6 +159,15 @@ t.test('a manifest of two inputs', async (t) => {
   t.match(withInput({ waveform_name: undefined }), [{ path: ['input', 'waveform_name'] }]);
 });
 
+t.test('what a conversion writes into a manifest', (t) => {
+  for (const architecture of architectures.filter(({ input }) => input.kind === 'waveform_log_mel')) {
+    const input = manifestInput(architecture);
+    t.match(input, { kind: 'waveform_log_mel', name: LOG_MEL, waveform_name: WAVEFORM, min_seconds: 0.32 });
+    t.equal(manifestSchema.shape.input.parse(input).kind, 'waveform_log_mel');
+  }
+  t.end();
+});
+
 t.test('a manifest that does not name both inputs of the network', async (t) => {
   const dataDir = temporaryFolder(t);
   const { id } = await installToneModel(dataDir, 'waveform_log_mel');
@@ -187,21 +199,12 @@ t.test('Wavegram_Logmel_Cnn14 from its files to its scores', { skip: !heavy && '
   await writeNetwork(architecture, golden, onnxPath);
   const digest = createHash('sha256');
   await pipeline(createReadStream(onnxPath), digest);
-  const { input } = architecture;
-  if (input.kind !== 'waveform_log_mel') throw new Error('not a network of two inputs');
   const manifest = manifestSchema.parse({
     id: 'wavegram',
     title: 'Wavegram_Logmel_Cnn14 with synthetic weights',
     family: architecture.family,
     architecture: architecture.name,
-    input: {
-      ...input,
-      name: LOG_MEL,
-      waveform_name: WAVEFORM,
-      sample_rate: RATE,
-      window_seconds: 10,
-      min_seconds: architecture.minSamples / RATE,
-    },
+    input: manifestInput(architecture),
     output: { scores: SCORES, activation: 'none' },
     labels: 'labels.json',
     onnx_sha256: digest.digest('hex'),
@@ -235,6 +238,12 @@ t.test('Wavegram_Logmel_Cnn14 from its files to its scores', { skip: !heavy && '
     const difference = largestDifference(streamed, expected.clipwise_output);
     t.ok(difference <= 1e-4, `waveform ${name} hop by hop: within ${difference}`);
   }
+  const windowSeconds = 2;
+  const tested = await selfTest({ architecture: architecture.name, onnxPath, windowSeconds, labels: 527 });
+  const { scores } = await engine.infer(windowOf(testSound(windowSeconds * RATE, RATE)));
+  const apart = largestDifference(scores, tested.scores);
+  t.ok(apart <= 1e-5, `the test sound, in the conversion and in the service: within ${apart}`);
+
   const path = join(dataDir, 'recording.wav');
   const [{ expected, samples }] = golden.waveform_tests as [(typeof golden.waveform_tests)[number]];
   const channel = [...waveform('A', RATE).slice(0, samples)];
