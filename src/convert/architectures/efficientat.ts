@@ -58,7 +58,7 @@ const HEADS = 4;
  */
 const attentionPooling: Head = (g, x) => {
   const [rows, channels] = g.weights.shape('classifier.subspace_proj.weight') as [number, number];
-  const perHead = rows / (2 * HEADS);
+  const perHead = Math.floor(rows / (2 * HEADS));
   const weight = g.tensor('classifier.subspace_proj.weight', [2 * HEADS * perHead, channels]);
   const bias = g.tensor('classifier.subspace_proj.bias', [2 * HEADS * perHead]);
   const [half, halfBias] = [weight.length / 2, bias.length / 2];
