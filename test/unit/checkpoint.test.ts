@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { truncate } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -445,6 +445,12 @@ t.test('refuses broken and hostile zip files', async (t) => {
       /7 bytes instead of 8/,
     ],
     [
+      'packed to more than it was',
+      zipFile([good, { ...storage, data: randomBytes(4000), deflate: true, uncompressed: 8 }]),
+      'checkpoint_unreadable',
+      /longer packed/,
+    ],
+    [
       'overlap',
       zipFile([good, storage, { name: 'a/data/1', data: Buffer.alloc(8), offset: 0 }]),
       'checkpoint_unreadable',
@@ -554,6 +560,22 @@ t.test('a file that is cut while it is open is an error', async (t) => {
   await t.rejects(checkpoint.read('strided.col'), {
     code: 'checkpoint_unreadable',
     message: /became shorter/,
+  });
+});
+
+t.test('refuses tensors that no memory should hold', async (t) => {
+  const path = join(temporaryFolder(t), 'large.safetensors');
+  const elements = 2 ** 30;
+  const head = safetensors(
+    { w: { dtype: 'U8', shape: [elements], data_offsets: [0, elements] } },
+    Buffer.alloc(0),
+  );
+  writeFileSync(path, head);
+  // The rest is a hole: it takes no room on the disk.
+  await truncate(path, head.length + elements);
+  await t.rejects(openCheckpoint(path), {
+    code: 'checkpoint_too_large',
+    message: /w \[1073741824\] is larger/,
   });
 });
 

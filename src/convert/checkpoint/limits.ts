@@ -9,12 +9,15 @@ export const LIMITS = {
   /** Opcodes of one pickle. */
   opcodes: 16_000_000,
   /** Values on the unpickler's stack. */
-  stack: 4_000_000,
+  stack: 1_000_000,
   /** Bytes of a text that is kept; longer ones are skipped (the pickled arrays of training samplers, 35 MB). */
   textBytes: 64 * 1024,
   /** UTF-16 units of a tensor's name. */
   nameLength: 512,
   dimensions: 32,
+  /** Elements of a tensor, and bytes that must be in memory to read one. */
+  elements: 2 ** 29,
+  bytesAtOnce: 2 ** 31,
   /** Entries of a zip file, and bytes of its directory. */
   zipEntries: 65_536,
   zipDirectoryBytes: 16 * MIB,

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { bytesOf, type Dtype } from './dtypes.js';
-import { namingFile, shown, tooLarge, unreadable } from './faults.js';
+import { namingFile, notAFile, shown, tooLarge, unreadable } from './faults.js';
 import { createBudget, LIMITS, type Budget } from './limits.js';
 import type { OpenFile, TorchFile } from './open-file.js';
 import { looksLikeSafetensors, readSafetensors } from './safetensors.js';
@@ -78,7 +78,7 @@ async function openRegular(path: string): Promise<FileHandle> {
   const stat = await file.stat();
   if (stat.isFile()) return file;
   await file.close();
-  throw unreadable(stat.isDirectory() ? 'it is a folder' : 'it is not a regular file');
+  throw notAFile(stat.isDirectory() ? 'it is a folder' : 'it is not a regular file');
 }
 
 interface Index {

@@ -25,17 +25,22 @@ function long(m: PickleMachine, length: number): number | bigint {
   if (length > MAX_NUMBER_BYTES) throw unreadable(`its pickle holds a number of ${length} bytes`);
   const raw = Buffer.from(m.bytes.take(length)).reverse();
   if (raw.length === 0) return 0;
-  return narrow(BigInt.asIntN(8 * length, BigInt(`0x${raw.toString('hex')}`)));
+  return narrow(m, BigInt.asIntN(8 * length, BigInt(`0x${raw.toString('hex')}`)));
 }
 
-const narrow = (value: bigint): number | bigint =>
-  BigInt.asIntN(54, value) === value && Number.isSafeInteger(Number(value)) ? Number(value) : value;
+/** A number, where it is a safe integer. */
+function narrow(m: PickleMachine, value: bigint): number | bigint {
+  const number = Number(value);
+  if (Number.isSafeInteger(number)) return number;
+  m.budget.charge(64);
+  return value;
+}
 
 /** A number as text, with a trailing L from Python 2. */
 function decimal(m: PickleMachine): number | bigint {
   const text = m.bytes.line(MAX_NUMBER_BYTES).trim().replace(/L$/, '');
   if (!/^[+-]?[0-9]+$/.test(text)) throw unreadable('its pickle holds a malformed number');
-  return narrow(text.startsWith('+') ? BigInt(text.slice(1)) : BigInt(text));
+  return narrow(m, BigInt(text.startsWith('+') ? text.slice(1) : text));
 }
 
 function memoIndex(m: PickleMachine): number {

@@ -49,7 +49,6 @@ export function locate(name: string, layout: Layout, capacity: number, extent: E
   if (shape.length > LIMITS.dimensions) throw tooLarge(`${title} has too many dimensions`);
   if (shape.length !== strides.length) throw unreadable(`${title} has ${strides.length} strides`);
   const elements = product(shape);
-  // The order of the sum keeps a hostile 0 · ∞ out: sizes and strides are safe integers, so their products finite.
   const span = elements === 0 ? 0 : shape.reduce((sum, size, axis) => sum + (size - 1) * strides[axis]!, 1);
   if (offset + span > capacity || !Number.isSafeInteger(offset + span)) {
     throw unreadable(`${title} reaches past the ${capacity} elements of its storage`);
@@ -57,7 +56,11 @@ export function locate(name: string, layout: Layout, capacity: number, extent: E
   if (elements > capacity) {
     throw tooLarge(`${title} has more elements than the ${capacity} of its storage`);
   }
-  return { name, ...layout, elements, span, extent };
+  const tensor: StoredTensor = { name, ...layout, elements, span, extent };
+  if (elements > LIMITS.elements || readingBytes(tensor) > LIMITS.bytesAtOnce) {
+    throw tooLarge(`${title} is larger than any weight of a network that is known here`);
+  }
+  return tensor;
 }
 
 /** The number of elements of a shape; may be Infinity. An axis of 0 makes it 0, however long the others are. */

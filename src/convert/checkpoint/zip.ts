@@ -150,6 +150,10 @@ function checkEntry(entry: Entry, flags: number): void {
   if (entry.method === STORED && entry.compressed !== entry.uncompressed) {
     throw damaged(`${title} has two lengths`);
   }
+  // Deflate adds at most five bytes to 16 KiB that it cannot pack.
+  if (entry.method === DEFLATED && entry.compressed > 1.01 * entry.uncompressed + 1024) {
+    throw damaged(`${title} is longer packed than unpacked`);
+  }
 }
 
 function refuseBombs(entries: readonly Entry[], fileBytes: number): void {
