@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { childEnvironment } from '../common/child-environment.js';
 import { SoundpostError } from '../common/errors.js';
 import { windowStep, type Manifest } from '../models/manifest.js';
 import type { Architecture } from './architecture.js';
@@ -151,7 +152,8 @@ async function askProcess<K extends 'built' | 'tested'>(
     // What the libraries in it print is of no use to anyone; errors come as messages.
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     execArgv: [],
-    env: environment(),
+    // One allocation arena of the C library serves one working thread; more only hold memory back.
+    env: childEnvironment({ MALLOC_ARENA_MAX: '1' }),
   });
   const kill = (): void => void child.kill('SIGKILL');
   // 'disconnect' does not reach a process that is busy in native code.
@@ -183,15 +185,6 @@ async function askProcess<K extends 'built' | 'tested'>(
     process.removeListener('exit', kill);
     signal?.removeEventListener('abort', kill);
   }
-}
-
-/**
- * Ours, without our own settings: they hold passwords, which a process that reads files from elsewhere has no use for.
- * One allocation arena of the C library serves one working thread; more only hold memory back.
- */
-function environment(): NodeJS.ProcessEnv {
-  const others = Object.entries(process.env).filter(([name]) => !name.startsWith('SOUNDPOST_'));
-  return { ...Object.fromEntries(others), MALLOC_ARENA_MAX: '1' };
 }
 
 function failed({ code, message }: Reply<'failed'>): SoundpostError {

@@ -2,13 +2,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
-import type { Architecture } from '../../src/convert/architecture.js';
+import type { Architecture, ArchitectureInput } from '../../src/convert/architecture.js';
 import { findArchitecture } from '../../src/convert/architectures/index.js';
+import { convertCheckpoint } from '../../src/convert/convert.js';
 import { buildNetwork, EMBEDDING, LOG_MEL, SCORES, WAVEFORM } from '../../src/convert/network.js';
 import { writeOnnx } from '../../src/convert/onnx.js';
 import { createWeights, type Tensor } from '../../src/convert/weights.js';
 import { createFrontend } from '../../src/features/frontend.js';
 import { projectPath } from './shared.js';
+import { writeSyntheticCheckpoint } from './synthetic-checkpoint.js';
 import {
   syntheticLogMel,
   syntheticParameters,
@@ -49,9 +51,9 @@ export interface GoldenResult {
   whole: number;
   /** Largest difference of an embedding, relative to its root mean square; null where there is none. */
   embedding: number | null;
-  /** For building the graph and writing the file. */
+  /** For building the graph and writing the file; or for the whole conversion. */
   seconds: number;
-  /** Of the process, when the file was written. */
+  /** Of the process, when the file was written; or of the largest process of the whole conversion. */
   peakBytes: number;
 }
 
@@ -73,16 +75,47 @@ export async function compareWithGolden(name: string, scratch: string): Promise<
   const architecture = findArchitecture(name);
   const path = join(scratch, `${name}.onnx`);
   const written = await writeNetwork(architecture, golden, path);
+  const compared = await withSession(path, (session) => compare(session, architecture, golden));
+  await rm(path);
+  return { ...written, ...compared };
+}
+
+/**
+ * The same, and on the way that checkpoints take: as a file of torch.save, converted in processes of its own. Nodes,
+ * bytes, seconds and memory are those of the conversion.
+ */
+export async function convertAndCompareWithGolden(name: string, scratch: string): Promise<GoldenResult> {
+  const result = await compareWithGolden(name, scratch);
+  const golden = readGoldenArchitecture(name);
+  const checkpointPath = join(scratch, `${name}.pth`);
+  await writeSyntheticCheckpoint(checkpointPath, golden);
+  const started = performance.now();
+  const labels = golden.waveform_tests[0]!.expected.clipwise_output.length;
+  const conversion = await convertCheckpoint({
+    checkpointPath,
+    architecture: name,
+    labels,
+    outFolder: scratch,
+  });
+  const seconds = (performance.now() - started) / 1000;
+  const { onnxPath, input, nodes, bytes, peakBytes } = conversion;
+  const converted = await withSession(onnxPath, (session) => compareWhole(session, input, golden));
+  await rm(checkpointPath);
+  await rm(onnxPath);
+  const whole = Math.max(result.whole, converted.whole);
+  return { ...result, whole, nodes, fileBytes: bytes, seconds, peakBytes };
+}
+
+async function withSession<T>(path: string, use: (session: InferenceSession) => Promise<T>): Promise<T> {
   const session = await InferenceSession.create(path, {
     intraOpNumThreads: 1,
     interOpNumThreads: 1,
     logSeverityLevel: 4,
   });
   try {
-    return { ...written, ...(await compare(session, architecture, golden)) };
+    return await use(session);
   } finally {
     await session.release();
-    await rm(path);
   }
 }
 
@@ -104,51 +137,72 @@ export async function writeNetwork(architecture: Architecture, golden: GoldenArc
   };
 }
 
+/** Largest differences of the scores and of the embedding. */
+interface Differences {
+  scores: number;
+  embedding: number | null;
+}
+
+async function differences(
+  session: InferenceSession,
+  feeds: Record<string, OnnxTensor>,
+  expected: Expected,
+): Promise<Differences> {
+  const outputs = (await session.run(feeds)) as Record<string, OnnxTensor>;
+  return {
+    scores: largestDifference(outputs[SCORES]!.data as Float32Array, expected.clipwise_output),
+    embedding: embeddingDifference(outputs[EMBEDDING], expected),
+  };
+}
+
 async function compare(
   session: InferenceSession,
-  architecture: Architecture,
+  { input }: Architecture,
   golden: GoldenArchitecture,
 ): Promise<Pick<GoldenResult, 'body' | 'whole' | 'embedding'>> {
-  const embeddings: number[] = [];
-  const worst = async (feeds: Record<string, OnnxTensor>, expected: Expected): Promise<number> => {
-    const outputs = (await session.run(feeds)) as Record<string, OnnxTensor>;
-    const embedding = embeddingDifference(outputs[EMBEDDING], expected);
-    if (embedding !== null) embeddings.push(embedding);
-    return largestDifference(outputs[SCORES]!.data as Float32Array, expected.clipwise_output);
-  };
-
+  const { whole, embedding } = await compareWhole(session, input, golden);
   const { body_test: test } = golden;
-  let body: number | null = null;
-  if (test !== null) {
-    const elements = test.logmel_shape.reduce((product, size) => product * size, 1);
-    const data = syntheticLogMel(elements, golden.input_kind.startsWith('norm') ? 'normalised' : 'decibels');
-    // Some originals add the axis of the one channel themselves.
-    const [frames, mels] = test.logmel_shape.slice(-2) as [number, number];
-    const feeds: Record<string, OnnxTensor> = {
-      [LOG_MEL]: new OnnxTensor('float32', data, [1, 1, frames, mels]),
-    };
-    if (test.waveform !== null) feeds[WAVEFORM] = samplesTensor(waveform(test.waveform, golden.sample_rate));
-    body = await worst(feeds, test.expected);
-  }
+  if (test === null) return { body: null, whole, embedding };
+  const elements = test.logmel_shape.reduce((product, size) => product * size, 1);
+  const data = syntheticLogMel(elements, golden.input_kind.startsWith('norm') ? 'normalised' : 'decibels');
+  // Some originals add the axis of the one channel themselves.
+  const [rows, columns] = test.logmel_shape.slice(-2) as [number, number];
+  const feeds: Record<string, OnnxTensor> = {
+    [LOG_MEL]: new OnnxTensor('float32', data, [1, 1, rows, columns]),
+  };
+  if (test.waveform !== null) feeds[WAVEFORM] = samplesTensor(waveform(test.waveform, golden.sample_rate));
+  const body = await differences(session, feeds, test.expected);
+  return {
+    body: body.scores,
+    whole,
+    embedding: body.embedding === null || embedding === null ? null : Math.max(body.embedding, embedding),
+  };
+}
 
-  const whole: number[] = [];
+/** From the waveform. */
+async function compareWhole(
+  session: InferenceSession,
+  input: ArchitectureInput,
+  golden: GoldenArchitecture,
+): Promise<{ whole: number; embedding: number | null }> {
+  const found: Differences[] = [];
   for (const { waveform: name, samples: length, expected } of golden.waveform_tests) {
     const samples = waveform(name, golden.sample_rate).subarray(0, length);
-    whole.push(await worst(await feedsOf(architecture, samples), expected));
+    found.push(await differences(session, await feedsOf(input, golden.sample_rate, samples), expected));
   }
+  const embeddings = found.flatMap(({ embedding }) => (embedding === null ? [] : [embedding]));
   return {
-    body,
-    whole: Math.max(...whole),
+    whole: Math.max(...found.map(({ scores }) => scores)),
     embedding: embeddings.length === 0 ? null : Math.max(...embeddings),
   };
 }
 
-/** What an architecture's graph takes, from samples at its rate. */
+/** What a graph takes, from samples at its rate. */
 export async function feedsOf(
-  architecture: Architecture,
+  input: ArchitectureInput,
+  sampleRate: number,
   samples: Float32Array,
 ): Promise<Record<string, OnnxTensor>> {
-  const { input, sampleRate } = architecture;
   const feeds: Record<string, OnnxTensor> = {};
   if (input.kind !== 'log_mel') feeds[WAVEFORM] = samplesTensor(samples);
   if (input.kind !== 'waveform') {

@@ -104,7 +104,7 @@ function toGolden(json: GoldenJson): GoldenFrontend {
 }
 
 /** Raw little-endian float32, gzipped where the name says so. */
-function readFloats(path: string): Float32Array {
+export function readFloats(path: string): Float32Array {
   const raw = readFileSync(path);
   const bytes = path.endsWith('.gz') ? gunzipSync(raw) : raw;
   const view = new DataView(bytes.buffer, bytes.byteOffset);
@@ -114,7 +114,7 @@ function readFloats(path: string): Float32Array {
 }
 
 /** The first samples of a 16-bit mono wav file with the plain 44-byte header. */
-function readWav(path: string, samples: number): Float32Array {
+export function readWav(path: string, samples: number): Float32Array {
   const bytes = readFileSync(path);
   return Float32Array.from({ length: samples }, (_, i) => bytes.readInt16LE(44 + 2 * i) / 32768);
 }

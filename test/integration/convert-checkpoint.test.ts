@@ -1,0 +1,199 @@
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { InferenceSession, type Tensor } from 'onnxruntime-node';
+import t from 'tap';
+import { convertCheckpoint, type ConversionProgress } from '../../src/convert/convert.js';
+import { manifestSchema } from '../../src/models/manifest.js';
+import { sha256OfFile } from '../../src/models/files.js';
+import { feedsOf, readGoldenArchitecture } from '../support/golden-architectures.js';
+import { readFloats, readWav } from '../support/golden-frontends.js';
+import { sharedPath, skipWithoutShared } from '../support/shared.js';
+import { writeSyntheticCheckpoint } from '../support/synthetic-checkpoint.js';
+import { waveform } from '../support/synthetic.js';
+import { temporaryFolder } from '../support/temporary.js';
+
+async function scoresOf(
+  onnxPath: string,
+  feeds: Record<string, Tensor>,
+): Promise<{ scores: Float32Array; embedding: Float32Array | undefined }> {
+  const session = await InferenceSession.create(onnxPath, { intraOpNumThreads: 1, logSeverityLevel: 4 });
+  const outputs = (await session.run(feeds)) as Record<string, Tensor>;
+  await session.release();
+  return {
+    scores: outputs.probs!.data as Float32Array,
+    embedding: outputs.embedding?.data as Float32Array | undefined,
+  };
+}
+
+function worst(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length) return Infinity;
+  return Math.max(...Array.from(expected, (value, i) => Math.abs(value - actual[i]!)));
+}
+
+t.test('a checkpoint of training becomes a model that works', async (t) => {
+  const folder = temporaryFolder(t);
+  const golden = readGoldenArchitecture('Cnn6');
+  const checkpointPath = join(folder, 'Cnn6.pth');
+  await writeSyntheticCheckpoint(checkpointPath, golden);
+
+  await t.test('as the original gives it', async (t) => {
+    const outFolder = temporaryFolder(t);
+    const progress: ConversionProgress[] = [];
+    const conversion = await convertCheckpoint({
+      checkpointPath,
+      architecture: 'cnn6',
+      labels: 527,
+      outFolder,
+      onProgress: (now) => progress.push(now),
+    });
+    t.same(readdirSync(outFolder), ['model.onnx']);
+    t.match(conversion, {
+      architecture: 'Cnn6',
+      parameters: golden.parameters.trainable,
+      onnxSha256: await sha256OfFile(conversion.onnxPath),
+      bytes: readFileSync(conversion.onnxPath).length,
+    });
+    t.equal(conversion.selfTest.scores.length, 527);
+    t.same(progress[0]?.stage, 'read');
+    t.same(progress.at(-1), { stage: 'test', fraction: 1 });
+    t.doesNotThrow(() =>
+      manifestSchema.parse({
+        id: 'cnn6',
+        title: 'Cnn6',
+        family: conversion.family,
+        architecture: conversion.architecture,
+        input: conversion.input,
+        output: conversion.output,
+        labels: 'audioset-527',
+        onnx_sha256: conversion.onnxSha256,
+      }),
+    );
+    const { input } = conversion;
+    for (const test of golden.waveform_tests) {
+      const samples = waveform(test.waveform, golden.sample_rate).subarray(0, test.samples);
+      const { scores } = await scoresOf(
+        conversion.onnxPath,
+        await feedsOf(input, input.sample_rate, samples),
+      );
+      t.ok(worst(scores, test.expected.clipwise_output) < 1e-4, `waveform ${test.waveform}`);
+    }
+  });
+
+  /** The conversion must fail, with words that help, and leave nothing. */
+  const fails = (
+    name: string,
+    expected: { code: string; message?: RegExp },
+    request: { checkpointPath?: string; architecture?: string; labels?: number; signal?: AbortSignal },
+  ): void =>
+    void t.test(name, async (t) => {
+      const outFolder = temporaryFolder(t);
+      const whole = { checkpointPath, architecture: 'Cnn6', labels: 527, outFolder, ...request };
+      await t.rejects(convertCheckpoint(whole), expected);
+      t.same(readdirSync(outFolder), [], 'nothing is left');
+    });
+
+  fails(
+    'other labels',
+    { code: 'checkpoint_labels', message: /fc_audioset\.weight.*\[527, 512\].*46 labels/ },
+    { labels: 46 },
+  );
+  fails(
+    'another architecture',
+    { code: 'checkpoint_shape', message: /Cnn6\.pth.*Cnn10.*conv_block1/ },
+    { architecture: 'Cnn10' },
+  );
+  fails(
+    'no such architecture',
+    { code: 'architecture_unknown', message: /Cnn14/ },
+    { architecture: 'Cnn15' },
+  );
+  fails('no such file', { code: 'checkpoint_unreadable' }, { checkpointPath: join(folder, 'nothing.pth') });
+
+  const cut = join(folder, 'cut.pth');
+  writeFileSync(cut, readFileSync(checkpointPath).subarray(0, 1 << 20));
+  fails(
+    'a file that is cut off',
+    { code: 'checkpoint_unreadable', message: /cut off/ },
+    { checkpointPath: cut },
+  );
+
+  const narrow = join(folder, 'narrow.pth');
+  const narrowState = golden.state_dict.map(([name, shape, dtype]) =>
+    name === 'conv_block3.conv1.weight'
+      ? ([name, [256, 64, 5, 5], dtype] as const)
+      : ([name, shape, dtype] as const),
+  );
+  await writeSyntheticCheckpoint(narrow, { ...golden, state_dict: narrowState });
+  fails(
+    'a tensor that does not fit the one before it',
+    { code: 'checkpoint_shape', message: /conv_block3\.conv1\.weight.*\[256, 64, 5, 5\].*gives 128/ },
+    { checkpointPath: narrow },
+  );
+
+  const notNumbers = join(folder, 'nan.pth');
+  copyFileSync(checkpointPath, notNumbers);
+  const bytes = readFileSync(notNumbers);
+  // The bias of the last layer is at the end of the file.
+  bytes.writeFloatLE(NaN, bytes.length - 4);
+  writeFileSync(notNumbers, bytes);
+  fails(
+    'weights that are not numbers',
+    { code: 'conversion_failed', message: /NaN/ },
+    { checkpointPath: notNumbers },
+  );
+
+  fails('called off before', { code: 'aborted' }, { signal: AbortSignal.abort() });
+
+  await t.test('called off while it works', async (t) => {
+    const outFolder = temporaryFolder(t);
+    for (const stage of ['read', 'write', 'test'] as const) {
+      const control = new AbortController();
+      const conversion = convertCheckpoint({
+        checkpointPath,
+        architecture: 'Cnn6',
+        labels: 527,
+        outFolder,
+        signal: control.signal,
+        onProgress: (progress) => {
+          if (progress.stage === stage) control.abort();
+        },
+      });
+      // What is done when the last word comes cannot be called off any more.
+      const outcome = await conversion.then(
+        () => 'done',
+        (error: unknown) => (error as { code: string }).code,
+      );
+      t.equal(outcome, 'aborted', stage);
+      t.notOk(existsSync(join(outFolder, 'model.onnx')));
+      t.same(readdirSync(outFolder), [], 'nothing is left');
+    }
+  });
+});
+
+t.test("a real checkpoint gives what its authors' code gives", { skip: skipWithoutShared() }, async (t) => {
+  const conversion = await convertCheckpoint({
+    checkpointPath: sharedPath('checkpoints', 'mn04_as_mAP_432.pt'),
+    architecture: 'mn04',
+    labels: 527,
+    outFolder: temporaryFolder(t),
+  });
+  t.equal(conversion.parameters, 983_599);
+  const real = JSON.parse(readFileSync(sharedPath('golden', 'real', 'mn04_as.json'), 'utf8')) as {
+    wavs: {
+      file: string;
+      clips: { prefix_seconds: number | 'full'; samples: number; probs_file: string; embedding_l2: number }[];
+    }[];
+  };
+  for (const { file, clips } of real.wavs) {
+    for (const { prefix_seconds: seconds, samples, probs_file: expected } of clips) {
+      const feeds = await feedsOf(
+        conversion.input,
+        conversion.input.sample_rate,
+        readWav(sharedPath('golden', file), samples),
+      );
+      const { scores } = await scoresOf(conversion.onnxPath, feeds);
+      const difference = worst(scores, readFloats(sharedPath('golden', 'real', expected)));
+      t.ok(difference < 1e-4, `${file}, ${seconds}: within ${difference}`);
+    }
+  }
+});
