@@ -64,9 +64,7 @@ export async function buildModel(
       done += elements;
       onProgress({ stage: 'read', fraction: done / total });
     }
-    const { model, nodes, hasEmbedding } = buildNetwork(architecture, createWeights(tensors), {
-      samplesOnly: true,
-    });
+    const { model, nodes, hasEmbedding } = buildNetwork(architecture, createWeights(tensors));
     onProgress({ stage: 'write', fraction: 0 });
     const { bytes, sha256 } = await writeOnnx(request.onnxPath, model);
     onProgress({ stage: 'write', fraction: 1 });
