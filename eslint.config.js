@@ -9,6 +9,7 @@ const rooms = [
   'models',
   'convert',
   'inference',
+  'install',
   'tagging',
   'telemetry',
   'mqtt',

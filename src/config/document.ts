@@ -12,6 +12,7 @@ const sectionTitles: Record<string, string> = {
   broker: 'Embedded broker',
   audio: 'Sound',
   model: 'Model',
+  models: 'Installing models',
   inference: 'Inference',
   tagging: 'Tagging',
   telemetry: 'Telemetry',

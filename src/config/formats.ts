@@ -178,6 +178,38 @@ export function address(schemes: readonly string[], example: string): Format<str
   };
 }
 
+/** A folder, or an address prefix of the web; empty is none. */
+export const mirror: Format<string> = {
+  allowed: 'the path of a folder, or an address that begins with http:// or https://',
+  typed: false,
+  read(value) {
+    if (typeof value === 'string' && value.includes('://')) {
+      return address(['http', 'https'], 'http://192.168.1.5/checkpoints').read(value);
+    }
+    return within(mirror.allowed, () => text({ maxLength: 1024 }).read(value));
+  },
+};
+
+/** Names of hosts, `*.` in front standing for every host below. */
+export const hosts: Format<readonly string[]> = {
+  allowed:
+    'a list of host names, for example ["models.example.org", "*.example.net"] (in the environment and in flags: JSON)',
+  typed: true,
+  read(value) {
+    const list = structured(value, hosts.allowed);
+    if (!Array.isArray(list) || list.length > 1000) return refuse(hosts.allowed);
+    return list.map((entry: unknown) =>
+      within(hosts.allowed, () => {
+        if (typeof entry !== 'string') return refuse(hosts.allowed);
+        const name = entry.startsWith('*.') ? entry.slice(2) : entry;
+        if (name === '') return refuse(hosts.allowed);
+        host.read(name);
+        return entry.toLowerCase();
+      }),
+    );
+  },
+};
+
 /** The user name and the password in an address, decoded; undefined where they are not decodable. */
 export function credentialsOf(url: URL): { username: string; password: string } | undefined {
   try {

@@ -28,7 +28,8 @@ export function maskUrl(url: string): string {
 export function maskValue(key: string, value: unknown): unknown {
   if (value === '' || value === null) return value;
   if (keys.get(key)?.secret) return mask;
-  return typeof value === 'string' && key.endsWith('.url') ? maskUrl(value) : value;
+  const isAddress = key.endsWith('.url') || (key === 'models.mirror' && /^https?:/i.test(String(value)));
+  return typeof value === 'string' && isAddress ? maskUrl(value) : value;
 }
 
 /** The entries of a configuration as they may be shown. */
@@ -56,7 +57,7 @@ function maskSection(section: Record<string, unknown>, prefix: string): Record<s
 /** Every piece of text in the configuration that must not come up in a log: for the logger's `secrets`. */
 export function secretsOf(config: Config): string[] {
   const found = [config.mqtt.password, config.mqtt.key];
-  for (const address of [config.mqtt.url, config.audio.url]) {
+  for (const address of [config.mqtt.url, config.audio.url, config.models.mirror]) {
     const url = parseUrl(address);
     if (!url) continue;
     found.push(url.password, credentialsOf(url)?.password ?? '', ...url.searchParams.values());

@@ -7,7 +7,9 @@ import {
   deviceId,
   flag,
   host,
+  hosts,
   labels,
+  mirror,
   modelId,
   oneOf,
   optional,
@@ -165,6 +167,21 @@ export const schema = {
     }),
     threads: key(decimal({ min: 1, max: 64, integer: true }), 1, {
       doc: 'Threads one inference may use. More than one is rarely faster for small networks.',
+    }),
+  },
+  models: {
+    mirror: key(mirror, '', {
+      doc: 'Where `models pull` looks for checkpoints in place of their makers’ servers: a folder, or an address to which the name of the file is added. So a fleet downloads from a machine of its own.',
+      defaultDoc: 'the makers’ servers',
+      fromFile: true,
+    }),
+    allowed_hosts: key(hosts, [], {
+      doc: 'Hosts from which models may be downloaded over MQTT, and to which redirects may lead.',
+      defaultDoc:
+        'those of the catalogue: zenodo.org, github.com, huggingface.co and where they keep their files',
+    }),
+    require_digest: key(flag, true, {
+      doc: 'Refuse a model from an address over MQTT that comes without its SHA-256.',
     }),
   },
   inference: {

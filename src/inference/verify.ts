@@ -3,10 +3,11 @@ import { codeOf, messageOf } from '../common/errors.js';
 import { checkDigest } from '../models/digest.js';
 import type { InstalledModel, ModelRegistry } from '../models/registry.js';
 import type { InferenceEngine, StartEngine } from './engine.js';
+import { runSelfTest } from './self-test.js';
 
 /** One thing that was looked at. */
 export interface VerifyStep {
-  name: 'manifest' | 'digest' | 'load' | 'scores';
+  name: 'manifest' | 'digest' | 'load' | 'scores' | 'self-test';
   ok: boolean;
   /** What was found, or what is wrong and what to do. */
   detail: string;
@@ -73,6 +74,7 @@ export async function verifyModel(
   });
   try {
     await step('scores', async () => ({ found: true, detail: await tagSilence(model!, engine!) }));
+    await step('self-test', async () => ({ found: true, detail: await describeSelfTest(engine!) }));
   } finally {
     await engine?.stop();
   }
@@ -83,6 +85,12 @@ export async function verifyModel(
 async function describeFile({ manifest, onnxPath }: InstalledModel): Promise<string> {
   const digest = await checkDigest(manifest.id, onnxPath, manifest.onnx_sha256);
   return `${((await stat(onnxPath)).size / 2 ** 20).toFixed(1)} MiB, SHA-256 ${digest}`;
+}
+
+async function describeSelfTest(engine: InferenceEngine): Promise<string> {
+  const outcome = await runSelfTest(engine);
+  if (outcome === null) return 'none came with this model';
+  return `the same answer to the test sound as when it was installed (largest difference ${outcome.worst.toExponential(1)})`;
 }
 
 async function tagSilence(model: InstalledModel, engine: InferenceEngine): Promise<string> {

@@ -24,7 +24,12 @@ export async function readSmallText(path: string, maxBytes: number, code: string
 
 /** SHA-256 of a file in lower-case hexadecimal, read piece by piece: a model may be larger than the memory. */
 export async function sha256OfFile(path: string): Promise<string> {
-  const hash = createHash('sha256');
+  return digestOfFile(path, 'sha256');
+}
+
+/** Digest of a file in lower-case hexadecimal. */
+export async function digestOfFile(path: string, algorithm: 'sha256' | 'md5'): Promise<string> {
+  const hash = createHash(algorithm);
   const piece = Buffer.allocUnsafe(1 << 18);
   const file = await open(path, 'r');
   try {

@@ -34,7 +34,35 @@ export type LabelEntry = Pick<Label, 'index' | 'name' | 'mid'>;
  * MID comes twice.
  */
 export async function readLabels(path: string): Promise<LabelEntry[]> {
-  const entries = parseJson(labelFileSchema, await readSmallText(path, MAX_BYTES, 'model_labels'), path, 'model_labels')
+  return labelsFrom(await readSmallText(path, MAX_BYTES, 'model_labels'), path);
+}
+
+/**
+ * The labels of a file that a person has written: a file as `readLabels` takes it, a JSON list of names, or one name
+ * a line.
+ * @throws SoundpostError `model_labels`.
+ */
+export async function readLabelNames(path: string): Promise<LabelEntry[]> {
+  const text = await readSmallText(path, MAX_BYTES, 'model_labels');
+  if (!/^\uFEFF?\s*\[/.test(text)) {
+    return numberLabels(text.replace(/^\uFEFF/, '').split('\n').map((line) => line.trim()).filter(Boolean), path);
+  }
+  const items = parseJson(z.array(z.unknown()), text, path, 'model_labels');
+  if (!items.every((item) => typeof item === 'string')) return labelsFrom(text, path);
+  return numberLabels(items, path);
+}
+
+/**
+ * Labels from their names, in the order of the model's output.
+ * @param where they come from, for messages.
+ * @throws SoundpostError `model_labels`.
+ */
+export function numberLabels(names: readonly string[], where: string): LabelEntry[] {
+  return labelsFrom(JSON.stringify(names.map((name, index) => ({ index, name, mid: null }))), where);
+}
+
+function labelsFrom(text: string, path: string): LabelEntry[] {
+  const entries = parseJson(labelFileSchema, text, path, 'model_labels')
     .map(({ index, name, mid }) => ({ index, name, mid }))
     .sort((a, b) => a.index - b.index);
   const names = new Set<string>();

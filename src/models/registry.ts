@@ -48,6 +48,13 @@ export interface ModelRegistry {
    * @throws SoundpostError `model_unknown`, naming what is installed; or what is wrong with its folder.
    */
   get(id: string): Promise<InstalledModel>;
+  /**
+   * The model in a folder that is not (yet) one of the installed ones.
+   * @throws SoundpostError that says what is wrong with it.
+   */
+  read(folder: string): Promise<InstalledModel>;
+  /** The labels of a set that ships with the program. Throws SoundpostError `model_labels`. */
+  labelSet(name: string): Promise<LabelEntry[]>;
   /** Where installed models go, `<data_dir>/models`. */
   readonly installedFolder: string;
 }
@@ -165,6 +172,8 @@ export function createRegistry(options: { bundledFolder: string; dataDir: string
 
   return {
     installedFolder,
+    read: (folder) => readModel(resolve(folder), false),
+    labelSet: (name) => readLabelSet(name, bundledFolder),
     list: async () => (await scan()).models,
     problems: async () => (await scan()).problems,
     async get(id) {

@@ -1,0 +1,106 @@
+import { join } from 'node:path';
+import { z } from 'zod';
+import { writeFileAtomic } from '../common/atomic-file.js';
+import { SoundpostError } from '../common/errors.js';
+import { readSmallText } from '../models/files.js';
+import { parseJson } from '../models/validate.js';
+import type { InferenceEngine } from './engine.js';
+
+/*
+ * What a model said of a sound that can be made anew at any time, kept beside it as `self-test.json` when it is
+ * installed. A digest says that the file is the same; this says that the machine still makes the same of it.
+ */
+
+/** Scores that differ by more are another model's. Processors differ by some 1e-6, graph optimisation by 1e-5. */
+const TOLERANCE = 1e-3;
+const FILE = 'self-test.json';
+const MAX_BYTES = 16 << 20;
+
+const selfTestSchema = z.looseObject({
+  /** The key of the sound in `generators`. */
+  generator: z.string(),
+  window_samples: z.number().int().positive(),
+  scores: z.array(z.number().min(0).max(1)).min(1),
+});
+
+export type SelfTest = z.infer<typeof selfTestSchema>;
+
+const GENERATOR = 'tones-and-noise-1';
+const generators: Readonly<Record<string, (samples: number, sampleRate: number) => Float32Array>> = {
+  [GENERATOR]: tonesAndNoise,
+};
+
+/** The model's answer to the test sound, as it is kept. */
+export async function makeSelfTest(engine: InferenceEngine): Promise<SelfTest> {
+  const { sample_rate: rate, window_seconds: seconds } = engine.model.manifest.input;
+  const windowSamples = Math.round(seconds * rate);
+  const scores = await answer(engine, GENERATOR, windowSamples);
+  return { generator: GENERATOR, window_samples: windowSamples, scores: [...scores] };
+}
+
+/** Writes it into a model's folder; `about` is kept beside it. */
+export async function writeSelfTest(folder: string, test: SelfTest, about: object = {}): Promise<void> {
+  await writeFileAtomic(join(folder, FILE), `${JSON.stringify({ ...test, ...about })}\n`);
+}
+
+/**
+ * Compares what the model says of the test sound with what it said when it was installed.
+ * @returns the largest difference of a score, or null where the model came without a self-test.
+ * @throws SoundpostError `self_test` when it answers otherwise, or the file is not right.
+ */
+export async function runSelfTest(engine: InferenceEngine): Promise<{ worst: number } | null> {
+  const { folder, manifest } = engine.model;
+  const path = join(folder, FILE);
+  let text: string;
+  try {
+    text = await readSmallText(path, MAX_BYTES, 'self_test');
+  } catch (error) {
+    const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
+    if (cause?.code === 'ENOENT') return null;
+    throw error;
+  }
+  const test = parseJson(selfTestSchema, text, path, 'self_test');
+  const scores = await answer(engine, test.generator, test.window_samples);
+  const differences = test.scores.map((expected, index) => Math.abs(expected - (scores[index] ?? Infinity)));
+  const worst = Math.max(...differences);
+  if (test.scores.length !== scores.length || !(worst <= TOLERANCE)) {
+    const label = engine.model.labels[differences.indexOf(worst)]?.name ?? 'its labels';
+    throw new SoundpostError(
+      'self_test',
+      `The model ${manifest.id} no longer says of the test sound what it said when it was installed: a score differs by ${worst.toFixed(4)} (${label}). Install the model again.`,
+    );
+  }
+  return { worst };
+}
+
+async function answer(
+  engine: InferenceEngine,
+  generator: string,
+  windowSamples: number,
+): Promise<Float32Array> {
+  const make = generators[generator];
+  if (make === undefined) {
+    throw new SoundpostError(
+      'self_test',
+      `The self-test of ${engine.model.manifest.id} was made with a sound ("${generator}") that this version does not know.`,
+    );
+  }
+  const samples = make(windowSamples, engine.model.manifest.input.sample_rate);
+  return (await engine.infer({ samples, reset: true, windowSamples })).scores;
+}
+
+/** A tone that climbs through all bands, with noise whose level rises and falls: something for every filter. */
+function tonesAndNoise(count: number, sampleRate: number): Float32Array {
+  const samples = new Float32Array(count);
+  let state = 7;
+  let phase = 0;
+  for (let n = 0; n < count; n += 1) {
+    const position = n / count;
+    const hz = 60 * (sampleRate / 2.2 / 60) ** position;
+    phase += (2 * Math.PI * hz) / sampleRate;
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const noise = state / 2 ** 31 - 1;
+    samples[n] = 0.2 * Math.sin(phase) + 0.1 * (1 + Math.sin(2 * Math.PI * 3 * position)) * noise;
+  }
+  return samples;
+}

@@ -1,0 +1,351 @@
+import { copyFile, link, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { messageOf, SoundpostError } from '../common/errors.js';
+import type { Logger } from '../common/log.js';
+import type { StartEngine } from '../inference/engine.js';
+import { makeSelfTest, writeSelfTest } from '../inference/self-test.js';
+import { catalogueEntry, licenceOf, readCatalogue, type Catalogue } from '../models/catalogue.js';
+import type { DownloadTuning } from '../models/download.js';
+import { digestOfFile } from '../models/files.js';
+import { numberLabels, type LabelEntry } from '../models/labels.js';
+import { manifestSchema, modelIdSchema, type Manifest } from '../models/manifest.js';
+import type { InstalledModel, ModelRegistry } from '../models/registry.js';
+import type { ConvertCheckpoint } from './conversion.js';
+import { obtainCheckpoint, obtainFromAddress, type SourceSettings } from './obtain.js';
+import { installAtomically, removeAtomically, removeLeftovers } from './staging.js';
+
+/** How far an installation is. `share` is 0 … 1, null where the end is not known. */
+export interface InstallProgress {
+  step: 'downloading' | 'converting' | 'verifying';
+  share: number | null;
+  /** While downloading: bytes. */
+  done?: number;
+  total?: number | null;
+}
+
+export interface InstallOptions {
+  onProgress?: (progress: InstallProgress) => void;
+  signal?: AbortSignal | undefined;
+}
+
+/** A ready ONNX network at an address. */
+export interface RemoteModel {
+  url: string;
+  sha256?: string | undefined;
+  /** As in model.json; `onnx_sha256` may be left out. */
+  manifest: Record<string, unknown>;
+  /** Names of its labels, where they are not a set that ships with the program. */
+  labels?: readonly string[] | undefined;
+}
+
+export interface Import {
+  file: string;
+  architecture: string;
+  id: string;
+  /** The classes in the order of the network's output; AudioSet's 527 where left out. */
+  labels?: readonly LabelEntry[] | undefined;
+  title?: string | undefined;
+}
+
+/**
+ * Brings models onto this machine and takes them off it. Whatever fails, the models that are there stay as they
+ * are. Every method throws SoundpostError.
+ */
+export interface Installer {
+  /** Downloads, converts, checks and installs a model of the catalogue. `installed` is false where it was there. */
+  pull(
+    id: string,
+    options?: InstallOptions & { sha256?: string | undefined },
+  ): Promise<{ model: InstalledModel; installed: boolean }>;
+  /** Downloads, checks and installs a network that needs no conversion. */
+  pullRemote(remote: RemoteModel, options?: InstallOptions): Promise<InstalledModel>;
+  /** Converts, checks and installs a checkpoint that is on this machine. */
+  importCheckpoint(wanted: Import, options?: InstallOptions): Promise<InstalledModel>;
+  /**
+   * @param inUse models that something depends on.
+   * @throws `model_in_use`, `model_bundled`, `model_unknown`.
+   */
+  remove(id: string, inUse: readonly string[]): Promise<void>;
+  /** Removes what was left by installations that were cut short. Called once at the start. */
+  removeLeftovers(): Promise<void>;
+  catalogue(): Promise<Catalogue>;
+}
+
+const AUDIOSET = 'audioset-527';
+
+export function createInstaller(dependencies: {
+  registry: ModelRegistry;
+  /** Holds catalogue.json. */
+  bundledFolder: string;
+  settings: SourceSettings;
+  convert: ConvertCheckpoint;
+  startEngine: StartEngine;
+  threads: number;
+  log: Logger;
+  tuning?: Partial<DownloadTuning>;
+}): Installer {
+  const { registry, settings, convert, startEngine, threads, log, tuning } = dependencies;
+  const root = registry.installedFolder;
+  const catalogue = () => readCatalogue(dependencies.bundledFolder);
+
+  /** The model where it is there and sound; a broken one counts as absent, for it may be replaced. */
+  async function present(id: string): Promise<InstalledModel | undefined> {
+    return (await registry.list()).find(({ manifest }) => manifest.id === id);
+  }
+
+  async function refusePresent(id: string): Promise<void> {
+    if (!modelIdSchema.safeParse(id).success) {
+      throw new SoundpostError(
+        'invalid_id',
+        `"${id}" cannot be the id of a model: letters, digits, ".", "_" and "-" only, at most 64.`,
+      );
+    }
+    const there = await present(id);
+    if (there === undefined) return;
+    throw new SoundpostError(
+      'model_exists',
+      there.bundled
+        ? `${id} is the bundled model, which cannot be replaced. Choose another id.`
+        : `There is a model ${id} already. Remove it first ("soundpost models remove ${id}"), or choose another id.`,
+    );
+  }
+
+  /** Fills the folder with `fill`, which gives the manifest; then the model has to show that it works. */
+  async function install(
+    id: string,
+    options: InstallOptions,
+    fill: (folder: string) => Promise<{ manifest: Manifest; about?: object }>,
+  ): Promise<InstalledModel> {
+    await installAtomically(root, id, async (folder) => {
+      const { manifest, about = {} } = await fill(folder);
+      await writeFile(join(folder, 'model.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+      options.onProgress?.({ step: 'verifying', share: null });
+      const staged = await registry.read(folder);
+      const { signal } = options;
+      const engine = await startEngine(staged, { threads, ...(signal === undefined ? {} : { signal }) });
+      try {
+        await writeSelfTest(folder, await makeSelfTest(engine), about);
+      } finally {
+        await engine.stop();
+      }
+      if (signal?.aborted === true) throw new SoundpostError('aborted', `Installing ${id} was called off.`);
+    });
+    log.info({ model: id }, `Installed the model ${id}`);
+    return registry.get(id);
+  }
+
+  async function convertInto(
+    folder: string,
+    wanted: {
+      checkpointPath: string;
+      architecture: string;
+      labels: readonly LabelEntry[];
+      manifest: Omit<Manifest, 'input' | 'output' | 'onnx_sha256'>;
+    },
+    { onProgress, signal }: InstallOptions,
+  ): Promise<{ manifest: Manifest; about: object }> {
+    onProgress?.({ step: 'converting', share: 0 });
+    const conversion = await convert({
+      checkpointPath: wanted.checkpointPath,
+      architecture: wanted.architecture,
+      labels: wanted.labels,
+      outFolder: folder,
+      onProgress: (share) => onProgress?.({ step: 'converting', share }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    const manifest: Manifest = {
+      ...wanted.manifest,
+      input: conversion.input,
+      output: conversion.output,
+      parameters: wanted.manifest.parameters ?? conversion.parameters,
+      onnx_sha256: conversion.onnxSha256,
+    };
+    return { manifest, about: { conversion: conversion.selfTest } };
+  }
+
+  return {
+    catalogue,
+
+    async pull(id, options = {}) {
+      const there = await present(id);
+      if (there !== undefined) return { model: there, installed: false };
+      const known = await catalogue();
+      const entry = catalogueEntry(known, id);
+      const labels = await registry.labelSet(entry.labels);
+      options.onProgress?.({ step: 'downloading', share: null });
+      const file = await obtainCheckpoint(entry, options.sha256, {
+        ...obtaining(options),
+        catalogue: known,
+      });
+      const model = await install(id, options, (folder) =>
+        convertInto(
+          folder,
+          {
+            checkpointPath: file.path,
+            architecture: entry.architecture,
+            labels,
+            manifest: {
+              id,
+              title: entry.title,
+              family: entry.family,
+              architecture: entry.architecture,
+              labels: entry.labels,
+              thresholds: null,
+              metrics: { audioset_map: entry.audioset_map },
+              parameters: entry.parameters,
+              macs: entry.macs,
+              licence: licenceOf(entry),
+              source: { url: file.origin, sha256: file.sha256, bytes: file.bytes },
+            },
+          },
+          options,
+        ),
+      );
+      await file.discard();
+      return { model, installed: true };
+    },
+
+    async pullRemote(remote, options = {}) {
+      const draft = readDraft(remote);
+      await refusePresent(draft.id);
+      options.onProgress?.({ step: 'downloading', share: null });
+      const file = await obtainFromAddress(remote.url, `${draft.id}.onnx`, remote.sha256 ?? null, {
+        ...obtaining(options),
+        catalogue: await catalogue(),
+      });
+      const manifest: Manifest = {
+        ...draft,
+        onnx_sha256: file.sha256,
+        source: { url: file.origin, sha256: file.sha256, bytes: file.bytes },
+      };
+      const model = await install(draft.id, options, async (folder) => {
+        // A second name for the same bytes, where the file system can do that.
+        const onnxPath = join(folder, 'model.onnx');
+        await link(file.path, onnxPath).catch(() => copyFile(file.path, onnxPath));
+        if (remote.labels !== undefined) {
+          await writeLabels(folder, numberLabels(remote.labels, 'the labels of the request'));
+        }
+        return { manifest };
+      });
+      await file.discard();
+      return model;
+    },
+
+    async importCheckpoint(wanted, options = {}) {
+      await refusePresent(wanted.id);
+      const { size, sha256 } = await lookAt(wanted.file);
+      const labels = wanted.labels ?? (await registry.labelSet(AUDIOSET));
+      const family = (await catalogue()).models.find(
+        (entry) => entry.architecture === wanted.architecture,
+      )?.family;
+      return install(wanted.id, options, async (folder) => {
+        if (wanted.labels !== undefined) await writeLabels(folder, wanted.labels);
+        return convertInto(
+          folder,
+          {
+            checkpointPath: wanted.file,
+            architecture: wanted.architecture,
+            labels,
+            manifest: {
+              id: wanted.id,
+              title: wanted.title ?? `${wanted.id} (${wanted.architecture})`,
+              family: family ?? 'imported',
+              architecture: wanted.architecture,
+              labels: wanted.labels === undefined ? AUDIOSET : 'labels.json',
+              thresholds: null,
+              metrics: {},
+              parameters: null,
+              macs: null,
+              licence: 'unknown',
+              source: { url: wanted.file, sha256, bytes: size },
+            },
+          },
+          options,
+        );
+      });
+    },
+
+    async remove(id, inUse) {
+      const [models, problems] = [await registry.list(), await registry.problems()];
+      const found = [
+        ...models.map(({ manifest, bundled }) => ({ id: manifest.id, bundled })),
+        ...problems,
+      ].filter((candidate) => candidate.id === id);
+      if (found.length === 0) await registry.get(id); // says what is installed
+      // A folder that only has the name of the bundled model is not it, and may go.
+      if (found.every(({ bundled }) => bundled)) {
+        throw new SoundpostError('model_bundled', `${id} ships with the program and cannot be removed.`);
+      }
+      const shadowed = found.some(({ bundled }) => bundled);
+      if (inUse.includes(id) && !shadowed) {
+        throw new SoundpostError(
+          'model_in_use',
+          `${id} is in use: it is the model the service runs with. Change to another one first ("model/set"), then remove it.`,
+        );
+      }
+      await removeAtomically(root, id);
+      log.info({ model: id }, `Removed the model ${id}`);
+    },
+
+    async removeLeftovers() {
+      for (const path of await removeLeftovers(root, Date.now())) {
+        log.info({}, `Removed ${path}, left by an installation that was cut short`);
+      }
+    },
+  };
+
+  function obtaining({ onProgress, signal }: InstallOptions) {
+    return {
+      root,
+      settings,
+      tuning,
+      signal,
+      onProgress: (done: number, total: number | null) =>
+        onProgress?.({ step: 'downloading', share: total === null ? null : done / total, done, total }),
+    };
+  }
+}
+
+const LABELS_FILE = 'labels.json';
+
+async function writeLabels(folder: string, labels: readonly LabelEntry[]): Promise<void> {
+  await writeFile(join(folder, LABELS_FILE), `${JSON.stringify(labels, null, 1)}\n`);
+}
+
+/** The manifest of a request; the digest in it is that of the file. */
+function readDraft({ manifest, sha256, labels }: RemoteModel): Manifest {
+  const result = manifestSchema.safeParse({
+    onnx_sha256: sha256 ?? '0'.repeat(64),
+    ...manifest,
+    ...(labels === undefined ? {} : { labels: LABELS_FILE }),
+    thresholds: null,
+  });
+  if (!result.success) {
+    const lines = result.error.issues
+      .slice(0, 8)
+      .map(({ path, message }) => `manifest.${path.join('.')}: ${message}`);
+    throw new SoundpostError('invalid_request', `${lines.join('; ')}.`);
+  }
+  if (sha256 !== undefined && result.data.onnx_sha256 !== sha256) {
+    throw new SoundpostError('invalid_request', 'manifest.onnx_sha256 and sha256 are both given and differ.');
+  }
+  if (labels === undefined && result.data.labels.endsWith('.json')) {
+    throw new SoundpostError(
+      'invalid_request',
+      `manifest.labels: a file cannot be sent; name a label set such as ${AUDIOSET}, or send "labels": a list of names.`,
+    );
+  }
+  return result.data;
+}
+
+async function lookAt(file: string): Promise<{ size: number; sha256: string }> {
+  try {
+    const found = await stat(file);
+    if (!found.isFile()) throw new Error('it is not a plain file');
+    return { size: found.size, sha256: await digestOfFile(file, 'sha256') };
+  } catch (error) {
+    throw new SoundpostError('checkpoint_unreadable', `${file} cannot be read: ${messageOf(error)}.`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,221 @@
+import { mkdir, rm, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { SoundpostError } from '../common/errors.js';
+import type { Catalogue, CatalogueEntry } from '../models/catalogue.js';
+import { download, type DownloadTuning } from '../models/download.js';
+import { digestOfFile } from '../models/files.js';
+import { hostIsAmong } from '../models/hosts.js';
+import { DOWNLOADS, whileLocked } from './staging.js';
+
+/** Where checkpoints may come from: `models.*` of the configuration. */
+export interface SourceSettings {
+  /** Address prefix or folder that is asked in place of the original addresses; empty for none. */
+  mirror: string;
+  /** Hosts to download from; empty for those of the catalogue. */
+  allowedHosts: readonly string[];
+  /** Whether a network from an address needs a digest with it. */
+  requireDigest: boolean;
+}
+
+/** A file that is here and is what it should be. */
+export interface Obtained {
+  path: string;
+  sha256: string;
+  bytes: number;
+  /** Where it came from: an address without credentials, or a path. */
+  origin: string;
+  /** Removes it, where it was downloaded: it has been installed. */
+  discard(): Promise<void>;
+}
+
+interface ObtainOptions {
+  /** `<data_dir>/models`. */
+  root: string;
+  settings: SourceSettings;
+  catalogue: Catalogue;
+  tuning?: Partial<DownloadTuning> | undefined;
+  onProgress?: (done: number, total: number | null) => void;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * The checkpoint of a catalogue entry: from the mirror where one is set, else from its address, checked against
+ * its digest.
+ * @param accepted the SHA-256 that whoever asks has seen and trusts.
+ * @throws SoundpostError `digest_unknown` where nobody knows a SHA-256 (the message has the one of what came, and
+ * the file is kept), `digest_mismatch` (the file is removed), `no_address`, or an error of `download`.
+ */
+export async function obtainCheckpoint(
+  entry: CatalogueEntry,
+  accepted: string | undefined,
+  options: ObtainOptions,
+): Promise<Obtained> {
+  const source = sourceOf(entry, options.settings);
+  const expected = entry.sha256 ?? accepted ?? null;
+  if (entry.sha256 !== null && accepted !== undefined && accepted !== entry.sha256) {
+    throw new SoundpostError(
+      'digest_mismatch',
+      `The SHA-256 of ${entry.file} is known to be ${entry.sha256}; ${accepted} was given.`,
+    );
+  }
+  const file = await fetchFile(
+    source,
+    `${entry.id}-${entry.file}`,
+    expected,
+    entry.bytes ?? entry.approximate_bytes,
+    {
+      ...options,
+      // What is converted from it is about as large as it is.
+      reserveBytes: Math.round(1.1 * (entry.bytes ?? entry.approximate_bytes)) + 64e6,
+    },
+  );
+  if (entry.md5 !== null) await checkMd5(file, entry.md5, entry.file);
+  if (expected === null) throw digestUnknown(entry, file);
+  return file;
+}
+
+/**
+ * A network from an address that somebody sent.
+ * @throws SoundpostError `host_not_allowed`, `digest_required`, `digest_mismatch`, or an error of `download`.
+ */
+export async function obtainFromAddress(
+  address: string,
+  name: string,
+  sha256: string | null,
+  options: ObtainOptions,
+): Promise<Obtained> {
+  const url = webAddress(address);
+  const hosts = allowedHosts(options);
+  if (!hostIsAmong(url.hostname, hosts)) {
+    throw new SoundpostError(
+      'host_not_allowed',
+      `Models may not be downloaded from ${url.hostname}, only from ${hosts.join(', ')}. The list is models.allowed_hosts.`,
+    );
+  }
+  if (sha256 === null && options.settings.requireDigest) {
+    throw new SoundpostError(
+      'digest_required',
+      'A model from an address needs its SHA-256 ("sha256"), so that it is what was meant (models.require_digest).',
+    );
+  }
+  return fetchFile({ kind: 'url', url }, name, sha256, null, { ...options, reserveBytes: 64e6 });
+}
+
+type Source = { kind: 'file'; path: string } | { kind: 'url'; url: URL };
+
+function sourceOf(entry: CatalogueEntry, { mirror }: SourceSettings): Source {
+  if (mirror === '') {
+    if (entry.url !== null) return { kind: 'url', url: new URL(entry.url) };
+    throw new SoundpostError(
+      'no_address',
+      `No address is known for ${entry.file}. Where you have it, install it with "soundpost models import ${entry.file} --architecture ${entry.architecture} --id ${entry.id}".`,
+    );
+  }
+  if (!/^https?:\/\//i.test(mirror)) return { kind: 'file', path: resolve(mirror, entry.file) };
+  return { kind: 'url', url: new URL(`${mirror.replace(/\/$/, '')}/${encodeURIComponent(entry.file)}`) };
+}
+
+async function fetchFile(
+  source: Source,
+  name: string,
+  sha256: string | null,
+  expectedBytes: number | null,
+  options: ObtainOptions & { reserveBytes: number },
+): Promise<Obtained> {
+  if (source.kind === 'file') return fromFolder(source.path, sha256);
+  const { root, signal, onProgress } = options;
+  await mkdir(join(root, DOWNLOADS), { recursive: true });
+  const path = join(root, DOWNLOADS, name);
+  const shown = new URL(source.url);
+  shown.username = shown.password = '';
+  return whileLocked(path, name, async () => {
+    const discard = () => rm(path, { force: true });
+    const describe = async (digest: string) => ({
+      path,
+      sha256: digest,
+      bytes: (await stat(path)).size,
+      origin: shown.href,
+      discard,
+    });
+    // Kept by an earlier call that nobody had a digest for.
+    const kept = (await stat(path).catch(() => undefined)) && (await digestOfFile(path, 'sha256'));
+    if (kept !== undefined && (sha256 === null || kept === sha256)) return describe(kept);
+    await discard();
+    await download(
+      {
+        url: source.url,
+        path,
+        allowedHosts: allowedHosts(options),
+        expectedBytes,
+        reserveBytes: options.reserveBytes,
+        ...(onProgress === undefined ? {} : { onProgress }),
+        ...(signal === undefined ? {} : { signal }),
+      },
+      options.tuning,
+    );
+    const came = await digestOfFile(path, 'sha256');
+    if (sha256 !== null && came !== sha256) {
+      await discard();
+      throw mismatch(name, 'SHA-256', came, sha256);
+    }
+    return describe(came);
+  });
+}
+
+async function fromFolder(path: string, sha256: string | null): Promise<Obtained> {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isFile() !== true) {
+    throw new SoundpostError(
+      'download_refused',
+      `${path} does not exist; models.mirror names the folder where checkpoints are looked for.`,
+    );
+  }
+  const digest = await digestOfFile(path, 'sha256');
+  if (sha256 !== null && digest !== sha256) throw mismatch(path, 'SHA-256', digest, sha256);
+  return { path, sha256: digest, bytes: found.size, origin: path, discard: () => Promise.resolve() };
+}
+
+async function checkMd5(
+  file: Obtained,
+  md5: NonNullable<CatalogueEntry['md5']>,
+  name: string,
+): Promise<void> {
+  const digest = await digestOfFile(file.path, 'md5');
+  if (digest === md5.value) return;
+  await file.discard();
+  throw mismatch(name, 'MD5', digest, md5.value);
+}
+
+function mismatch(name: string, kind: string, actual: string, expected: string): SoundpostError {
+  return new SoundpostError(
+    'digest_mismatch',
+    `${name} is damaged or another file: its ${kind} is ${actual}, it should be ${expected}. It was not installed.`,
+  );
+}
+
+function digestUnknown(entry: CatalogueEntry, file: Obtained): SoundpostError {
+  const md5 =
+    entry.md5 === null
+      ? 'Nobody is known to have published a digest of it'
+      : 'Its MD5 is the one that others have published, which shows that it arrived whole, not who made it';
+  return new SoundpostError(
+    'digest_unknown',
+    `No SHA-256 is known for ${entry.id}. What came from ${file.origin}: ${entry.file}, ${file.bytes} bytes, SHA-256 ${file.sha256}. ${md5}. It is kept; if you trust it, say so: soundpost models pull ${entry.id} --accept-digest ${file.sha256} (over MQTT: "sha256":"${file.sha256}").`,
+  );
+}
+
+function allowedHosts({
+  settings,
+  catalogue,
+}: Pick<ObtainOptions, 'settings' | 'catalogue'>): readonly string[] {
+  return settings.allowedHosts.length > 0 ? settings.allowedHosts : catalogue.hosts;
+}
+
+function webAddress(address: string): URL {
+  const url = URL.canParse(address) ? new URL(address) : undefined;
+  if (url !== undefined && ['http:', 'https:'].includes(url.protocol)) return url;
+  throw new SoundpostError(
+    'invalid_request',
+    'url: has to be an address that begins with https:// or http://.',
+  );
+}

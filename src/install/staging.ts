@@ -1,0 +1,146 @@
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { codeOfErrno } from '../common/errno.js';
+import { messageOf, SoundpostError } from '../common/errors.js';
+
+/*
+ * Folders with a dot in front, which the registry leaves alone, carry what is not a model yet or no longer:
+ * `.installing-<id>-<pid>`, `.removing-<id>-<pid>`, and `.downloads`.
+ */
+
+const INSTALLING = '.installing-';
+const REMOVING = '.removing-';
+export const DOWNLOADS = '.downloads';
+
+/** What has lain about for so long will not be gone on with. */
+const FORGOTTEN_MS = 7 * 24 * 3600 * 1000;
+
+/**
+ * Fills a folder out of sight and then makes it the model `<root>/<id>` with one rename: there is never half a
+ * model. What stands there already (a broken one: the caller has looked) is replaced. The folder that is filled
+ * has the model's name too.
+ * @throws what `fill` throws, or SoundpostError `data_dir` where nothing can be written.
+ */
+export async function installAtomically(
+  root: string,
+  id: string,
+  fill: (folder: string) => Promise<void>,
+): Promise<void> {
+  const staging = join(root, `${INSTALLING}${id}-${process.pid}`);
+  const folder = join(staging, id);
+  try {
+    await rm(staging, { recursive: true, force: true });
+    await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+      throw new SoundpostError('data_dir', `Nothing can be written into ${root}: ${messageOf(error)}.`, {
+        cause: error,
+      });
+    });
+    await fill(folder);
+    await syncFiles(folder);
+    const target = join(root, id);
+    await rename(target, join(staging, 'replaced')).catch(ignoreMissing);
+    await rename(folder, target);
+    await syncFolder(root);
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
+}
+
+/** Removes a model: gone from sight with one rename, then from the disk. */
+export async function removeAtomically(root: string, id: string): Promise<void> {
+  const going = join(root, `${REMOVING}${id}-${process.pid}`);
+  await rename(join(root, id), going);
+  await rm(going, { recursive: true, force: true });
+}
+
+/** Removes what installations and removals that were cut short have left behind, and old downloads. */
+export async function removeLeftovers(root: string, nowMs: number): Promise<string[]> {
+  const removed: string[] = [];
+  const drop = async (path: string) => {
+    await rm(path, { recursive: true, force: true }).catch(() => undefined);
+    removed.push(path);
+  };
+  for (const name of await namesIn(root)) {
+    const pid = /^\.(?:installing|removing)-.+-(\d+)$/.exec(name)?.[1];
+    // Another process may be at it right now; one of our own number has long gone when we start.
+    if (pid !== undefined && (Number(pid) === process.pid || !isAlive(Number(pid))))
+      await drop(join(root, name));
+  }
+  const downloads = join(root, DOWNLOADS);
+  for (const name of await namesIn(downloads)) {
+    const path = join(downloads, name);
+    const found = await stat(path).catch(() => undefined);
+    if (found !== undefined && nowMs - found.mtimeMs > FORGOTTEN_MS) await drop(path);
+  }
+  return removed;
+}
+
+/** Runs `work` while no other process downloads the same file. */
+export async function whileLocked<T>(path: string, what: string, work: () => Promise<T>): Promise<T> {
+  const lock = `${path}.lock`;
+  await takeLock(lock, what);
+  try {
+    return await work();
+  } finally {
+    await rm(lock, { force: true });
+  }
+}
+
+async function takeLock(lock: string, what: string): Promise<void> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      const file = await open(lock, 'wx');
+      await file.writeFile(String(process.pid));
+      await file.close();
+      return;
+    } catch (error) {
+      if (codeOfErrno(error) !== 'EEXIST') {
+        throw new SoundpostError('data_dir', `${lock} cannot be written: ${messageOf(error)}.`, {
+          cause: error,
+        });
+      }
+    }
+    const holder = await holderOf(lock);
+    if (tries > 0 || (holder !== process.pid && isAlive(holder))) {
+      throw new SoundpostError('busy', `${what} is being fetched by another process (${holder}) already.`);
+    }
+    await rm(lock, { force: true });
+  }
+}
+
+async function holderOf(lock: string): Promise<number> {
+  return Number(await readFile(lock, 'utf8').catch(() => ''));
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return readdir(folder).catch(() => []);
+}
+
+async function syncFiles(folder: string): Promise<void> {
+  for (const name of await namesIn(folder)) {
+    const file = await open(join(folder, name), 'r');
+    await file.sync().finally(() => file.close());
+  }
+  await syncFolder(folder);
+}
+
+/** File systems that cannot sync a folder have no need to. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  await handle.sync().catch(() => undefined);
+  await handle.close();
+}
+
+function ignoreMissing(error: unknown): void {
+  if (codeOfErrno(error) !== 'ENOENT') throw error;
+}
+
+function isAlive(pid: number): boolean {
+  if (!Number.isInteger(pid) || pid <= 0) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return codeOfErrno(error) === 'EPERM';
+  }
+}

@@ -1,0 +1,94 @@
+import { join } from 'node:path';
+import { z } from 'zod';
+import { nearest } from '../common/nearest.js';
+import { SoundpostError } from '../common/errors.js';
+import { readSmallText } from './files.js';
+import { modelIdSchema } from './manifest.js';
+import { parseJson } from './validate.js';
+
+const MAX_BYTES = 4 << 20;
+
+const text = z.string().min(1);
+const count = z.number().int().positive();
+
+/** What is known of a released checkpoint. Null is "not known": nothing here is guessed. */
+const entrySchema = z.strictObject({
+  /**
+   * Our name for it, and that of the folder it is installed into: the official name of the weights where they have
+   * one (`mn10_as`), else that of the architecture in lower case (`cnn14_16k`). Where several sets of weights share
+   * a name, the better known has it and the others carry a number (`mn40_as_2`).
+   */
+  id: modelIdSchema,
+  title: text,
+  family: text,
+  /** As the converter and `models import --architecture` name it. */
+  architecture: text,
+  /** Name of the file, as it is looked for in a mirror. */
+  file: text.regex(/^[^/\\]+$/, 'a file name without folders'),
+  url: z.url({ protocol: /^https$/ }).nullable(),
+  bytes: count.nullable(),
+  /** Four bytes for each number in it: close enough to plan with. */
+  approximate_bytes: count,
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .nullable(),
+  /** A digest that others have published. It finds damage, but proves nothing about the origin. */
+  md5: z.strictObject({ value: z.string().regex(/^[0-9a-f]{32}$/), evidence: text }).nullable(),
+  licence: z.strictObject({ code: text.nullable(), weights: text.nullable(), note: text.nullable() }),
+  audioset_map: z.number().min(0).max(1).nullable(),
+  parameters: count,
+  /** Multiply-accumulates of the network for 10 s of sound, without the front end. */
+  macs: count,
+  /** Name of the label set. */
+  labels: text,
+  sample_rate: count,
+  /** The kind of log-mel, or null where the network takes samples. */
+  frontend: text.nullable(),
+  note: text.nullable(),
+});
+
+const catalogueSchema = z
+  .strictObject({
+    /** Where the checkpoints lie, redirects included; `*.example.org` is every host below it. */
+    hosts: z.array(text).min(1),
+    models: z.array(entrySchema).min(1),
+  })
+  .superRefine(({ models }, context) => {
+    const seen = new Set<string>();
+    models.forEach(({ id }, index) => {
+      if (seen.has(id)) {
+        context.addIssue({ code: 'custom', path: ['models', index, 'id'], message: `"${id}" comes twice` });
+      }
+      seen.add(id);
+    });
+  });
+
+export type CatalogueEntry = z.infer<typeof entrySchema>;
+export type Catalogue = z.infer<typeof catalogueSchema>;
+
+/**
+ * The known checkpoints, from `catalogue.json` beside the bundled models.
+ * @throws SoundpostError `catalogue` naming what is wrong with the file.
+ */
+export async function readCatalogue(bundledFolder: string): Promise<Catalogue> {
+  const path = join(bundledFolder, 'catalogue.json');
+  return parseJson(catalogueSchema, await readSmallText(path, MAX_BYTES, 'catalogue'), path, 'catalogue');
+}
+
+/** @throws SoundpostError `model_unknown`, with the id that was probably meant. */
+export function catalogueEntry(catalogue: Catalogue, id: string): CatalogueEntry {
+  const entry = catalogue.models.find((candidate) => candidate.id === id);
+  if (entry !== undefined) return entry;
+  const ids = catalogue.models.map((candidate) => candidate.id);
+  const meant = nearest(id, ids);
+  throw new SoundpostError(
+    'model_unknown',
+    `There is no model "${id}" in the catalogue.${meant === undefined ? '' : ` Did you mean ${meant}?`} "soundpost models list" shows what there is.`,
+  );
+}
+
+/** The licences of code and weights in a few words; what is not stated is said to be so. */
+export function licenceOf({ licence }: CatalogueEntry): string {
+  return `code ${licence.code ?? 'not stated'}, weights ${licence.weights ?? 'not stated'}`;
+}
