@@ -177,14 +177,14 @@ command(
 );
 const models = program
   .command('models')
-  .description('list, describe and check the models')
+  .description('list, describe, install, check and remove models')
   .helpOption('-h, --help', 'print this help')
   .helpCommand('help [command]', 'print the help of a command')
   .exitOverride();
 command(
   models,
   'list',
-  'all models on this machine',
+  'all models: here, and to be had',
   async () => (await import('./cli/models.js')).modelsListCommand,
 );
 command(
@@ -198,6 +198,42 @@ command(
   'verify',
   'check its digest, load it, check its scores',
   async () => (await import('./cli/models.js')).modelsVerifyCommand,
+).argument('<id>', 'as "soundpost models list" names it');
+command(
+  models,
+  'pull',
+  'download, convert, check and install a model of the catalogue',
+  async () => (await import('./cli/model-install.js')).modelsPullCommand,
+  {
+    handlesSignals: true,
+    own: [
+      new Option('--accept-digest <sha256>', 'trust this SHA-256 where the catalogue knows none of the file'),
+    ],
+  },
+).argument('<id>', 'as "soundpost models list" names it');
+command(
+  models,
+  'import',
+  'convert, check and install a checkpoint of your own',
+  async () => (await import('./cli/model-install.js')).modelsImportCommand,
+  {
+    handlesSignals: true,
+    own: [
+      new Option('--architecture <name>', 'what network it is, as "models info" names it: Cnn14, mn10, …'),
+      new Option('--id <id>', 'what to call the model'),
+      new Option(
+        '--labels <file>',
+        'its classes: a JSON list, or one name a line; AudioSet’s 527 where left out',
+      ),
+      new Option('--title <text>', 'a name for people'),
+    ],
+  },
+).argument('<file>', 'a PyTorch checkpoint or a safetensors file');
+command(
+  models,
+  'remove',
+  'remove an installed model',
+  async () => (await import('./cli/model-install.js')).modelsRemoveCommand,
 ).argument('<id>', 'as "soundpost models list" names it');
 command(
   program,

@@ -11,6 +11,8 @@ import type { Config } from './config/schema.js';
 import { openStateStore } from './config/state-store.js';
 import { Pipeline } from './inference/pipeline.js';
 import { createStartEngine } from './inference/start-engine.js';
+import { convertInProcess } from './install/convert-in-process.js';
+import { createInstaller } from './install/installer.js';
 import { createRegistry } from './models/registry.js';
 import { startEmbeddedBroker, type EmbeddedBroker } from './mqtt/broker.js';
 import { commandTable } from './mqtt/command-table.js';
@@ -79,6 +81,20 @@ export function createService(options: {
       dataDir: config.data_dir,
       log,
     });
+    const installer = createInstaller({
+      registry,
+      bundledFolder: join(root, 'models'),
+      settings: {
+        mirror: config.models.mirror,
+        allowedHosts: config.models.allowed_hosts,
+        requireDigest: config.models.require_digest,
+      },
+      convert: convertInProcess({ log }),
+      startEngine: createStartEngine({ log }),
+      threads: config.model.threads,
+      log,
+    });
+    await installer.removeLeftovers();
     const fallback = await registry.get(BUNDLED_MODEL);
     const wanted = await registry.get(wishes.modelId).catch((error: unknown) => {
       log.error({ code: codeOf(error) }, `${messageOf(error)}. Going on with ${BUNDLED_MODEL}`);
@@ -170,6 +186,14 @@ export function createService(options: {
       pipeline,
       state,
     });
+    const knownModels = () =>
+      installer.catalogue().then(
+        ({ models }) => models,
+        (error: unknown) => {
+          log.warn({ code: codeOf(error) }, messageOf(error));
+          return [];
+        },
+      );
     const publishInfo = async () => {
       const info: InfoPayload = {
         schema_version: SCHEMA_VERSION,
@@ -183,7 +207,13 @@ export function createService(options: {
             audioset_map: manifest.metrics.audioset_map ?? null,
             macs: manifest.macs,
           })),
-          known: [],
+          known: (await knownModels()).map((entry) => ({
+            id: entry.id,
+            title: entry.title,
+            labels: entry.labels === 'audioset-527' ? 527 : null,
+            audioset_map: entry.audioset_map,
+            macs: entry.macs,
+          })),
         },
         config: maskConfig(config),
       };
@@ -193,6 +223,7 @@ export function createService(options: {
     const control = createControl({
       config,
       registry,
+      installer,
       pipeline,
       announcer,
       state,

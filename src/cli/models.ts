@@ -1,57 +1,106 @@
 import { join } from 'node:path';
+import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import { silentLogger } from '../common/log.js';
+import { nearest } from '../common/nearest.js';
 import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { verifyModel } from '../inference/verify.js';
+import { licenceOf, readCatalogue, type CatalogueEntry } from '../models/catalogue.js';
+import { megabytes } from '../models/download.js';
 import { createRegistry, type InstalledModel, type ModelRegistry } from '../models/registry.js';
 import type { CommandContext } from './context.js';
-import { table } from './table.js';
+import { clip, table } from './table.js';
 
 /** The models that the configuration's data folder and the program hold. */
 export function openRegistry(context: CommandContext): ModelRegistry {
   const { config } = loadConfig(context);
   return createRegistry({
-    bundledFolder: join(projectRoot(), 'models'),
+    bundledFolder: bundledFolder(),
     dataDir: config.data_dir,
     log: silentLogger,
   });
 }
 
-/** `soundpost models list`: what is installed, and what is broken. */
+/** `soundpost models list`: what is here, what is broken, and what the catalogue has besides. */
 export async function modelsListCommand(context: CommandContext): Promise<number> {
   const registry = openRegistry(context);
-  const [models, problems] = await Promise.all([registry.list(), registry.problems()]);
+  const [models, problems, catalogue] = await Promise.all([
+    registry.list(),
+    registry.problems(),
+    readCatalogue(bundledFolder()),
+  ]);
+  const here = new Set(models.map(({ manifest }) => manifest.id));
+  const available = catalogue.models.filter(({ id }) => !here.has(id));
   if (context.json) {
     const broken = problems.map(({ id, error }) => ({ id, error: error.message }));
-    context.stdout.write(`${JSON.stringify({ models: models.map(summary), broken })}\n`);
+    const document = { models: models.map(summary), broken, available: available.map(catalogueSummary) };
+    context.stdout.write(`${JSON.stringify(document)}\n`);
     return 0;
   }
   context.stdout.write(
     table([
-      ['ID', 'TITLE', 'LABELS', 'WINDOW', 'PARAMS', 'MACS', 'MAP', ''],
+      ['ID', 'FAMILY', 'LABELS', 'PARAMS', 'MACS', 'MAP', 'SIZE', 'LICENCE', 'STATE'],
       ...models.map((model) => {
         const { manifest } = model;
         return [
           manifest.id,
-          manifest.title,
+          clip(manifest.family, FAMILY_WIDTH),
           String(model.labels.length),
-          `${manifest.input.window_seconds} s`,
-          millions(manifest.parameters),
-          millions(manifest.macs),
+          amount(manifest.parameters),
+          amount(manifest.macs),
           manifest.metrics.audioset_map?.toFixed(3) ?? '-',
-          model.bundled ? 'bundled' : '',
+          manifest.source?.bytes == null ? '-' : megabytes(manifest.source.bytes),
+          clip(shortLicence(manifest.licence), LICENCE_WIDTH),
+          model.bundled ? 'bundled' : 'installed',
         ];
       }),
+      ...available.map((entry) => [
+        entry.id,
+        entry.family,
+        entry.labels.replace(/^audioset-/, ''),
+        amount(entry.parameters),
+        amount(entry.macs),
+        entry.audioset_map?.toFixed(3) ?? '-',
+        sizeOf(entry),
+        shortLicence(licenceOf(entry)),
+        entry.url === null ? 'no address' : 'available',
+      ]),
     ]),
+  );
+  context.stdout.write(
+    `\n${here.size} here, ${available.length} to be had with "soundpost models pull ID". MACs for 10 s of sound. Licence of the code /\nof the weights, ? where it is not stated. ~: about.\n`,
   );
   for (const { id, error } of problems) context.stdout.write(`\nBROKEN ${id}: ${error.message}\n`);
   return 0;
 }
 
-/** `soundpost models info ID`: everything about one model. */
+/** `soundpost models info ID`: everything about one model, installed or known. */
 export async function modelsInfoCommand(context: CommandContext, [id = '']: string[]): Promise<number> {
-  const model = await openRegistry(context).get(id);
+  const registry = openRegistry(context);
+  let model: InstalledModel;
+  try {
+    model = await registry.get(id);
+  } catch (error) {
+    if (codeOf(error) !== 'model_unknown') throw error;
+    const catalogue = await readCatalogue(bundledFolder());
+    const entry = catalogue.models.find((candidate) => candidate.id === id);
+    if (entry === undefined) {
+      const meant = nearest(
+        id,
+        catalogue.models.map((candidate) => candidate.id),
+      );
+      const hint =
+        meant === undefined ? '' : ` Did you mean ${meant}? ("soundpost models list" shows them all.)`;
+      throw new SoundpostError('model_unknown', `${messageOf(error)}${hint}`);
+    }
+    context.stdout.write(
+      context.json
+        ? `${JSON.stringify({ ...catalogueSummary(entry), ...entry })}\n`
+        : table(catalogueRows(entry)),
+    );
+    return 0;
+  }
   const { manifest, labels, folder } = model;
   if (context.json) {
     context.stdout.write(`${JSON.stringify({ ...summary(model), manifest, folder, labels })}\n`);
@@ -82,8 +131,8 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
         .map(({ name }) => name)
         .join('; ')} …`,
     ],
-    ['parameters', millions(manifest.parameters)],
-    ['MACs', millions(manifest.macs)],
+    ['parameters', amount(manifest.parameters)],
+    ['MACs', amount(manifest.macs)],
     ['AudioSet mAP', manifest.metrics.audioset_map?.toFixed(3) ?? '-'],
     ['licence', manifest.licence],
     ['source', manifest.source?.url ?? '-'],
@@ -100,7 +149,7 @@ export async function modelsVerifyCommand(context: CommandContext, [id = '']: st
     registry: openRegistry(context),
     startEngine: createStartEngine({ log: silentLogger }),
     onStep: ({ name, ok, detail }) => {
-      if (!json) stdout.write(`${ok ? 'ok  ' : 'FAIL'}  ${name.padEnd(8)}  ${detail}\n`);
+      if (!json) stdout.write(`${ok ? 'ok  ' : 'FAIL'}  ${name.padEnd(9)}  ${detail}\n`);
     },
   });
   if (json) stdout.write(`${JSON.stringify(report)}\n`);
@@ -121,6 +170,66 @@ function summary({ manifest, labels, bundled }: InstalledModel) {
   };
 }
 
-function millions(count: number | null): string {
-  return count === null ? '-' : `${(count / 1e6).toFixed(count < 1e7 ? 2 : 1)} M`;
+function catalogueSummary(entry: CatalogueEntry) {
+  return {
+    id: entry.id,
+    title: entry.title,
+    family: entry.family,
+    labels: entry.labels,
+    parameters: entry.parameters,
+    macs: entry.macs,
+    audioset_map: entry.audioset_map,
+    bytes: entry.bytes,
+    approximate_bytes: entry.approximate_bytes,
+    licence: licenceOf(entry),
+    url: entry.url,
+  };
+}
+
+function catalogueRows(entry: CatalogueEntry): string[][] {
+  const { licence, md5 } = entry;
+  const optional = (name: string, value: string | null) => (value === null ? [] : [[name, value]]);
+  return [
+    ['id', entry.id],
+    ['title', entry.title],
+    ['state', `not installed; get it with: soundpost models pull ${entry.id}`],
+    ['family', `${entry.family} (${entry.architecture})`],
+    ['input', `${entry.frontend ?? 'samples'}, ${entry.sample_rate} Hz`],
+    ['labels', entry.labels],
+    ['parameters', amount(entry.parameters)],
+    ['MACs', `${amount(entry.macs)} for 10 s of sound`],
+    ['AudioSet mAP', entry.audioset_map?.toFixed(3) ?? 'not stated'],
+    ['licence', licenceOf(entry)],
+    ...optional('', licence.note),
+    ['file', `${entry.file}, ${sizeOf(entry)}`],
+    ['source', entry.url ?? 'no address is known'],
+    ['sha256', entry.sha256 ?? 'not known: pull asks you to accept what comes'],
+    ...optional('md5', md5 === null ? null : `${md5.value} (${md5.evidence})`),
+    ...optional('note', entry.note),
+  ];
+}
+
+const FAMILY_WIDTH = 11;
+const LICENCE_WIDTH = 11;
+
+/** `MIT/?`: the licence of the code and that of the weights. */
+function shortLicence(licence: string): string {
+  const match = /^code (.+), weights (.+)$/.exec(licence);
+  const word = (text: string | undefined) => (text === 'not stated' ? '?' : (text ?? '?'));
+  return match === null ? licence.replace('unknown', '?') : `${word(match[1])}/${word(match[2])}`;
+}
+
+function sizeOf({ bytes, approximate_bytes }: CatalogueEntry): string {
+  return bytes === null ? `~${megabytes(approximate_bytes)}` : megabytes(bytes);
+}
+
+/** A large number in four characters and a unit. */
+function amount(count: number | null): string {
+  if (count === null) return '-';
+  const [value, unit] = count < 1e9 ? [count / 1e6, 'M'] : [count / 1e9, 'G'];
+  return `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${unit}`;
+}
+
+function bundledFolder(): string {
+  return join(projectRoot(), 'models');
 }

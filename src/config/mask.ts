@@ -28,8 +28,10 @@ export function maskUrl(url: string): string {
 export function maskValue(key: string, value: unknown): unknown {
   if (value === '' || value === null) return value;
   if (keys.get(key)?.secret) return mask;
-  const isAddress = key.endsWith('.url') || (key === 'models.mirror' && /^https?:/i.test(String(value)));
-  return typeof value === 'string' && isAddress ? maskUrl(value) : value;
+  if (typeof value !== 'string') return value;
+  return key.endsWith('.url') || (key === 'models.mirror' && /^https?:/i.test(value))
+    ? maskUrl(value)
+    : value;
 }
 
 /** The entries of a configuration as they may be shown. */

@@ -276,8 +276,9 @@ export function createInstaller(dependencies: {
       if (found.every(({ bundled }) => bundled)) {
         throw new SoundpostError('model_bundled', `${id} ships with the program and cannot be removed.`);
       }
-      const shadowed = found.some(({ bundled }) => bundled);
-      if (inUse.includes(id) && !shadowed) {
+      // A broken model is of use to nobody, whatever the settings say.
+      const works = models.some(({ manifest, bundled }) => manifest.id === id && !bundled);
+      if (inUse.includes(id) && works) {
         throw new SoundpostError(
           'model_in_use',
           `${id} is in use: it is the model the service runs with. Change to another one first ("model/set"), then remove it.`,

@@ -10,11 +10,19 @@ export interface ServiceControl {
   setThreshold(value: number, label?: string): Promise<object>;
   info(): object;
   models(): object;
+  pullModel(request: PullRequest, signal: AbortSignal): Promise<object>;
+  removeModel(id: string): Promise<object>;
   health(): object;
 }
 
+/** A model of the catalogue, or a ready network at an address. */
+export type PullRequest = z.output<typeof pullRequest>;
+
 /** A swap loads, checks and warms up a network; the largest take a minute on the smallest machine. */
 const SWAP_TIMEOUT_MS = 180_000;
+/** 350 MB over a slow line, and their conversion on a slow machine. */
+const PULL_TIMEOUT_MS = 6 * 3600 * 1000;
+const REMOVE_TIMEOUT_MS = 60_000;
 const MAX_PAUSE_SECONDS = 7 * 24 * 3600;
 
 const hz = z
@@ -26,6 +34,25 @@ const seconds = z
   .number('has to be a number')
   .positive('has to be above 0')
   .max(MAX_PAUSE_SECONDS, 'has to be at most 7 days');
+
+const sha256 = z
+  .string()
+  .toLowerCase()
+  .regex(/^[0-9a-f]{64}$/, 'has to be a SHA-256: 64 hexadecimal digits')
+  .optional();
+const pullRequest = z.union(
+  [
+    z.strictObject({ id: manifestSchema.shape.id, sha256 }),
+    z.strictObject({
+      url: z.string().max(2048),
+      sha256,
+      /** As in model.json; `installer` checks it. */
+      manifest: z.record(z.string(), z.unknown()),
+      labels: z.array(z.string()).min(1).optional(),
+    }),
+  ],
+  'has to be {"id"} for a model of the catalogue, or {"url","sha256","manifest"} for a network at an address',
+);
 
 /** A decimal number in plain text; anything else stays text, for the schema to refuse. */
 function numberIn(text: string): unknown {
@@ -54,6 +81,21 @@ export function commandTable(service: ServiceControl): Command[] {
       name: 'model/list',
       schema: z.strictObject({}),
       run: () => service.models(),
+    }),
+    defineCommand({
+      name: 'model/pull',
+      schema: pullRequest,
+      exclusive: true,
+      timeoutMs: PULL_TIMEOUT_MS,
+      run: (input, { signal }) => service.pullModel(input, signal),
+    }),
+    defineCommand({
+      name: 'model/remove',
+      schema: z.strictObject({ id: manifestSchema.shape.id }),
+      // A model that is being installed or loaded must not go away meanwhile.
+      exclusive: true,
+      timeoutMs: REMOVE_TIMEOUT_MS,
+      run: ({ id }) => service.removeModel(id),
     }),
     defineCommand({
       name: 'rate/set',

@@ -3,18 +3,22 @@ import type { Logger } from '../common/log.js';
 import type { Config } from '../config/schema.js';
 import type { StateStore } from '../config/state-store.js';
 import type { Pipeline } from '../inference/pipeline.js';
+import type { Installer } from '../install/installer.js';
+import { licenceOf } from '../models/catalogue.js';
 import type { ModelRegistry } from '../models/registry.js';
 import type { ServiceControl } from '../mqtt/command-table.js';
 import type { TaggingSettings } from '../tagging/watch.js';
 import type { RateMeter } from '../telemetry/rate.js';
 import type { Announcer } from './announcer.js';
 import type { HealthReport } from '../common/health-file.js';
+import { createInstallReporter } from './install-reporter.js';
 import type { StateHolder } from './state.js';
 
 /** What commands do to the service. Each change is applied, remembered, and then shown in `B/state`. */
 export function createControl(options: {
   config: Config;
   registry: ModelRegistry;
+  installer: Installer;
   pipeline: Pipeline;
   announcer: Announcer;
   state: StateHolder;
@@ -27,7 +31,7 @@ export function createControl(options: {
   onRestart: () => void;
   log: Logger;
 }): ServiceControl & { stop(): void } {
-  const { config, registry, pipeline, announcer, state, store, rate, log } = options;
+  const { config, registry, installer, pipeline, announcer, state, store, rate, log } = options;
   let { tagging } = options;
   let resumeTimer: NodeJS.Timeout | null = null;
 
@@ -116,7 +120,12 @@ export function createControl(options: {
     info: () => options.publishInfo(),
 
     async models() {
-      const [installed, problems] = await Promise.all([registry.list(), registry.problems()]);
+      const [installed, problems, catalogue] = await Promise.all([
+        registry.list(),
+        registry.problems(),
+        installer.catalogue(),
+      ]);
+      const here = new Set(installed.map(({ manifest }) => manifest.id));
       return {
         installed: installed.map(({ manifest, labels, bundled }) => ({
           id: manifest.id,
@@ -127,7 +136,48 @@ export function createControl(options: {
           bundled,
         })),
         broken: problems.map(({ id, error }) => ({ id, error: error.message })),
+        available: catalogue.models
+          .filter(({ id }) => !here.has(id))
+          .map((entry) => ({
+            id: entry.id,
+            title: entry.title,
+            family: entry.family,
+            parameters: entry.parameters,
+            macs: entry.macs,
+            audioset_map: entry.audioset_map,
+            bytes: entry.bytes ?? entry.approximate_bytes,
+            licence: licenceOf(entry),
+          })),
       };
+    },
+
+    async pullModel(request, signal) {
+      const id = 'id' in request ? request.id : String(request.manifest['id']).slice(0, 64);
+      const reporter = createInstallReporter(id, (swap) => state.change({ swap }));
+      const work = { signal, onProgress: reporter.report };
+      try {
+        if ('id' in request) {
+          const { model, installed } = await installer.pull(id, { ...work, sha256: request.sha256 });
+          return { model: model.manifest.id, installed };
+        }
+        const model = await installer.pullRemote(request, work);
+        return { model: model.manifest.id, installed: true };
+      } finally {
+        reporter.end();
+        await options.onModelsChanged();
+      }
+    },
+
+    async removeModel(id) {
+      const running = pipeline.ready ? [pipeline.model.manifest.id] : [];
+      const wished = store.get('model', config.model.id) ?? config.model.id;
+      await installer.remove(id, [
+        ...running,
+        ...(state.now.model === null ? [] : [state.now.model]),
+        wished,
+      ]);
+      await options.onModelsChanged();
+      return { model: id, removed: true };
     },
 
     health: () => Promise.resolve({ ...options.health() }),

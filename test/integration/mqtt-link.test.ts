@@ -107,6 +107,8 @@ function fakeService(): ServiceControl & { calls: unknown[]; finish: () => void 
     setThreshold: (value: number, label?: string) => note('setThreshold', value, label),
     info: () => ({ version: '0' }),
     models: () => ({ installed: [] }),
+    pullModel: (request: object) => note('pullModel', request),
+    removeModel: (id: string) => note('removeModel', id),
     health: () => ({ healthy: true }),
   };
   return service;

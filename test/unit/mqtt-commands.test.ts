@@ -96,6 +96,8 @@ function recordingService(): ServiceControl & { calls: unknown[][] } {
     setThreshold: note('setThreshold'),
     info: () => ({}),
     models: () => ({}),
+    pullModel: note('pullModel'),
+    removeModel: note('removeModel'),
     health: () => ({}),
   };
 }
@@ -108,6 +110,13 @@ t.test('every command in every form', async (t) => {
     ['rate/set', '0.5\n', ['setRate', 0.5]],
     ['rate/set', '{"hz":2}', ['setRate', 2]],
     ['request/rate/set', '{"hz":2}', ['setRate', 2]],
+    ['request/model/pull', '{"id":"mn10_as"}', ['pullModel', { id: 'mn10_as' }]],
+    [
+      'request/model/pull',
+      `{"url":"https://a.example/m.onnx","sha256":"${'A'.repeat(64)}","manifest":{"id":"m"}}`,
+      ['pullModel', { url: 'https://a.example/m.onnx', sha256: 'a'.repeat(64), manifest: { id: 'm' } }],
+    ],
+    ['request/model/remove', '{"id":"mn10_as"}', ['removeModel', 'mn10_as']],
     ['threshold/set', '.4', ['setThreshold', 0.4, undefined]],
     ['threshold/set', '{"value":0.4,"label":"Dog"}', ['setThreshold', 0.4, 'Dog']],
     ['paused/set', 'ON', ['setPaused', true]],

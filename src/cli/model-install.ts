@@ -1,0 +1,164 @@
+import { join, resolve } from 'node:path';
+import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
+import { silentLogger } from '../common/log.js';
+import { projectRoot } from '../common/project.js';
+import { loadConfig } from '../config/load.js';
+import type { Config } from '../config/schema.js';
+import { openStateStore } from '../config/state-store.js';
+import { createStartEngine } from '../inference/start-engine.js';
+import { convertInProcess } from '../install/convert-in-process.js';
+import { createInstaller, type Installer, type InstallProgress } from '../install/installer.js';
+import { megabytes } from '../models/download.js';
+import { readLabelNames } from '../models/labels.js';
+import type { InstalledModel } from '../models/registry.js';
+import { startingWishes } from '../service/remembered.js';
+import type { CommandContext } from './context.js';
+import { openRegistry } from './models.js';
+import { createProgress } from './progress.js';
+
+type Flags = Record<string, string | boolean | undefined>;
+
+/** `soundpost models pull ID`: download, convert, check, install. */
+export async function modelsPullCommand(
+  context: CommandContext,
+  [id = '']: string[],
+  own: Flags,
+): Promise<number> {
+  const sha256 = digestFrom(own['acceptDigest']);
+  return withProgress(`pulling ${id}`, async (onProgress, signal) => {
+    const { model, installed } = await openInstaller(context).pull(id, { onProgress, signal, sha256 });
+    report(context, model, installed ? 'installed' : 'already_installed');
+  });
+}
+
+/** `soundpost models import FILE --architecture NAME --id ID`: convert, check and install a checkpoint. */
+export async function modelsImportCommand(
+  context: CommandContext,
+  [file = '']: string[],
+  own: Flags,
+): Promise<number> {
+  const [architecture, id] = [textOf(own['architecture']), textOf(own['id'])];
+  if (architecture === undefined || id === undefined) {
+    throw new SoundpostError(
+      'usage',
+      'models import needs --architecture NAME and --id ID, for example: soundpost models import weights.pt --architecture mn10 --id my_mn10',
+    );
+  }
+  const labelsFile = textOf(own['labels']);
+  const labels = labelsFile === undefined ? undefined : await readLabelNames(labelsFile);
+  return withProgress(`importing ${file}`, async (onProgress, signal) => {
+    const wanted = { file: resolve(file), architecture, id, labels, title: textOf(own['title']) };
+    report(
+      context,
+      await openInstaller(context).importCheckpoint(wanted, { onProgress, signal }),
+      'installed',
+    );
+  });
+}
+
+/** `soundpost models remove ID`. */
+export async function modelsRemoveCommand(context: CommandContext, [id = '']: string[]): Promise<number> {
+  const { config } = loadConfig(context);
+  const store = await openStateStore({ dataDir: config.data_dir, log: silentLogger });
+  await openInstaller(context).remove(id, [startingWishes(config, store).modelId]);
+  context.stdout.write(context.json ? `${JSON.stringify({ id, removed: true })}\n` : `Removed ${id}.\n`);
+  return 0;
+}
+
+/** An installer with the configuration's sources. */
+function openInstaller(context: CommandContext): Installer {
+  const { config } = loadConfig(context);
+  return createInstaller({
+    registry: openRegistry(context),
+    bundledFolder: join(projectRoot(), 'models'),
+    settings: sourceSettings(config),
+    convert: convertInProcess({ log: silentLogger }),
+    startEngine: createStartEngine({ log: silentLogger }),
+    threads: config.model.threads,
+    log: silentLogger,
+  });
+}
+
+function sourceSettings({ models }: Config) {
+  return {
+    mirror: models.mirror,
+    allowedHosts: models.allowed_hosts,
+    requireDigest: models.require_digest,
+  };
+}
+
+/**
+ * Shows how far the work is. Ctrl-C calls it off in an orderly way: what was downloaded is kept, the rest goes.
+ */
+async function withProgress(
+  what: string,
+  work: (onProgress: (progress: InstallProgress) => void, signal: AbortSignal) => Promise<void>,
+): Promise<number> {
+  const progress = createProgress(what);
+  const abort = new AbortController();
+  const stops: [NodeJS.Signals, number][] = [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ];
+  let exitCode = 1;
+  const handlers = stops.map(([signal, code]) => {
+    const handler = () => {
+      // A second Ctrl-C means now.
+      if (abort.signal.aborted) process.exit(code);
+      exitCode = code;
+      abort.abort();
+    };
+    process.on(signal, handler);
+    return () => process.removeListener(signal, handler);
+  });
+  try {
+    await work((now) => progress.update(describe(now, process.stderr.isTTY)), abort.signal);
+    progress.done();
+    return 0;
+  } catch (error) {
+    progress.done();
+    if (codeOf(error) !== 'aborted') throw error;
+    process.stderr.write(`soundpost: ${messageOf(error)}\n`);
+    return exitCode;
+  } finally {
+    for (const remove of handlers) remove();
+  }
+}
+
+const BAR = 24;
+
+function describe({ step, share, done, total }: InstallProgress, bar: boolean): string {
+  const percent = share === null ? '' : ` ${Math.floor(share * 100)} %`;
+  const filled = Math.round((share ?? 0) * BAR);
+  const drawn = bar && share !== null ? ` [${'#'.repeat(filled)}${'-'.repeat(BAR - filled)}]` : '';
+  const bytes = done === undefined ? '' : `, ${megabytes(done)}${total ? ` of ${megabytes(total)}` : ''}`;
+  return `${step}${drawn}${percent}${bytes}`;
+}
+
+function report({ json, stdout }: CommandContext, model: InstalledModel, outcome: string): void {
+  const { manifest, folder, labels } = model;
+  if (json) {
+    stdout.write(
+      `${JSON.stringify({ id: manifest.id, outcome, folder, labels: labels.length, source: manifest.source })}\n`,
+    );
+    return;
+  }
+  if (outcome === 'already_installed') {
+    stdout.write(`${manifest.id} is here already: ${folder}\n`);
+    return;
+  }
+  stdout.write(
+    `Installed ${manifest.id} (${manifest.title}) in ${folder}.\n` +
+      `Try it: soundpost tag --model ${manifest.id} recording.wav, or model/set over MQTT.\n`,
+  );
+}
+
+function textOf(value: string | boolean | undefined): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+function digestFrom(value: string | boolean | undefined): string | undefined {
+  const text = textOf(value)?.toLowerCase();
+  if (text === undefined || /^[0-9a-f]{64}$/.test(text)) return text;
+  throw new SoundpostError('usage', '--accept-digest has to be a SHA-256: 64 hexadecimal digits.');
+}

@@ -1,0 +1,30 @@
+import type { InstallProgress } from '../install/installer.js';
+import type { StatePayload } from '../mqtt/contract.js';
+
+/** At most so often: a fast download must not flood the broker. */
+const INTERVAL_MS = 500;
+
+/** Turns the progress of an installation into `swap` of `B/state`. */
+export function createInstallReporter(
+  id: string,
+  show: (swap: StatePayload['swap']) => void,
+  now: () => number = Date.now,
+): { report: (progress: InstallProgress) => void; end: () => void } {
+  let shown: InstallProgress | null = null;
+  let shownAt = 0;
+  return {
+    report(progress) {
+      const sameStep = shown?.step === progress.step;
+      const samePercent = percent(shown?.share) === percent(progress.share);
+      if (sameStep && (samePercent || now() - shownAt < INTERVAL_MS)) return;
+      shown = progress;
+      shownAt = now();
+      show({ state: progress.step, model: id, progress: percent(progress.share) });
+    },
+    end: () => show({ state: 'idle', model: null, progress: null }),
+  };
+}
+
+function percent(share: number | null | undefined): number | null {
+  return share === null || share === undefined ? null : Math.min(1, Math.round(share * 100) / 100);
+}
