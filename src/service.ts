@@ -11,7 +11,7 @@ import type { Config } from './config/schema.js';
 import { openStateStore } from './config/state-store.js';
 import { Pipeline } from './inference/pipeline.js';
 import { createStartEngine } from './inference/start-engine.js';
-import { convertInProcess } from './install/convert-in-process.js';
+import { convertCheckpoint } from './convert/convert.js';
 import { createInstaller } from './install/installer.js';
 import { createRegistry } from './models/registry.js';
 import { startEmbeddedBroker, type EmbeddedBroker } from './mqtt/broker.js';
@@ -89,7 +89,7 @@ export function createService(options: {
         allowedHosts: config.models.allowed_hosts,
         requireDigest: config.models.require_digest,
       },
-      convert: convertInProcess({ log }),
+      convert: convertCheckpoint,
       startEngine: createStartEngine({ log }),
       threads: config.model.threads,
       log,

@@ -6,7 +6,7 @@ import { loadConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { openStateStore } from '../config/state-store.js';
 import { createStartEngine } from '../inference/start-engine.js';
-import { convertInProcess } from '../install/convert-in-process.js';
+import { convertCheckpoint } from '../convert/convert.js';
 import { createInstaller, type Installer, type InstallProgress } from '../install/installer.js';
 import { megabytes } from '../models/download.js';
 import { readLabelNames } from '../models/labels.js';
@@ -72,7 +72,7 @@ function openInstaller(context: CommandContext): Installer {
     registry: openRegistry(context),
     bundledFolder: join(projectRoot(), 'models'),
     settings: sourceSettings(config),
-    convert: convertInProcess({ log: silentLogger }),
+    convert: convertCheckpoint,
     startEngine: createStartEngine({ log: silentLogger }),
     threads: config.model.threads,
     log: silentLogger,

@@ -2,6 +2,8 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomic } from '../common/atomic-file.js';
 import { SoundpostError } from '../common/errors.js';
+import type { SelfTest } from '../convert/self-test.js';
+import { TEST_SOUND, testSound } from '../features/test-sound.js';
 import { readSmallText } from '../models/files.js';
 import { parseJson } from '../models/validate.js';
 import type { InferenceEngine } from './engine.js';
@@ -16,31 +18,28 @@ const TOLERANCE = 1e-3;
 const FILE = 'self-test.json';
 const MAX_BYTES = 16 << 20;
 
-const selfTestSchema = z.looseObject({
+const selfTestSchema: z.ZodType<SelfTest> = z.object({
   /** The key of the sound in `generators`. */
   generator: z.string(),
   window_samples: z.number().int().positive(),
   scores: z.array(z.number().min(0).max(1)).min(1),
 });
 
-export type SelfTest = z.infer<typeof selfTestSchema>;
-
-const GENERATOR = 'tones-and-noise-1';
 const generators: Readonly<Record<string, (samples: number, sampleRate: number) => Float32Array>> = {
-  [GENERATOR]: tonesAndNoise,
+  [TEST_SOUND]: testSound,
 };
 
 /** The model's answer to the test sound, as it is kept. */
 export async function makeSelfTest(engine: InferenceEngine): Promise<SelfTest> {
   const { sample_rate: rate, window_seconds: seconds } = engine.model.manifest.input;
   const windowSamples = Math.round(seconds * rate);
-  const scores = await answer(engine, GENERATOR, windowSamples);
-  return { generator: GENERATOR, window_samples: windowSamples, scores: [...scores] };
+  const scores = await answer(engine, TEST_SOUND, windowSamples);
+  return { generator: TEST_SOUND, window_samples: windowSamples, scores: [...scores] };
 }
 
-/** Writes it into a model's folder; `about` is kept beside it. */
-export async function writeSelfTest(folder: string, test: SelfTest, about: object = {}): Promise<void> {
-  await writeFileAtomic(join(folder, FILE), `${JSON.stringify({ ...test, ...about })}\n`);
+/** Writes it into a model's folder. */
+export async function writeSelfTest(folder: string, test: SelfTest): Promise<void> {
+  await writeFileAtomic(join(folder, FILE), `${JSON.stringify(test)}\n`);
 }
 
 /**
@@ -87,20 +86,4 @@ async function answer(
   }
   const samples = make(windowSamples, engine.model.manifest.input.sample_rate);
   return (await engine.infer({ samples, reset: true, windowSamples })).scores;
-}
-
-/** A tone that climbs through all bands, with noise whose level rises and falls: something for every filter. */
-function tonesAndNoise(count: number, sampleRate: number): Float32Array {
-  const samples = new Float32Array(count);
-  let state = 7;
-  let phase = 0;
-  for (let n = 0; n < count; n += 1) {
-    const position = n / count;
-    const hz = 60 * (sampleRate / 2.2 / 60) ** position;
-    phase += (2 * Math.PI * hz) / sampleRate;
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    const noise = state / 2 ** 31 - 1;
-    samples[n] = 0.2 * Math.sin(phase) + 0.1 * (1 + Math.sin(2 * Math.PI * 3 * position)) * noise;
-  }
-  return samples;
 }

@@ -1,28 +1,20 @@
-import type { LabelEntry } from '../models/labels.js';
-import type { Manifest } from '../models/manifest.js';
+import type { Conversion, ConversionProgress, ConversionRequest } from '../convert/convert.js';
 
-export interface ConversionRequest {
-  checkpointPath: string;
-  /** As in the catalogue. */
-  architecture: string;
-  /** The classes in the order of the network's output, or how many there are. */
-  labels: readonly LabelEntry[] | number;
-  /** `model.onnx` is written into it. */
-  outFolder: string;
-  /** Called with 0 … 1. */
-  onProgress?: (share: number) => void;
-  signal?: AbortSignal;
+/** Reads a checkpoint, builds the ONNX graph of its architecture and writes it: `convertCheckpoint`, or a stand-in. */
+export type ConvertCheckpoint = (
+  request: ConversionRequest,
+) => Promise<
+  Pick<
+    Conversion,
+    'architecture' | 'family' | 'input' | 'output' | 'parameters' | 'onnxSha256' | 'bytes' | 'selfTest'
+  >
+>;
+
+/** Where each stage of a conversion begins, and how much of the whole it is: writing waits for the disk. */
+const STAGES = { read: [0, 0.4], write: [0.4, 0.5], test: [0.9, 0.1] } as const;
+
+/** How much of a conversion is done, 0 … 1. */
+export function conversionShare({ stage, fraction }: ConversionProgress): number {
+  const [begin, length] = STAGES[stage];
+  return begin + length * Math.min(1, Math.max(0, fraction));
 }
-
-export interface Conversion {
-  input: Manifest['input'];
-  output: Manifest['output'];
-  parameters: number;
-  onnxSha256: string;
-  bytes: number;
-  /** What the converter wants to be kept beside the model's self-test. */
-  selfTest: object;
-}
-
-/** Reads a checkpoint, builds the ONNX graph of its architecture and writes it. Throws SoundpostError. */
-export type ConvertCheckpoint = (request: ConversionRequest) => Promise<Conversion>;

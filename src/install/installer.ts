@@ -2,15 +2,16 @@ import { copyFile, link, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
+import type { SelfTest } from '../convert/self-test.js';
 import type { StartEngine } from '../inference/engine.js';
-import { makeSelfTest, writeSelfTest } from '../inference/self-test.js';
+import { makeSelfTest, runSelfTest, writeSelfTest } from '../inference/self-test.js';
 import { catalogueEntry, licenceOf, readCatalogue, type Catalogue } from '../models/catalogue.js';
 import type { DownloadTuning } from '../models/download.js';
 import { digestOfFile } from '../models/files.js';
 import { numberLabels, type LabelEntry } from '../models/labels.js';
 import { manifestSchema, modelIdSchema, type Manifest } from '../models/manifest.js';
 import type { InstalledModel, ModelRegistry } from '../models/registry.js';
-import type { ConvertCheckpoint } from './conversion.js';
+import { conversionShare, type ConvertCheckpoint } from './conversion.js';
 import { obtainCheckpoint, obtainFromAddress, type SourceSettings } from './obtain.js';
 import { installAtomically, removeAtomically, removeLeftovers } from './staging.js';
 
@@ -114,17 +115,19 @@ export function createInstaller(dependencies: {
   async function install(
     id: string,
     options: InstallOptions,
-    fill: (folder: string) => Promise<{ manifest: Manifest; about?: object }>,
+    fill: (folder: string) => Promise<{ manifest: Manifest; selfTest?: SelfTest }>,
   ): Promise<InstalledModel> {
     await installAtomically(root, id, async (folder) => {
-      const { manifest, about = {} } = await fill(folder);
+      const { manifest, selfTest } = await fill(folder);
       await writeFile(join(folder, 'model.json'), `${JSON.stringify(manifest, null, 2)}\n`);
       options.onProgress?.({ step: 'verifying', share: null });
       const staged = await registry.read(folder);
       const { signal } = options;
       const engine = await startEngine(staged, { threads, ...(signal === undefined ? {} : { signal }) });
       try {
-        await writeSelfTest(folder, await makeSelfTest(engine), about);
+        // What the converter made of the test sound, the process that will tag has to make of it as well.
+        await writeSelfTest(folder, selfTest ?? (await makeSelfTest(engine)));
+        await runSelfTest(engine);
       } finally {
         await engine.stop();
       }
@@ -134,33 +137,21 @@ export function createInstaller(dependencies: {
     return registry.get(id);
   }
 
+  /** Converts into the folder and gives what the conversion adds to the manifest. */
   async function convertInto(
     folder: string,
-    wanted: {
-      checkpointPath: string;
-      architecture: string;
-      labels: readonly LabelEntry[];
-      manifest: Omit<Manifest, 'input' | 'output' | 'onnx_sha256'>;
-    },
+    wanted: { checkpointPath: string; architecture: string; labels: number },
     { onProgress, signal }: InstallOptions,
-  ): Promise<{ manifest: Manifest; about: object }> {
+  ) {
     onProgress?.({ step: 'converting', share: 0 });
     const conversion = await convert({
-      checkpointPath: wanted.checkpointPath,
-      architecture: wanted.architecture,
-      labels: wanted.labels,
+      ...wanted,
       outFolder: folder,
-      onProgress: (share) => onProgress?.({ step: 'converting', share }),
+      onProgress: (progress) => onProgress?.({ step: 'converting', share: conversionShare(progress) }),
       ...(signal === undefined ? {} : { signal }),
     });
-    const manifest: Manifest = {
-      ...wanted.manifest,
-      input: conversion.input,
-      output: conversion.output,
-      parameters: wanted.manifest.parameters ?? conversion.parameters,
-      onnx_sha256: conversion.onnxSha256,
-    };
-    return { manifest, about: { conversion: conversion.selfTest } };
+    const { architecture, family, input, output, parameters, onnxSha256, selfTest } = conversion;
+    return { selfTest, made: { architecture, family, input, output, parameters, onnx_sha256: onnxSha256 } };
   }
 
   return {
@@ -177,30 +168,27 @@ export function createInstaller(dependencies: {
         ...obtaining(options),
         catalogue: known,
       });
-      const model = await install(id, options, (folder) =>
-        convertInto(
+      const model = await install(id, options, async (folder) => {
+        const { made, selfTest } = await convertInto(
           folder,
-          {
-            checkpointPath: file.path,
-            architecture: entry.architecture,
-            labels,
-            manifest: {
-              id,
-              title: entry.title,
-              family: entry.family,
-              architecture: entry.architecture,
-              labels: entry.labels,
-              thresholds: null,
-              metrics: { audioset_map: entry.audioset_map },
-              parameters: entry.parameters,
-              macs: entry.macs,
-              licence: licenceOf(entry),
-              source: { url: file.origin, sha256: file.sha256, bytes: file.bytes },
-            },
-          },
+          { checkpointPath: file.path, architecture: entry.architecture, labels: labels.length },
           options,
-        ),
-      );
+        );
+        const manifest: Manifest = {
+          id,
+          title: entry.title,
+          ...made,
+          family: entry.family,
+          labels: entry.labels,
+          thresholds: null,
+          metrics: { audioset_map: entry.audioset_map },
+          parameters: entry.parameters,
+          macs: entry.macs,
+          licence: licenceOf(entry),
+          source: { url: file.origin, sha256: file.sha256, bytes: file.bytes },
+        };
+        return { manifest, selfTest };
+      });
       await file.discard();
       return { model, installed: true };
     },
@@ -235,33 +223,28 @@ export function createInstaller(dependencies: {
       await refusePresent(wanted.id);
       const { size, sha256 } = await lookAt(wanted.file);
       const labels = wanted.labels ?? (await registry.labelSet(AUDIOSET));
-      const family = (await catalogue()).models.find(
-        (entry) => entry.architecture === wanted.architecture,
-      )?.family;
+      const known = (await catalogue()).models;
       return install(wanted.id, options, async (folder) => {
         if (wanted.labels !== undefined) await writeLabels(folder, wanted.labels);
-        return convertInto(
+        const { made, selfTest } = await convertInto(
           folder,
-          {
-            checkpointPath: wanted.file,
-            architecture: wanted.architecture,
-            labels,
-            manifest: {
-              id: wanted.id,
-              title: wanted.title ?? `${wanted.id} (${wanted.architecture})`,
-              family: family ?? 'imported',
-              architecture: wanted.architecture,
-              labels: wanted.labels === undefined ? AUDIOSET : 'labels.json',
-              thresholds: null,
-              metrics: {},
-              parameters: null,
-              macs: null,
-              licence: 'unknown',
-              source: { url: wanted.file, sha256, bytes: size },
-            },
-          },
+          { checkpointPath: wanted.file, architecture: wanted.architecture, labels: labels.length },
           options,
         );
+        const relative = known.find(({ architecture }) => architecture === made.architecture);
+        const manifest: Manifest = {
+          id: wanted.id,
+          title: wanted.title ?? `${wanted.id} (${made.architecture})`,
+          ...made,
+          family: relative?.family ?? made.family,
+          labels: wanted.labels === undefined ? AUDIOSET : LABELS_FILE,
+          thresholds: null,
+          metrics: {},
+          macs: null,
+          licence: 'unknown',
+          source: { url: wanted.file, sha256, bytes: size },
+        };
+        return { manifest, selfTest };
       });
     },
 

@@ -164,7 +164,7 @@ export function createControl(options: {
         return { model: model.manifest.id, installed: true };
       } finally {
         reporter.end();
-        await options.onModelsChanged();
+        await options.publishInfo();
       }
     },
 
@@ -176,7 +176,7 @@ export function createControl(options: {
         ...(state.now.model === null ? [] : [state.now.model]),
         wished,
       ]);
-      await options.onModelsChanged();
+      await options.publishInfo();
       return { model: id, removed: true };
     },
 

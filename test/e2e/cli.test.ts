@@ -71,16 +71,23 @@ void t.test('models', { skip: noShared }, async (t) => {
 
   const list = await cli(['models', 'list'], options);
   t.equal(list.code, 0);
-  t.match(list.stdout, /^ID +TITLE +LABELS +WINDOW/);
+  t.match(list.stdout, /^ID +FAMILY +LABELS +PARAMS +MACS +MAP +SIZE +LICENCE +STATE\n/);
   t.match(list.stdout, /\nsoundpost-mini .* bundled\n/);
-  t.match(list.stdout, /\nmn04_as +EfficientAT mn04 \(AudioSet\) +527 +10 s +0\.98 M +110\.0 M +0\.432\n/);
+  t.match(list.stdout, /\nmn04_as +mobilenetv3 +527 +0\.98 M +110 M +0\.432 +4\.1 MB +MIT +installed\n/);
+  t.match(list.stdout, /\ncnn14 +panns +527 +80\.8 M +20\.0 G +0\.431 +~327 MB +MIT\/\? +available\n/);
   t.match(list.stdout, /\nBROKEN hollow: .*model\.json/);
   const table = list.stdout.slice(0, list.stdout.indexOf('\n\n'));
   t.ok(table.split('\n').every((line) => line.length <= 100));
   const json = JSON.parse((await cli(['models', 'list', '--json'], options)).stdout) as {
     models: { id: string }[];
     broken: { id: string; error: string }[];
+    available: { id: string }[];
   };
+  t.notOk(
+    json.available.some(({ id }) => id === 'mn04_as'),
+    'what is here is not offered',
+  );
+  t.ok(json.available.some(({ id }) => id === 'mn10_as'));
   t.strictSame(
     json.models.map(({ id }) => id),
     ['soundpost-mini', 'mn04_as', 'spoilt'],
@@ -101,10 +108,18 @@ void t.test('models', { skip: noShared }, async (t) => {
   t.equal(full.manifest.id, 'mn04_as');
   t.equal(full.labels.length, 527);
 
+  const known = await cli(['models', 'info', 'mn10_as'], options);
+  t.equal(known.code, 0);
+  t.match(known.stdout, /\nstate +not installed; get it with: soundpost models pull mn10_as\n/);
+  t.match(known.stdout, /\nsource +https:\/\/github\.com\/fschmid56\//);
+
   for (const id of ['soundpost-mini', 'mn04_as']) {
     const verified = await cli(['models', 'verify', id], options);
     t.equal(verified.code, 0, verified.stdout);
-    t.match(verified.stdout, /^ok +manifest .*\nok +digest .*\nok +load .*\nok +scores .*\n$/);
+    t.match(
+      verified.stdout,
+      /^ok +manifest .*\nok +digest .*\nok +load .*\nok +scores .*\nok +self-test .*\n$/,
+    );
   }
   const spoilt = await cli(['models', 'verify', 'spoilt', '--json'], options);
   t.equal(spoilt.code, 1);

@@ -233,7 +233,13 @@ t.test('verify examines a model step by step', async (t) => {
   t.match(good, {
     id,
     ok: true,
-    steps: [{ detail: /3 labels/ }, { detail: /SHA-256/ }, { ok: true }, { detail: /3 scores/ }, { detail: /none came/ }],
+    steps: [
+      { detail: /3 labels/ },
+      { detail: /SHA-256/ },
+      { ok: true },
+      { detail: /3 scores/ },
+      { detail: /none came/ },
+    ],
   });
   t.strictSame(names, ['manifest', 'digest', 'load', 'scores']);
 
