@@ -123,7 +123,10 @@ const REFUSED: Partial<Record<BadModelKind, { code: string; message: RegExp }>> 
   'int64-output': { code: 'model_shape', message: /int64 .* where float32 is needed/ },
   'nan-output': { code: 'model_output', message: /score of label 0 is NaN/ },
   'scores-above-one': { code: 'model_output', message: /which is not from 0 to 1/ },
-  'hang-at-once': { code: 'inference_timeout', message: /gave no answer for 2 s \(a window of the warm-up\)/ },
+  'hang-at-once': {
+    code: 'inference_timeout',
+    message: /gave no answer for 2 s \(a window of the warm-up\)/,
+  },
   'crash-in-load': { code: 'inference_died', message: /SIGFPE/ },
   'crash-at-once': { code: 'inference_died', message: /SIGFPE/ },
 };
