@@ -79,6 +79,23 @@ t.test('a checkpoint of training becomes a model that works', async (t) => {
     }
   });
 
+  await t.test('with classes of its own', async (t) => {
+    const tuned = join(folder, 'tuned.pth');
+    const state = golden.state_dict.map(([name, shape, dtype]) =>
+      name.startsWith('fc_audioset.')
+        ? ([name, [10, ...shape.slice(1)], dtype] as const)
+        : ([name, shape, dtype] as const),
+    );
+    await writeSyntheticCheckpoint(tuned, { ...golden, state_dict: state });
+    const { selfTest } = await convertCheckpoint({
+      checkpointPath: tuned,
+      architecture: 'Cnn6',
+      labels: 10,
+      outFolder: temporaryFolder(t),
+    });
+    t.equal(selfTest.scores.length, 10);
+  });
+
   /** The conversion must fail, with words that help, and leave nothing. */
   const fails = (
     name: string,
