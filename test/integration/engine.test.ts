@@ -244,7 +244,7 @@ t.test('verify examines a model step by step', async (t) => {
       { detail: /none came/ },
     ],
   });
-  t.strictSame(names, ['manifest', 'digest', 'load', 'scores']);
+  t.strictSame(names, ['manifest', 'digest', 'load', 'scores', 'self-test']);
 
   await installBadModel(dataDir, 'wrong-digest');
   const damaged = await verifyModel('bad-wrong-digest', { registry, startEngine });
