@@ -24,6 +24,7 @@ import { chooseSource } from './service/choose-source.js';
 import { createControl } from './service/control.js';
 import { createHealth } from './service/health.js';
 import { openLabelMemory } from './service/label-memory.js';
+import { modelSummary } from './service/model-summary.js';
 import { logRemembered, startingWishes } from './service/remembered.js';
 import { createState } from './service/state.js';
 import { createTelemetryLoop } from './service/telemetry.js';
@@ -200,13 +201,7 @@ export function createService(options: {
         version,
         device: { id: config.device.id, name: config.device.name },
         models: {
-          installed: (await registry.list()).map(({ manifest, labels }) => ({
-            id: manifest.id,
-            title: manifest.title,
-            labels: labels.length,
-            audioset_map: manifest.metrics.audioset_map ?? null,
-            macs: manifest.macs,
-          })),
+          installed: (await registry.list()).map(modelSummary),
           known: (await knownModels()).map((entry) => ({
             id: entry.id,
             title: entry.title,

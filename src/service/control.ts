@@ -12,6 +12,7 @@ import type { RateMeter } from '../telemetry/rate.js';
 import type { Announcer } from './announcer.js';
 import type { HealthReport } from '../common/health-file.js';
 import { createInstallReporter } from './install-reporter.js';
+import { modelSummary } from './model-summary.js';
 import type { StateHolder } from './state.js';
 
 /** What commands do to the service. Each change is applied, remembered, and then shown in `B/state`. */
@@ -127,14 +128,7 @@ export function createControl(options: {
       ]);
       const here = new Set(installed.map(({ manifest }) => manifest.id));
       return {
-        installed: installed.map(({ manifest, labels, bundled }) => ({
-          id: manifest.id,
-          title: manifest.title,
-          labels: labels.length,
-          audioset_map: manifest.metrics.audioset_map ?? null,
-          macs: manifest.macs,
-          bundled,
-        })),
+        installed: installed.map((model) => ({ ...modelSummary(model), bundled: model.bundled })),
         broken: problems.map(({ id, error }) => ({ id, error: error.message })),
         available: catalogue.models
           .filter(({ id }) => !here.has(id))

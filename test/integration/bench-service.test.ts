@@ -1,29 +1,11 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { hasMosquitto } from '../../src/bench/broker-process.js';
 import { runService } from '../../src/bench/service-run.js';
 import { projectRoot } from '../../src/common/project.js';
+import { writeWav } from '../support/service.js';
 import { installToneModel, tone } from '../support/tone-models.js';
-
-/** A mono 16-bit wav file. */
-function wav(samples: Float32Array, sampleRate: number): Buffer {
-  const bytes = Buffer.alloc(44 + 2 * samples.length);
-  bytes.write('RIFF', 0);
-  bytes.writeUInt32LE(bytes.length - 8, 4);
-  bytes.write('WAVEfmt ', 8);
-  bytes.writeUInt32LE(16, 16);
-  bytes.writeUInt16LE(1, 20);
-  bytes.writeUInt16LE(1, 22);
-  bytes.writeUInt32LE(sampleRate, 24);
-  bytes.writeUInt32LE(2 * sampleRate, 28);
-  bytes.writeUInt16LE(2, 32);
-  bytes.writeUInt16LE(16, 34);
-  bytes.write('data', 36);
-  bytes.writeUInt32LE(2 * samples.length, 40);
-  samples.forEach((sample, n) => bytes.writeInt16LE(Math.round(sample * 32767), 44 + 2 * n));
-  return bytes;
-}
 
 t.test(
   'the service is measured as a whole, from the outside',
@@ -32,7 +14,7 @@ t.test(
     const folder = test.testdir();
     const model = await installToneModel(join(folder, 'data'), 'waveform');
     const recording = join(folder, 'tone.wav');
-    await writeFile(recording, wav(tone(model.tonesHz[0]!, 2, 16_000), 16_000));
+    await writeWav(recording, tone(model.tonesHz[0]!, 2, 16_000), 16_000);
     const said: string[] = [];
     const options = {
       program: join(projectRoot(), 'dist', 'src', 'main.js'),
