@@ -7,8 +7,9 @@ export interface Backoff {
 }
 
 /**
- * Exponential backoff with full-range jitter around the upper half: each delay is drawn from
- * [base/2, base), base doubling from `firstMs` to `maxMs`. The jitter keeps a fleet from coming back in step.
+ * Exponential backoff for what this machine has to itself (its microphone, its child processes): each delay is
+ * drawn from [base/2, base), base doubling from `firstMs` to `maxMs`. Nobody else comes back at the same moment,
+ * so the delays are short and the jitter is small. For what a crowd shares: `createCrowdBackoff`.
  */
 export function createBackoff(options: { firstMs: number; maxMs: number; random?: () => number }): Backoff {
   const random = options.random ?? Math.random;
@@ -18,6 +19,39 @@ export function createBackoff(options: { firstMs: number; maxMs: number; random?
       const base = Math.min(options.maxMs, options.firstMs * 2 ** Math.min(attempt, 30));
       attempt += 1;
       return base / 2 + (random() * base) / 2;
+    },
+    reset() {
+      attempt = 0;
+    },
+  };
+}
+
+/** How many times `firstMs` the first delay of a crowd may last; from then on it doubles. */
+const FIRST_SPREAD = 4;
+
+/**
+ * Exponential backoff for what a crowd shares (a broker): delay n is drawn evenly from
+ * [firstMs, min(maxMs, firstMs * 4 * 2^n)). This is "full jitter" (Marc Brooker, "Exponential Backoff And Jitter",
+ * AWS Architecture Blog, 2015) above a floor. Why this one:
+ * - Everyone loses a broker at the same instant, so the first delay decides how big the first wave is. "Equal
+ *   jitter" (drawn from the upper half) would squeeze it into the last half second before `firstMs`.
+ * - "Decorrelated jitter" cuts what is above `maxMs` down to exactly `maxMs`: in a long outage most of the crowd
+ *   would wait the same time. Here no single delay is likelier than another.
+ * - Without the floor a broker that closes at once would be asked again at once.
+ */
+export function createCrowdBackoff(options: {
+  firstMs: number;
+  maxMs: number;
+  random?: () => number;
+}): Backoff {
+  const { firstMs, maxMs, random = Math.random } = options;
+  let attempt = 0;
+  return {
+    next() {
+      const end = Math.min(maxMs, firstMs * FIRST_SPREAD * 2 ** Math.min(attempt, 30));
+      attempt += 1;
+      const floor = Math.min(firstMs, end);
+      return floor + random() * (end - floor);
     },
     reset() {
       attempt = 0;

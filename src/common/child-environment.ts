@@ -4,5 +4,6 @@
  */
 export function childEnvironment(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   const others = Object.entries(process.env).filter(([name]) => !name.startsWith('SOUNDPOST_'));
-  return { ...Object.fromEntries(others), ...extra };
+  // ONNX Runtime 1.30 on Linux reports its use to its makers, and logs that into the folder of temporary files.
+  return { ORT_DISABLE_TELEMETRY: '1', ...Object.fromEntries(others), ...extra };
 }
