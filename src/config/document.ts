@@ -1,8 +1,4 @@
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { stringify } from 'yaml';
-import { projectRoot } from '../common/project.js';
 import { environmentName, keys, mayComeFromFile, schema, type Key } from './schema.js';
 
 const sectionTitles: Record<string, string> = {
@@ -97,7 +93,10 @@ export function documentYaml(): string {
     for (const line of wrap(`${spec.doc}${spec.defaultDoc ? ` Default: ${spec.defaultDoc}.` : ''}`, 96)) {
       lines.push(`#${indent}# ${line}`);
     }
-    const value = spec.default === null ? '' : ` ${stringify(spec.default, { singleQuote: true }).trim()}`;
+    const value =
+      spec.default === null
+        ? ''
+        : ` ${stringify(spec.default, { singleQuote: true, collectionStyle: 'flow' }).trim()}`;
     lines.push(`#${indent}${path.at(-1)!}:${value}`);
   }
   return `${lines.join('\n')}\n`;
@@ -124,15 +123,35 @@ function wrap(sentence: string, width: number): string[] {
   return lines;
 }
 
+/** `deploy/balena/variables.md`: every setting as a variable of a fleet or a device. */
+function documentVariables(): string {
+  const cell = (text: string) => text.replaceAll('|', '\\|');
+  const rows = [...keys].map(([key, spec]) => {
+    const name = environmentName(key);
+    const also = mayComeFromFile(spec) ? `, \`${name}_FILE\`` : '';
+    return `| \`${name}\`${also} | ${cell(spec.doc)} Allowed: ${cell(spec.reader.allowed)}. | ${cell(defaultOf(spec))} |`;
+  });
+  return [
+    '# Variables',
+    '',
+    '<!-- Written by `npm run docs` from src/config/schema.ts. -->',
+    '',
+    'Every setting, as a variable of the fleet or of one device. An empty one counts as not set. The image sets `data_dir` to `/data` and `log.format` to `json`.',
+    '',
+    '| variable | meaning | default |',
+    '| --- | --- | --- |',
+    ...rows,
+    '',
+  ].join('\n');
+}
+
 /** The generated files, by their path in the project. */
 export function documents(): Record<string, string> {
   const undocumented = Object.keys(schema).filter((section) => !(section in sectionTitles));
   if (undocumented.length > 0) throw new Error(`sections without a title: ${undocumented.join(', ')}`);
-  return { 'docs/configuration.md': documentMarkdown(), 'config/default.yaml': documentYaml() };
-}
-
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  for (const [path, content] of Object.entries(documents())) {
-    writeFileSync(join(projectRoot(), path), content);
-  }
+  return {
+    'docs/configuration.md': documentMarkdown(),
+    'config/default.yaml': documentYaml(),
+    'deploy/balena/variables.md': documentVariables(),
+  };
 }

@@ -190,10 +190,10 @@ export const mirror: Format<string> = {
   },
 };
 
-/** Names of hosts, `*.` in front standing for every host below. */
+/** Names of hosts, `*.` in front standing for every host below; a port after a colon allows that port only. */
 export const hosts: Format<readonly string[]> = {
   allowed:
-    'a list of host names, for example ["models.example.org", "*.example.net"] (in the environment and in flags: JSON)',
+    'a list of host names, for example ["models.example.org", "*.example.net", "192.168.1.5:8080"] (in the environment and in flags: JSON)',
   typed: true,
   read(value) {
     const list = structured(value, hosts.allowed);
@@ -201,7 +201,8 @@ export const hosts: Format<readonly string[]> = {
     return list.map((entry: unknown) =>
       within(hosts.allowed, () => {
         if (typeof entry !== 'string') return refuse(hosts.allowed);
-        const name = entry.startsWith('*.') ? entry.slice(2) : entry;
+        const below = entry.startsWith('*.') ? entry.slice(2) : entry;
+        const name = isIP(below) === 6 ? below : below.replace(/:\d{1,5}$/, '');
         if (name === '') return refuse(hosts.allowed);
         host.read(name);
         return entry.toLowerCase();
@@ -305,6 +306,19 @@ export const thresholds: Format<Readonly<Record<string, number>>> = {
   },
 };
 
+/** Models of the catalogue, by their ids, or all of them. */
+export const offer: Format<'all' | readonly string[]> = {
+  allowed:
+    'all, or a list of ids of the catalogue, for example ["mn04_as", "mn10_as"] (in the environment and in flags: JSON)',
+  typed: true,
+  read(value) {
+    if (typeof value === 'string' && value.trim().toLowerCase() === 'all') return 'all';
+    const list = structured(value, offer.allowed);
+    if (!Array.isArray(list) || list.length > 1000) return refuse(offer.allowed);
+    return list.map((entry: unknown) => within(offer.allowed, () => modelId.read(entry)));
+  },
+};
+
 /** The watched labels and groups of labels. */
 export const labels: Format<readonly (string | LabelGroup)[]> = {
   allowed:
@@ -381,8 +395,7 @@ export function pem(kind: 'certificate' | 'key'): Format<string> {
       const decoded = value.trimStart().startsWith(base64OfPem)
         ? Buffer.from(value, 'base64').toString('utf8')
         : value;
-      // Panels that take one line only turn line ends into the two characters "\n".
-      const pemText = `${decoded.replaceAll('\\n', '\n').trim()}\n`;
+      const pemText = inLines(decoded);
       try {
         if (kind === 'key') createPrivateKey(pemText);
         else for (const certificate of certificatesOf(pemText)) new X509Certificate(certificate);
@@ -392,6 +405,20 @@ export function pem(kind: 'certificate' | 'key'): Format<string> {
       return pemText;
     },
   };
+}
+
+/**
+ * PEM text with its line ends. Panels that take one line only (a dashboard's field for a variable) turn them into
+ * the two characters "\n" or into spaces, and people put quotes around it.
+ */
+function inLines(given: string): string {
+  const unquoted = given.trim().replace(/^(["'])([^]*)\1$/, '$2');
+  const text = unquoted.replace(/(\\r)?\\n/g, '\n').trim();
+  const block = /(-----BEGIN [A-Z0-9 ]+-----)[^\S\n]*(?![\s-])([^-]+)(-----END [A-Z0-9 ]+-----)\s*/g;
+  return `${text.replace(block, (_, begin: string, body: string, end: string) => {
+    const lines = body.replace(/\s+/g, '').match(/.{1,64}/g) ?? [];
+    return [begin, ...lines, `${end}\n`].join('\n');
+  })}\n`.replace(/\n+$/, '\n');
 }
 
 const pemBegin = '-----BEGIN';

@@ -14,7 +14,18 @@ export interface Candidate {
 /** Everything one place has to say, and what is wrong with it; a later layer wins over an earlier one. */
 export interface Layer {
   candidates: Candidate[];
-  problems: string[];
+  problems: LayerProblem[];
+  /** A file of which nothing can be understood, whatever it was to say. */
+  unreadable?: boolean;
+}
+
+/** What is wrong in one place, before any value is checked. */
+export interface LayerProblem {
+  message: string;
+  /** The key whose value is lost by it, where it is known. */
+  key?: string;
+  /** A name that may well be somebody else's, such as a variable that a container engine sets. */
+  mayBeForeign?: boolean;
 }
 
 /** Environment variables beginning with SOUNDPOST_ that are no keys. */
@@ -35,9 +46,10 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
     if (known) layer.candidates.push({ ...known, value, origin: name });
     else {
       const meant = nearest(name, [...names.keys(), 'SOUNDPOST_CONFIG']);
-      layer.problems.push(
-        `environment variable ${name}: belongs to no key${meant ? `; did you mean ${meant}?` : ''}`,
-      );
+      layer.problems.push({
+        message: `environment variable ${name}: belongs to no key${meant ? `; did you mean ${meant}?` : ''}`,
+        mayBeForeign: true,
+      });
     }
   }
   return layer;
@@ -53,8 +65,9 @@ export function readFlags(flags: Readonly<Record<string, string>>): Layer {
   for (const [name, value] of Object.entries(flags)) {
     const found = flagKey(name);
     const origin = `--${name}`;
-    if (!found) layer.problems.push(`flag ${origin}: there is no such key${keyHint(name)}`);
-    else if (seen.has(canonical(name))) layer.problems.push(`flag ${origin}: is given twice`);
+    if (!found) layer.problems.push({ message: `flag ${origin}: there is no such key${keyHint(name)}` });
+    else if (seen.has(canonical(name)))
+      layer.problems.push({ message: `flag ${origin}: is given twice`, key: found.key });
     else layer.candidates.push({ ...found, value, origin });
     seen.add(canonical(name));
   }

@@ -6,7 +6,7 @@ import { SoundpostError } from '../common/errors.js';
 import { projectRoot } from '../common/project.js';
 import { crossChecks } from './checks.js';
 import { credentialsOf, FormatError, looksLikePath, parseUrl } from './formats.js';
-import { readEnvironment, readFlags, type Candidate, type Layer } from './layers.js';
+import { readEnvironment, readFlags, type Candidate, type Layer, type LayerProblem } from './layers.js';
 import { convictFormat, keys, schema, type Config, type Key } from './schema.js';
 import { maxYamlBytes, readYaml } from './yaml-layer.js';
 
@@ -57,41 +57,116 @@ convict.addFormat({
   coerce: (value: unknown) => value,
 });
 
+/** Something that is wrong with the configuration, for people; no secret is in it. */
+export interface ConfigProblem {
+  /** `warn` for what may well be meant for somebody else. */
+  level: 'warn' | 'error';
+  message: string;
+}
+
 /**
  * Works out the configuration: defaults, `config/default.yaml`, the user's YAML file, the environment, flags;
  * later wins. Throws one SoundpostError `config` that names everything that is wrong, and no secret.
  */
 export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
-  const env = sources.env ?? process.env;
-  const cwd = sources.cwd ?? process.cwd();
-  const problems: string[] = [];
-
-  const values = new Map<string, Value>();
-  for (const [key, spec] of keys) values.set(key, { value: spec.default, origin: 'default' });
-  for (const layer of layersOf(sources, env, cwd)) {
-    problems.push(...layer.problems);
-    for (const [key, value] of valuesOf(layer, cwd, problems)) values.set(key, value);
-  }
-  moveAddress(values);
-  problems.push(...splitCredentials(values));
-  deriveDevice(values, env, sources.hostname ?? systemHostname());
-  for (const [key, spec] of keys) {
-    const found = values.get(key)!;
-    if (spec.path && found.value !== '') found.value = resolve(cwd, String(found.value));
-  }
-
+  const { values, problems } = gather(sources);
   // A bad value leaves the one below it in place: checking that against the others would only confuse.
-  if (problems.length > 0) throw configError(problems);
+  if (problems.length > 0) throw configError(problems.map(({ message }) => message));
   const config = assemble(values);
-  problems.push(...crossChecks(config, (key) => values.get(key)!.origin));
-  if (problems.length > 0) throw configError(problems);
+  const crossed = crossChecks(config, (key) => values.get(key)!.origin);
+  if (crossed.length > 0) throw configError(crossed.map(({ message }) => message));
+  return { config, entries: entriesOf(values) };
+}
 
-  const entries = [...keys].map(([key, spec]): Entry => ({
+/** Without these there is no way to the broker that was meant, and none to tell anybody what is wrong. */
+const essentialKeys = ['url', 'username', 'password', 'ca', 'cert', 'key'].map((name) => `mqtt.${name}`);
+
+/**
+ * The same for a device that nobody sits at: what is wrong is left out, so that the value of the layer below or the
+ * default holds, and is told. `unusable` says why the broker cannot be reached with what is left; the configuration
+ * is then good for the log and the data folder only. Throws nothing.
+ */
+export function loadConfigAnyway(
+  sources: ConfigSources = {},
+): LoadedConfig & { problems: ConfigProblem[]; unusable: string | null } {
+  const { values, problems, lost, fileLost } = gather(sources);
+  const noWay = fileLost && values.get('mqtt.url')!.value === '';
+  const fatal = new Set(essentialKeys.filter((key) => lost.has(key)));
+  let config = assemble(values);
+  // Each round takes at least one key back to its default, and defaults fit each other.
+  for (;;) {
+    const [crossed] = crossChecks(config, (key) => values.get(key)!.origin);
+    if (crossed === undefined) break;
+    problems.push({ level: 'error', message: crossed.message });
+    for (const key of crossed.keys) {
+      if (essentialKeys.includes(key)) fatal.add(key);
+      values.set(key, { value: keys.get(key)!.default, origin: 'default' });
+    }
+    config = assemble(values);
+  }
+  const unusable = noWay
+    ? 'the configuration file cannot be read, and no other place names a broker'
+    : fatal.size > 0
+      ? `there is no way to the broker without ${[...fatal].join(', ')}`
+      : null;
+  return { config, entries: entriesOf(values), problems: problems.slice(0, maxShown), unusable };
+}
+
+function entriesOf(values: ReadonlyMap<string, Value>): Entry[] {
+  return [...keys].map(([key, spec]): Entry => ({
     key,
     ...values.get(key)!,
     secret: spec.secret === true,
   }));
-  return { config, entries };
+}
+
+/** The values of all layers, checked one by one. A bad one leaves that of the layer below in place. */
+function gather(sources: ConfigSources): {
+  values: Map<string, Value>;
+  problems: ConfigProblem[];
+  /** Keys of which the last word cannot be understood. */
+  lost: ReadonlySet<string>;
+  /** Whether there is a file that cannot be read at all. */
+  fileLost: boolean;
+} {
+  const env = sources.env ?? process.env;
+  const cwd = sources.cwd ?? process.cwd();
+  const problems: ConfigProblem[] = [];
+  const lost = new Set<string>();
+  let fileLost = false;
+
+  const values = new Map<string, Value>();
+  for (const [key, spec] of keys) values.set(key, { value: spec.default, origin: 'default' });
+  for (const layer of layersOf(sources, env, cwd)) {
+    const found = valuesOf(layer, cwd);
+    const wrong = [...layer.problems, ...found.problems];
+    for (const [key, value] of found.values) {
+      values.set(key, value);
+      lost.delete(key);
+    }
+    for (const { message, key, mayBeForeign } of wrong) {
+      problems.push({ level: mayBeForeign === true ? 'warn' : 'error', message });
+      if (key !== undefined) lost.add(key);
+    }
+    fileLost ||= layer.unreadable === true;
+  }
+  moveAddress(values);
+  problems.push(...splitCredentials(values).map((message) => ({ level: 'error' as const, message })));
+  deriveDevice(values, env, sources.hostname ?? systemHostname());
+  for (const [key, spec] of keys) {
+    const found = values.get(key)!;
+    if (spec.path && found.value !== '') found.value = resolve(cwd, String(found.value));
+    // What was moved from one key into another has only been checked as the one.
+    try {
+      spec.reader.read(found.value);
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      problems.push({ level: 'error', message: `${key} (${found.origin}): ${error.message}` });
+      lost.add(key);
+      values.set(key, { value: spec.default, origin: 'default' });
+    }
+  }
+  return { values, problems, lost, fileLost };
 }
 
 function configError(problems: readonly string[]): SoundpostError {
@@ -124,10 +199,13 @@ function yamlFile(path: string, wish: string, mayBeMissing: boolean): Layer {
   const read = readBounded(path, maxYamlBytes);
   if ('problem' in read) {
     if (mayBeMissing && read.problem === 'does not exist') return { candidates: [], problems: [] };
-    return { candidates: [], problems: [`${wish}: the file ${path} ${read.problem}`] };
+    const message = `${wish}: the file ${path} ${read.problem}`;
+    return { candidates: [], problems: [{ message }], unreadable: true };
   }
   const source = decode(read.bytes);
-  if (source === undefined) return { candidates: [], problems: [`${path}: is not text in UTF-8`] };
+  if (source === undefined) {
+    return { candidates: [], problems: [{ message: `${path}: is not text in UTF-8` }], unreadable: true };
+  }
   return readYaml(source, path);
 }
 
@@ -140,15 +218,17 @@ function decode(bytes: Buffer): string | undefined {
 }
 
 /** The checked values of one layer. */
-function valuesOf(layer: Layer, cwd: string, problems: string[]): Map<string, Value> {
+function valuesOf(layer: Layer, cwd: string): { values: Map<string, Value>; problems: LayerProblem[] } {
   const values = new Map<string, Value>();
+  const problems: LayerProblem[] = [];
   const directAndFile = new Map<string, Candidate>();
   for (const candidate of layer.candidates) {
     const other = directAndFile.get(candidate.key);
     if (other) {
-      problems.push(
-        `${candidate.key}: is given twice, by ${other.origin} and by ${candidate.origin}; take one away`,
-      );
+      problems.push({
+        message: `${candidate.key}: is given twice, by ${other.origin} and by ${candidate.origin}; take one away`,
+        key: candidate.key,
+      });
       continue;
     }
     directAndFile.set(candidate.key, candidate);
@@ -156,10 +236,11 @@ function valuesOf(layer: Layer, cwd: string, problems: string[]): Map<string, Va
       values.set(candidate.key, readCandidate(candidate, cwd));
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
-      problems.push(`${candidate.key}${shown(candidate)} (${candidate.origin}): ${error.message}`);
+      const message = `${candidate.key}${shown(candidate)} (${candidate.origin}): ${error.message}`;
+      problems.push({ message, key: candidate.key });
     }
   }
-  return values;
+  return { values, problems };
 }
 
 function readCandidate(candidate: Candidate, cwd: string): Value {

@@ -11,6 +11,7 @@ import {
   labels,
   mirror,
   modelId,
+  offer,
   oneOf,
   optional,
   pem,
@@ -113,7 +114,7 @@ export const schema = {
     base_topic: key(topic, 'soundpost', { doc: 'First part of every topic.' }),
     outbox: {
       max_mb: key(decimal({ min: 1, max: 10_000, unit: 'MB' }), 64, {
-        doc: 'Room on the disk for events that wait while the broker is away; when it is used up the oldest go first. Not in effect yet: up to 10,000 events wait in memory.',
+        doc: 'Room on the disk for events that wait while the broker is away; when it is used up the oldest go first.',
       }),
     },
   },
@@ -176,7 +177,7 @@ export const schema = {
       fromFile: true,
     }),
     allowed_hosts: key(hosts, [], {
-      doc: 'Hosts from which models may be downloaded over MQTT, and to which redirects may lead.',
+      doc: 'Hosts from which models may be downloaded over MQTT, and to which redirects may lead. A host in the local network has to be named itself, by its name or its IP address as it is in the address; `*.` and the default reach public hosts only.',
       defaultDoc:
         'those of the catalogue: zenodo.org, github.com, huggingface.co and where they keep their files',
     }),
@@ -233,17 +234,26 @@ export const schema = {
   },
   thermal: {
     enabled: key(flag, true, {
-      doc: 'Infer less often while the processor is hot. Not in effect yet, nor are the limits below.',
+      doc: 'Infer less often while the processor is hot, or while its firmware throttles it or finds the supply too weak.',
     }),
-    soft_limit_c: key(celsius, 75, { doc: 'From this temperature on the rate is lowered step by step.' }),
+    soft_limit_c: key(celsius, 75, {
+      doc: 'The rate is lowered as far as it takes to stay below this temperature of the processor.',
+    }),
     hard_limit_c: key(celsius, 82, {
-      doc: 'From this temperature on the rate is `thermal.min_rate_hz`; above `thermal.soft_limit_c`.',
+      doc: 'At this temperature the rate is `thermal.min_rate_hz` at once; above `thermal.soft_limit_c`. Raspberry Pi’s firmware throttles at 80 to 85 °C.',
     }),
-    min_rate_hz: key(rate, 0.1, { doc: 'The rate that heat never takes away.' }),
+    min_rate_hz: key(rate, 0.1, { doc: 'The rate that heat never takes away, unless a lower one is set.' }),
   },
   homeassistant: {
-    enabled: key(flag, true, { doc: 'Publish discovery messages for Home Assistant. Not in effect yet.' }),
-    prefix: key(topic, 'homeassistant', { doc: 'Topic under which Home Assistant listens for discovery.' }),
+    enabled: key(flag, true, {
+      doc: 'Describe the device to Home Assistant (MQTT discovery), so that it appears there by itself. Switched off, it is taken away there.',
+    }),
+    prefix: key(topic, 'homeassistant', {
+      doc: 'Topic under which Home Assistant listens for discovery, and says that it has started.',
+    }),
+    models: key<'all' | readonly string[]>(offer, ['mn04_as', 'mn10_as'], {
+      doc: 'The models that Home Assistant is offered for installation: ids of the catalogue, `all`, or an empty list. Of `all`, those that are not in the default have to be enabled there one by one.',
+    }),
   },
   log: {
     level: key(oneOf('debug', 'info', 'warn', 'error'), 'info', {

@@ -39,7 +39,10 @@ const sentences: Partial<Record<ErrorCode, string>> = {
 export function readYaml(source: string, name: string): Layer {
   const layer: Layer = { candidates: [], problems: [] };
   if (Buffer.byteLength(source) > maxYamlBytes) {
-    layer.problems.push(`${name}: is larger than ${maxYamlBytes / 1024} KiB; that is no configuration`);
+    layer.problems.push({
+      message: `${name}: is larger than ${maxYamlBytes / 1024} KiB; that is no configuration`,
+    });
+    layer.unreadable = true;
     return layer;
   }
   const lines = new LineCounter();
@@ -52,13 +55,16 @@ export function readYaml(source: string, name: string): Layer {
     document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
   } catch {
     // Only reached by text that is nested thousands of levels deep.
-    layer.problems.push(`${name}: is not YAML that can be read`);
+    layer.problems.push({ message: `${name}: is not YAML that can be read` });
+    layer.unreadable = true;
     return layer;
   }
   for (const problem of [...document.errors, ...document.warnings]) {
-    layer.problems.push(`${place(problem.pos[0])}: ${sentences[problem.code] ?? 'this is not valid YAML'}`);
+    const message = `${place(problem.pos[0])}: ${sentences[problem.code] ?? 'this is not valid YAML'}`;
+    layer.problems.push({ message });
   }
-  if (layer.problems.length === 0) walk(document, document.contents, '', layer, place, new Set());
+  if (layer.problems.length > 0) layer.unreadable = true;
+  else walk(document, document.contents, '', layer, place, new Set());
   return layer;
 }
 
@@ -73,28 +79,29 @@ function walk(
   const section = prefix.slice(0, -1);
   const here = isAlias(node) ? node.resolve(document) : node;
   if (isAlias(node) && !here) {
-    layer.problems.push(`${section} (${place(node.range?.[0])}): ${missingAnchor}`);
+    layer.problems.push({ message: `${section} (${place(node.range?.[0])}): ${missingAnchor}` });
     return;
   }
   if (here === null || here === undefined || (isScalar(here) && here.value === null)) return;
   const at = place((node as Node).range?.[0]);
   if (!isMap(here)) {
-    layer.problems.push(
-      section === ''
-        ? `${at}: a configuration is a map of sections, for example "mqtt:" and below it, indented, "url: mqtt://…"`
-        : `${section} (${at}): is a section; its keys stand below it, indented: ${keysOf(prefix).join(', ')}`,
-    );
+    layer.problems.push({
+      message:
+        section === ''
+          ? `${at}: a configuration is a map of sections, for example "mqtt:" and below it, indented, "url: mqtt://…"`
+          : `${section} (${at}): is a section; its keys stand below it, indented: ${keysOf(prefix).join(', ')}`,
+    });
     return;
   }
   if (inside.has(here)) {
-    layer.problems.push(`${section} (${at}): contains itself`);
+    layer.problems.push({ message: `${section} (${at}): contains itself` });
     return;
   }
   for (const { key: keyNode, value } of here.items) {
     if (layer.problems.length >= maxProblems) return;
     const position = place((keyNode as Node | null)?.range?.[0]);
     if (!isScalar(keyNode)) {
-      layer.problems.push(`${position}: the name of a key must be plain text`);
+      layer.problems.push({ message: `${position}: the name of a key must be plain text` });
       continue;
     }
     const key = `${prefix}${String(keyNode.value)}`;
@@ -102,7 +109,10 @@ function walk(
       const nested = keys.has(key)
         ? `; write "${key.split('.').join(': { ')}: …${' }'.repeat(key.split('.').length - 1)}", or nested on lines of their own`
         : keyHint(key);
-      layer.problems.push(`${key} (${position}): the name of a key in a file has no "."${nested}`);
+      layer.problems.push({
+        message: `${key} (${position}): the name of a key in a file has no "."${nested}`,
+        ...(keys.has(key) && { key }),
+      });
       continue;
     }
     const base = key.replace(/_file$/, '');
@@ -110,18 +120,19 @@ function walk(
     const fromFile = !known && base !== key ? keys.get(base) : undefined;
     if (known) {
       const read = leafOf(document, value, known.reader.typed);
-      if ('problem' in read) layer.problems.push(`${key} (${position}): ${read.problem}`);
+      if ('problem' in read) layer.problems.push({ message: `${key} (${position}): ${read.problem}`, key });
       else if (read.value !== null) layer.candidates.push({ key, value: read.value, origin: position });
     } else if (fromFile && mayComeFromFile(fromFile)) {
       const read = leafOf(document, value, false);
-      if ('problem' in read) layer.problems.push(`${key} (${position}): ${read.problem}`);
-      else if (read.value !== null) {
+      if ('problem' in read) {
+        layer.problems.push({ message: `${key} (${position}): ${read.problem}`, key: base });
+      } else if (read.value !== null) {
         layer.candidates.push({ key: base, value: read.value, origin: position, isFile: true });
       }
     } else if (keysOf(`${key}.`).length > 0) {
       walk(document, value, `${key}.`, layer, place, new Set([...inside, here]));
     } else {
-      layer.problems.push(`${key} (${position}): there is no such key${keyHint(key)}`);
+      layer.problems.push({ message: `${key} (${position}): there is no such key${keyHint(key)}` });
     }
   }
 }

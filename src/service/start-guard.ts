@@ -1,0 +1,70 @@
+/*
+ * Tells a service that comes up from one that a model or a setting ends again and again. Pure: the record goes in and
+ * comes out, whoever calls keeps it on the disk (`start-record.ts`).
+ *
+ * Invariants:
+ * - only starts that ended before they had settled count; a long life wipes what was before it;
+ * - only failures that follow each other within `CHAIN_MS` count together;
+ * - safe mode begins at `FAILURES` of them and ends only by what a person does: another configuration, another
+ *   version, or a model that was chosen over MQTT.
+ */
+
+/** A start that has lived so long has settled. */
+export const SETTLED_AFTER_MS = 120_000;
+/** So many failed starts in a row are a loop. */
+export const FAILURES = 3;
+/** A failure that comes later than this after the one before has nothing to do with it. */
+const CHAIN_MS = 15 * 60_000;
+/** More need not be known. */
+const KEPT = 10;
+const FIRST_DELAY_MS = 2_000;
+const MAX_DELAY_MS = 5 * 60_000;
+
+export interface StartRecord {
+  /** When starts failed, in ms since the epoch, oldest first. */
+  readonly failures: readonly number[];
+  /** When the start began that has neither settled nor ended; null: there is none. */
+  readonly pending: number | null;
+  /** What was started: a digest of the version and the configuration. */
+  readonly setup: string;
+  readonly safe: boolean;
+}
+
+export const noStarts: StartRecord = { failures: [], pending: null, setup: '', safe: false };
+
+function withFailure(record: StartRecord, at: number): StartRecord {
+  const last = record.failures.at(-1);
+  // A clock that was set in between, as on boards without one of their own, breaks the chain too.
+  const chained = last !== undefined && Math.abs(at - last) <= CHAIN_MS ? record.failures : [];
+  const failures = [...chained, at].slice(-KEPT);
+  return { ...record, failures, pending: null, safe: record.safe || failures.length >= FAILURES };
+}
+
+/** A start begins. One that is still pending was cut off: by a crash, a kill, the lack of memory, the mains. */
+export function startBegins(record: StartRecord, now: number, setup: string): StartRecord {
+  if (record.setup !== setup) return { failures: [], pending: now, setup, safe: false };
+  const known = record.pending === null ? record : withFailure(record, now);
+  return { ...known, pending: now };
+}
+
+/** It has lived for `SETTLED_AFTER_MS`. */
+export function startSettled(record: StartRecord): StartRecord {
+  return { ...record, failures: [], pending: null };
+}
+
+/** The process ends: `orderly` where somebody asked for it. */
+export function startEnds(record: StartRecord, now: number, orderly: boolean): StartRecord {
+  if (record.pending === null) return record;
+  return orderly ? { ...record, pending: null } : withFailure(record, now);
+}
+
+/** Somebody chose a model that works: from the next start on everything holds again. */
+export function modelChosen(record: StartRecord): StartRecord {
+  return { ...record, failures: [], safe: false };
+}
+
+/** How long to wait before the process ends, so that a loop of starts is a slow one. In milliseconds. */
+export function delayBeforeEnd({ failures }: StartRecord): number {
+  if (failures.length === 0) return 0;
+  return Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** (failures.length - 1));
+}
