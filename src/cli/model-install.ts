@@ -8,6 +8,7 @@ import { openStateStore } from '../config/state-store.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { convertCheckpoint } from '../convert/convert.js';
 import { createInstaller, type Installer, type InstallProgress } from '../install/installer.js';
+import { createUpdateLock, updateLockPath } from '../install/update-lock.js';
 import { megabytes } from '../models/download.js';
 import { readLabelNames } from '../models/labels.js';
 import type { InstalledModel } from '../models/registry.js';
@@ -75,6 +76,7 @@ function openInstaller(context: CommandContext): Installer {
     convert: convertCheckpoint,
     startEngine: createStartEngine({ log: silentLogger }),
     threads: config.model.threads,
+    updateLock: createUpdateLock({ path: updateLockPath(context.env), log: silentLogger }),
     log: silentLogger,
   });
 }

@@ -86,7 +86,7 @@ function naming(path: string, { name }: Architecture, error: unknown): unknown {
 }
 
 /** What a state dict holds beside what was trained. */
-function isBuffer(tensor: string): boolean {
+export function isBuffer(tensor: string): boolean {
   return /(^|\.)(running_mean|running_var|lambdas|init_v)$/.test(tensor);
 }
 

@@ -14,6 +14,7 @@ import type { InstalledModel, ModelRegistry } from '../models/registry.js';
 import { conversionShare, type ConvertCheckpoint } from './conversion.js';
 import { obtainCheckpoint, obtainFromAddress, type SourceSettings } from './obtain.js';
 import { installAtomically, removeAtomically, removeLeftovers } from './staging.js';
+import type { UpdateLock } from './update-lock.js';
 
 /** How far an installation is. `share` is 0 … 1, null where the end is not known. */
 export interface InstallProgress {
@@ -82,10 +83,12 @@ export function createInstaller(dependencies: {
   convert: ConvertCheckpoint;
   startEngine: StartEngine;
   threads: number;
+  /** Held while models are put in place and removed; not while they are downloaded, which can go on later. */
+  updateLock: UpdateLock;
   log: Logger;
   tuning?: Partial<DownloadTuning>;
 }): Installer {
-  const { registry, settings, convert, startEngine, threads, log, tuning } = dependencies;
+  const { registry, settings, convert, startEngine, threads, updateLock, log, tuning } = dependencies;
   const root = registry.installedFolder;
   const catalogue = () => readCatalogue(dependencies.bundledFolder);
 
@@ -117,7 +120,7 @@ export function createInstaller(dependencies: {
     options: InstallOptions,
     fill: (folder: string) => Promise<{ manifest: Manifest; selfTest?: SelfTest }>,
   ): Promise<InstalledModel> {
-    await installAtomically(root, id, async (folder) => {
+    const fillAndCheck = async (folder: string) => {
       const { manifest, selfTest } = await fill(folder);
       await writeFile(join(folder, 'model.json'), `${JSON.stringify(manifest, null, 2)}\n`);
       options.onProgress?.({ step: 'verifying', share: null });
@@ -132,7 +135,8 @@ export function createInstaller(dependencies: {
         await engine.stop();
       }
       if (signal?.aborted === true) throw new SoundpostError('aborted', `Installing ${id} was called off.`);
-    });
+    };
+    await updateLock.during(() => installAtomically(root, id, fillAndCheck), options.signal);
     log.info({ model: id }, `Installed the model ${id}`);
     return registry.get(id);
   }
@@ -267,11 +271,12 @@ export function createInstaller(dependencies: {
           `${id} is in use: it is the model the service runs with. Change to another one first ("model/set"), then remove it.`,
         );
       }
-      await removeAtomically(root, id);
+      await updateLock.during(() => removeAtomically(root, id));
       log.info({ model: id }, `Removed the model ${id}`);
     },
 
     async removeLeftovers() {
+      await updateLock.removeLeftover();
       for (const path of await removeLeftovers(root, Date.now())) {
         log.info({}, `Removed ${path}, left by an installation that was cut short`);
       }

@@ -1,10 +1,11 @@
+import { lookup } from 'node:dns/promises';
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { SoundpostError } from '../common/errors.js';
 import type { Catalogue, CatalogueEntry } from '../models/catalogue.js';
 import { download, type DownloadTuning } from '../models/download.js';
 import { digestOfFile } from '../models/files.js';
-import { hostIsAmong } from '../models/hosts.js';
+import { hostIsAmong, hostIsNamed, isPublicAddress, shownUrl } from '../models/hosts.js';
 import { DOWNLOADS, whileLocked } from './staging.js';
 
 /** Where checkpoints may come from: `models.*` of the configuration. */
@@ -34,6 +35,8 @@ interface ObtainOptions {
   settings: SourceSettings;
   catalogue: Catalogue;
   tuning?: Partial<DownloadTuning> | undefined;
+  /** The IP addresses of a host; the system's name service where left out. */
+  resolveHost?: (host: string) => Promise<string[]>;
   onProgress?: (done: number, total: number | null) => void;
   signal?: AbortSignal | undefined;
 }
@@ -86,10 +89,10 @@ export async function obtainFromAddress(
 ): Promise<Obtained> {
   const url = webAddress(address);
   const hosts = allowedHosts(options);
-  if (!hostIsAmong(url.hostname, hosts)) {
+  if (!hostIsAmong(url, hosts)) {
     throw new SoundpostError(
       'host_not_allowed',
-      `Models may not be downloaded from ${url.hostname}, only from ${hosts.join(', ')}. The list is models.allowed_hosts.`,
+      `Models may not be downloaded from ${url.host}, only from ${hosts.join(', ')}. The list is models.allowed_hosts.`,
     );
   }
   if (sha256 === null && options.settings.requireDigest) {
@@ -98,7 +101,39 @@ export async function obtainFromAddress(
       'A model from an address needs its SHA-256 ("sha256"), so that it is what was meant (models.require_digest).',
     );
   }
-  return fetchFile({ kind: 'url', url }, name, sha256, null, { ...options, reserveBytes: 64e6 });
+  if (sha256 === null && url.protocol === 'http:' && !hostIsNamed(url, options.settings.allowedHosts)) {
+    throw new SoundpostError(
+      'digest_required',
+      `What comes over http:// can be changed by anybody on the way: use https://, send the SHA-256 of the file ("sha256"), or name ${url.hostname} itself in models.allowed_hosts.`,
+    );
+  }
+  const permit = (next: URL) => refusePrivate(next, options);
+  return fetchFile({ kind: 'url', url }, name, sha256, null, { ...options, permit, reserveBytes: 64e6 });
+}
+
+/**
+ * Whoever may send commands must not look around in the network of the device: unless the configuration names the
+ * very host, it has to be one of the public internet. The name is looked up a second time for the request itself;
+ * a server that answers differently then still has to show a certificate or bytes of the right digest, and nothing
+ * of what it says is passed on.
+ */
+async function refusePrivate(
+  url: URL,
+  { settings, resolveHost = addressesOf }: ObtainOptions,
+): Promise<void> {
+  if (hostIsNamed(url, settings.allowedHosts)) return;
+  const addresses = await resolveHost(url.hostname.replace(/^\[(.*)\]$/, '$1')).catch(() => []);
+  // A name that cannot be looked up is for the request to report.
+  const inside = addresses.find((address) => !isPublicAddress(address));
+  if (inside === undefined) return;
+  throw new SoundpostError(
+    'host_not_allowed',
+    `Models may not be downloaded from ${url.hostname}: it leads to ${inside}, which is not on the public internet. If that is right, name ${url.hostname} itself in models.allowed_hosts.`,
+  );
+}
+
+async function addressesOf(host: string): Promise<string[]> {
+  return (await lookup(host, { all: true })).map(({ address }) => address);
 }
 
 type Source = { kind: 'file'; path: string } | { kind: 'url'; url: URL };
@@ -120,21 +155,19 @@ async function fetchFile(
   name: string,
   sha256: string | null,
   expectedBytes: number | null,
-  options: ObtainOptions & { reserveBytes: number },
+  options: ObtainOptions & { reserveBytes: number; permit?: (url: URL) => Promise<void> },
 ): Promise<Obtained> {
   if (source.kind === 'file') return fromFolder(source.path, sha256);
-  const { root, signal, onProgress } = options;
+  const { root, signal, onProgress, permit } = options;
   await mkdir(join(root, DOWNLOADS), { recursive: true });
   const path = join(root, DOWNLOADS, name);
-  const shown = new URL(source.url);
-  shown.username = shown.password = '';
   return whileLocked(path, name, async () => {
     const discard = () => rm(path, { force: true });
     const describe = async (digest: string) => ({
       path,
       sha256: digest,
       bytes: (await stat(path)).size,
-      origin: shown.href,
+      origin: shownUrl(source.url),
       discard,
     });
     // Kept by an earlier call that nobody had a digest for.
@@ -148,6 +181,7 @@ async function fetchFile(
         allowedHosts: allowedHosts(options),
         expectedBytes,
         reserveBytes: options.reserveBytes,
+        ...(permit === undefined ? {} : { permit }),
         ...(onProgress === undefined ? {} : { onProgress }),
         ...(signal === undefined ? {} : { signal }),
       },

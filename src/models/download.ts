@@ -15,6 +15,8 @@ export interface DownloadRequest {
   path: string;
   /** Hosts that a redirect may lead to, besides the address's own. */
   allowedHosts: readonly string[];
+  /** Asked before every request, those after redirects included; throws where it must not be made. */
+  permit?: (url: URL) => Promise<void>;
   /** How large the file is, where that is known (or nearly known) before asking. */
   expectedBytes?: number | null;
   /** Room on the disk that has to be left when the file has come. */
@@ -221,6 +223,7 @@ async function follow(
   url.username = url.password = '';
   const first = url;
   for (let redirects = 0; ; redirects += 1) {
+    await request.permit?.(url);
     const own = url.host === first.host && authorization !== null ? { authorization } : {};
     const response = await fetch(url, { headers: { ...headers, ...own }, redirect: 'manual', signal });
     const location = response.headers.get('location');
@@ -246,7 +249,7 @@ function checkRedirect(from: URL, to: URL, first: URL, allowedHosts: readonly st
   if (from.protocol === 'https:' && to.protocol === 'http:') {
     throw redirectRefused(from, 'it leads from https to http, where anybody on the way can change the file');
   }
-  if (to.hostname !== first.hostname && !hostIsAmong(to.hostname, allowedHosts)) {
+  if (to.hostname !== first.hostname && !hostIsAmong(to, allowedHosts)) {
     throw redirectRefused(
       from,
       `it leads to the host ${to.hostname}, which is not allowed. If that is right, add it to models.allowed_hosts`,

@@ -7,6 +7,7 @@ import t, { type Test } from 'tap';
 import { download, type DownloadRequest, type DownloadTuning } from '../../src/models/download.js';
 import { startFileServer, type FileServer } from '../support/file-server.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { cannotMount } from '../support/small-disk.js';
 
 const body = randomBytes(1_000_003);
 
@@ -209,16 +210,3 @@ t.test('a note that makes no sense is not gone by', async (t) => {
   await fetchFile();
   t.ok(body.equals(await readFile(path)));
 });
-
-/** Why a small file system cannot be made here, or false. */
-function cannotMount(): string | false {
-  if (process.getuid?.() !== 0) return 'only root can mount a small file system';
-  try {
-    execFileSync('unshare', ['-m', 'mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', '/mnt'], {
-      stdio: 'ignore',
-    });
-    return false;
-  } catch {
-    return 'no file system can be mounted here';
-  }
-}

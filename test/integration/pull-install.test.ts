@@ -11,6 +11,7 @@ import { createStartEngine } from '../../src/inference/start-engine.js';
 import { verifyModel } from '../../src/inference/verify.js';
 import type { ConvertCheckpoint } from '../../src/install/conversion.js';
 import { createInstaller, type InstallProgress } from '../../src/install/installer.js';
+import { createUpdateLock } from '../../src/install/update-lock.js';
 import type { SourceSettings } from '../../src/install/obtain.js';
 import { digestOfFile } from '../../src/models/files.js';
 import { createRegistry } from '../../src/models/registry.js';
@@ -91,6 +92,7 @@ async function setUp(
     convert: given.convert ?? standIn,
     startEngine,
     threads: 1,
+    updateLock: createUpdateLock({ path: join(dataDir, 'balena', 'updates.lock'), log }),
     log,
     tuning: { retryDelaysMs: [], stallMs: 5000 },
   });
@@ -374,6 +376,7 @@ t.test('the real checkpoint by the real converter', { skip: skipWithoutShared() 
     convert: convertCheckpoint,
     startEngine,
     threads: 1,
+    updateLock: createUpdateLock({ path: join(dataDir, 'balena', 'updates.lock'), log }),
     log,
   });
   const { model } = await installer.pull('mn04_as');
