@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { listSystemFolder, parseWhole, readSystemFile } from './system-file.js';
+import type { FirmwareFlags } from './thermal-flags.js';
 
 /** `soc` of `B/telemetry`. What the machine does not have, or does not tell sensibly, is null. */
 export interface SocReading {
@@ -12,11 +13,7 @@ export interface SocReading {
 }
 
 /** The bits of the firmware's `get_throttled`. */
-export interface ThrottleFlags {
-  underVoltage: boolean;
-  frequencyCapped: boolean;
-  throttled: boolean;
-  softTemperatureLimit: boolean;
+export interface ThrottleFlags extends FirmwareFlags {
   underVoltageSinceBoot: boolean;
   frequencyCappedSinceBoot: boolean;
   throttledSinceBoot: boolean;
@@ -50,6 +47,21 @@ export async function readSoc(options: { sysRoot: string }): Promise<SocReading>
     under_voltage: flags?.underVoltage ?? (await readUnderVoltageAlarm(sysRoot)),
     throttled_since_boot: flags?.throttledSinceBoot ?? null,
   };
+}
+
+/**
+ * What the thermal governor looks at, read the same way: the temperature, and the firmware's flags or, where there
+ * are none, the under-voltage alarm.
+ */
+export async function readHeat(options: {
+  sysRoot: string;
+}): Promise<{ temperatureC: number | null; flags: FirmwareFlags | null }> {
+  const { sysRoot } = options;
+  const temperatureC = await readTemperature(sysRoot);
+  const flags = await readThrottleFlags(sysRoot);
+  const underVoltage = flags === null ? await readUnderVoltageAlarm(sysRoot) : null;
+  const none = { frequencyCapped: false, throttled: false, softTemperatureLimit: false };
+  return { temperatureC, flags: flags ?? (underVoltage === null ? null : { ...none, underVoltage }) };
 }
 
 /**
