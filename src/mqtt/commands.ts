@@ -8,45 +8,58 @@ import type { CommandAddress, Topics } from './topics.js';
 export interface CommandContext {
   /** Fires at the time limit and at shutdown: stop what you are doing. */
   signal: AbortSignal;
+  /** Has something done once a reply that is `ok` has been handed over; not at all after any other. */
+  afterReply: (action: () => void) => void;
 }
 
-export interface CommandSpec<Schema extends z.ZodType> {
-  /** As in the topic: `pause`, `model/set`. */
-  name: string;
+/** What is known of a command without the service: its request, its reply, and how to carry it out. */
+export interface CommandSpec<Schema extends z.ZodType = z.ZodType, Result extends z.ZodType = z.ZodType> {
+  /** One sentence or two, for people. */
+  readonly description: string;
   /** Of the request's JSON object, `transaction` taken out. */
-  schema: Schema;
+  readonly schema: Schema;
+  /** Of the `data` of a reply that is `ok`. */
+  readonly result: Result;
+  /** A request; left out where it is empty. */
+  readonly example?: z.input<Schema>;
   /**
-   * Turns the trimmed plain text of the `B/<name>` topic into an input, which is then checked by the schema. A
-   * command without it has no such topic.
+   * For names that end in `/set`: turns the trimmed plain text of the `B/<name>` topic into an input, which is
+   * then checked by the schema. Without it that topic takes JSON only.
    */
-  parseSet?: (text: string) => unknown;
+  readonly parseSet?: (text: string) => unknown;
+  /** Plain text for the `B/<name>` topic, where there is one. */
+  readonly setExample?: string;
   /** Default 10 s. */
-  timeoutMs?: number;
+  readonly timeoutMs?: number;
   /** Long work of which there is one at a time: a second one is `busy` at once. */
-  exclusive?: boolean;
-  run: (input: z.output<Schema>, context: CommandContext) => object | Promise<object>;
+  readonly exclusive?: boolean;
 }
 
 /** A command whose input type has been sealed in. */
-export interface Command {
+export interface Command extends CommandSpec {
+  /** As in the topic: `pause`, `model/set`. */
   readonly name: string;
   readonly timeoutMs: number;
   readonly exclusive: boolean;
-  readonly parseSet: ((text: string) => unknown) | null;
   /** Checks the input, and returns the work. Throws SoundpostError `invalid_request`. */
   prepare(input: unknown): (context: CommandContext) => object | Promise<object>;
 }
 
-export function defineCommand<Schema extends z.ZodType>(spec: CommandSpec<Schema>): Command {
+/** Joins a command's spec with what it does. */
+export function defineCommand<Input>(
+  name: string,
+  spec: CommandSpec<z.ZodType<Input>>,
+  run: (input: Input, context: CommandContext) => object | Promise<object>,
+): Command {
   return {
-    name: spec.name,
-    timeoutMs: spec.timeoutMs ?? 10_000,
-    exclusive: spec.exclusive ?? false,
-    parseSet: spec.parseSet ?? null,
+    timeoutMs: 10_000,
+    exclusive: false,
+    ...spec,
+    name,
     prepare(input) {
       const parsed = spec.schema.safeParse(input);
       if (!parsed.success) throw new SoundpostError('invalid_request', sentences(parsed.error));
-      return (context) => spec.run(parsed.data, context);
+      return (context) => run(parsed.data, context);
     },
   };
 }
@@ -64,6 +77,8 @@ export const MAX_REQUEST_BYTES = 64 * 1024;
 export const MAX_WAITING = 16;
 /** How long `stop()` waits for handlers that do not listen to their signal. */
 const STOP_LIMIT_MS = 2000;
+/** At shutdown: what is done within this time is reported as it is, and not as called off. */
+const GRACE_MS = 100;
 
 /** A request that passed the door. */
 interface Job {
@@ -169,14 +184,28 @@ export function createCommandRouter(options: {
           ),
         );
       }, command.timeoutMs);
-      stopping.signal.addEventListener('abort', () => end(shuttingDown()), { signal: abort.signal });
+      stopping.signal.addEventListener(
+        'abort',
+        () => {
+          clearTimeout(timer);
+          timer = setTimeout(() => resolve({ error: shuttingDown() }), GRACE_MS);
+          abort.abort(shuttingDown());
+        },
+        { signal: abort.signal },
+      );
     });
+    const actions: (() => void)[] = [];
+    const context: CommandContext = {
+      signal: abort.signal,
+      afterReply: (action) => actions.push(action),
+    };
     // An async function turns a handler that throws at once into one that rejects.
     const handled = (async (): Promise<Outcome> => {
       try {
-        return { data: await work({ signal: abort.signal }) };
+        return { data: await work(context) };
       } catch (error) {
-        return { error };
+        // Whatever it says then, this is the cause.
+        return { error: stopping.signal.aborted ? shuttingDown() : error };
       }
     })();
     const answered = Promise.race([handled, ended]).then((outcome) => {
@@ -184,8 +213,19 @@ export function createCommandRouter(options: {
       // The listener for the shutdown goes with it.
       abort.abort();
       answer(outcome);
+      if ('data' in outcome) runAll(command.name, actions);
     });
     return { answered, settled: Promise.all([answered, handled]).then(() => undefined) };
+  }
+
+  function runAll(name: string, actions: readonly (() => void)[]): void {
+    for (const action of actions) {
+      try {
+        action();
+      } catch (error) {
+        report(name, error);
+      }
+    }
   }
 
   function open(message: IncomingMessage, address: CommandAddress): void {
@@ -235,10 +275,10 @@ export function createCommandRouter(options: {
       if (message.retain) {
         throw new SoundpostError(
           'retained',
-          'A retained request is not carried out, because it would run again at every connect: publish it without the retain flag, and clear it with an empty retained message.',
+          'A retained request is not carried out, because it would run again at every connect: publish it without the retain flag, and clear it with an empty retained message while the device is off.',
         );
       }
-      if (command === undefined || (address.form === 'set' && command.parseSet === null)) {
+      if (command === undefined) {
         throw new SoundpostError(
           'unknown_command',
           `There is no command ${address.name}. Known are: ${names}.`,
@@ -300,7 +340,12 @@ function decode(
     throw new SoundpostError('invalid_payload', 'The payload is not UTF-8 text.', { cause });
   }
   if (form === 'set' && !text.startsWith('{')) {
-    return { input: command?.parseSet?.(text), transaction: undefined };
+    if (command === undefined) return { input: {}, transaction: undefined };
+    if (command.parseSet !== undefined) return { input: command.parseSet(text), transaction: undefined };
+    throw new SoundpostError(
+      'invalid_payload',
+      `${command.name} takes a JSON object only, such as ${JSON.stringify(command.example ?? {})}.`,
+    );
   }
   if (text === '') return { input: {}, transaction: undefined };
   let value: unknown;

@@ -1,5 +1,6 @@
 import { connect, type IClientOptions, type IConnackPacket, type MqttClient } from 'mqtt';
 import { SoundpostError, messageOf } from '../common/errors.js';
+import { printable } from './refused.js';
 
 /** Where the broker is and who we are to it. */
 export interface BrokerAccess {
@@ -228,9 +229,17 @@ function describe(error: Error & { code?: number | string }, connack: IConnackPa
     case 'ENETDOWN':
       return network('unreachable', `the network does not reach it (${code})`);
     case 'CERT_HAS_EXPIRED':
-      return certificate('the certificate of the broker has expired');
+      return certificate(
+        'the certificate of the broker has expired: renew it there, or set the clock of this machine right',
+      );
+    case 'CERT_NOT_YET_VALID':
+      return certificate(
+        'the certificate of the broker is not valid yet: set the clock of this machine right',
+      );
     case 'ERR_TLS_CERT_ALTNAME_INVALID':
-      return certificate(`the certificate of the broker is for another name (${messageOf(error)})`);
+      return certificate(
+        `the certificate of the broker is for another name (${printable(messageOf(error))}): write mqtt.url with a name that is in it`,
+      );
     case 'SELF_SIGNED_CERT_IN_CHAIN':
     case 'DEPTH_ZERO_SELF_SIGNED_CERT':
     case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
@@ -241,17 +250,23 @@ function describe(error: Error & { code?: number | string }, connack: IConnackPa
       );
     default:
   }
+  // Alerts of the broker (RFC 8446 section 6): before TLS 1.3 a missing certificate was a plain handshake failure.
+  if (/ALERT_(CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE)$/.test(code)) {
+    return certificate(
+      `the broker asks for a certificate of this device (${code}): set mqtt.cert and mqtt.key to one that it accepts`,
+    );
+  }
+  if (/ALERT_(UNKNOWN_CA|(BAD|UNSUPPORTED)_CERTIFICATE|CERTIFICATE_\w+)$/.test(code)) {
+    return certificate(
+      `the broker does not accept our certificate (${code}): check who signed mqtt.cert, how long it is valid, and mqtt.key`,
+    );
+  }
   if (code.startsWith('ERR_SSL') || code === 'EPROTO') {
     return certificate(
-      `no encrypted connection (${code}): is this the encrypted port of the broker, and does it accept our certificate?`,
+      `no encrypted connection (${code}): check that mqtt.url names the encrypted port of the broker`,
     );
   }
   if (error.message === 'connack timeout') return network('no_answer', 'the broker does not answer');
   if (error.message === 'Keepalive timeout') return network('silent', 'the broker has gone silent');
   return network(code === '' ? 'connection_failed' : code.toLowerCase(), printable(messageOf(error)));
-}
-
-/** Text from outside, fit for one line of a log. */
-function printable(text: string): string {
-  return text.replace(/\p{C}+/gu, ' ').slice(0, 200);
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { SourceKind } from '../audio/source.js';
+import * as payloads from './payloads.js';
 
 /**
  * The MQTT contract: every topic, what it carries and how. Types, validation, the field-name test and the
@@ -11,155 +11,6 @@ import type { SourceKind } from '../audio/source.js';
 
 /** Raised when the meaning of the contract grows; readers may look at it in `info`. */
 export const SCHEMA_VERSION = 1;
-
-/** A moment, ISO 8601 in UTC with milliseconds, as `isoTime` writes it. */
-const time = z.iso.datetime({ precision: 3 });
-const label = z.string().min(1);
-/** AudioSet's machine identifier, null for a class of one's own. */
-const mid = z.string().nullable();
-const score = z.number().min(0).max(1);
-const milliseconds = z.number().nonnegative();
-/** A reading that this machine does not have is null, never 0. */
-const reading = z.number().nullable();
-const flag = z.boolean().nullable();
-const count = z.number().int().nonnegative();
-
-const sources = ['microphone', 'file', 'stream', 'demo'] as const satisfies readonly SourceKind[];
-
-const modelSummary = z.object({
-  id: z.string(),
-  title: z.string(),
-  /** How many labels the model knows. */
-  labels: count.nullable(),
-  audioset_map: reading,
-  macs: reading,
-});
-
-const info = z.object({
-  schema_version: z.number().int(),
-  version: z.string(),
-  device: z.object({ id: z.string(), name: z.string() }),
-  models: z.object({ installed: z.array(modelSummary), known: z.array(modelSummary) }),
-  /** The effective configuration, secrets left out. */
-  config: z.record(z.string(), z.unknown()),
-});
-
-const state = z.object({
-  /** Null as long as no model has been loaded. */
-  model: z.string().nullable(),
-  rate_hz: z.number(),
-  effective_rate_hz: z.number(),
-  paused: z.boolean(),
-  /** Null where each label has the threshold that its model recommends. */
-  threshold: score.nullable(),
-  source: z.enum(sources),
-  throttle: z.object({ active: z.boolean(), reason: z.string().nullable() }),
-  swap: z.object({
-    /** `idle`, or the step that long work is at, such as `loading`. */
-    state: z.string(),
-    model: z.string().nullable(),
-    /** 0 … 1, null where it is not known. */
-    progress: score.nullable(),
-  }),
-});
-
-const tags = z.object({
-  ts: time,
-  seq: count,
-  model: z.string(),
-  window: z.object({ start: time, end: time }),
-  tags: z.array(z.object({ label, mid, score })),
-  /** Digital silence is -120; null where no sound came since the window before. */
-  level_dbfs: reading,
-  latency_ms: milliseconds,
-});
-
-const event = z.object({
-  /** The same for the start and the end of one sound, and for a repeated delivery. */
-  id: z.string().min(1),
-  event_type: z.enum(['started', 'ended']),
-  label,
-  mid,
-  group: z.string().nullable(),
-  score,
-  peak: score,
-  started_at: time,
-  /** Null in `started`. */
-  ended_at: time.nullable(),
-  duration_s: z.number().nonnegative().nullable(),
-  model: z.string(),
-  /** True where the event waited for the broker. The outbox writes it, whatever the publisher said. */
-  late: z.boolean(),
-});
-
-const level = z.object({ ts: time, dbfs: reading, peak_dbfs: reading });
-
-const telemetry = z.object({
-  ts: time,
-  uptime_s: z.number().nonnegative(),
-  model: z.string().nullable(),
-  rate_hz: z.object({ requested: z.number(), effective: z.number(), measured: reading }),
-  latency_ms: z.object({
-    count,
-    mean: reading,
-    p50: reading,
-    p95: reading,
-    p99: reading,
-    max: reading,
-    features_p50: reading,
-    inference_p50: reading,
-    queue_p50: reading,
-    publish_p50: reading,
-  }),
-  windows: z.object({ processed: count, dropped: count }),
-  soc: z.object({
-    temperature_c: reading,
-    frequency_mhz: reading,
-    throttled: flag,
-    under_voltage: flag,
-    throttled_since_boot: flag,
-  }),
-  host: z.object({
-    cpu_percent: reading,
-    load_1m: reading,
-    memory_rss_mb: reading,
-    memory_available_mb: reading,
-    disk_free_mb: reading,
-  }),
-  audio: z.object({ overruns: count, restarts: count }),
-  inference: z.object({ restarts: count }),
-  outbox: z.object({ queued: count, dropped: count }),
-  /** Only where `telemetry.event_loop` asks for it: delay of the service's event loop. */
-  event_loop_ms: z.object({ p50: reading, p99: reading, max: reading }).optional(),
-});
-
-const log = z.object({
-  ts: time,
-  level: z.enum(['warn', 'error']),
-  message: z.string(),
-  code: z.string().nullable(),
-});
-
-/** What a requester may add to any request; it comes back in the reply. */
-const transaction = z.union([z.string().max(256), z.number()]);
-
-const request = z.looseObject({ transaction: transaction.optional() });
-
-const response = z.discriminatedUnion('status', [
-  z.object({
-    status: z.literal('ok'),
-    data: z.record(z.string(), z.unknown()),
-    transaction: transaction.optional(),
-  }),
-  z.object({
-    status: z.literal('error'),
-    error: z.object({ code: z.string(), message: z.string() }),
-    data: z.record(z.string(), z.unknown()),
-    transaction: transaction.optional(),
-  }),
-]);
-
-const availability = z.enum(['online', 'offline']);
 
 /**
  * What the link does with a message that cannot be sent at once.
@@ -180,18 +31,28 @@ export interface TopicSpec {
   readonly qos: 0 | 1;
   readonly retain: boolean;
   readonly delivery: Delivery;
+  /**
+   * MQTT 5: after so many seconds the broker throws the message away, because it would mislead whoever gets it
+   * then. Null for what holds until it is replaced. A payload that says itself when the next one is due, by
+   * `interval_seconds`, lasts for three of these intervals instead (see `expiryOf`).
+   */
+  readonly expirySeconds: number | null;
   readonly description: string;
 }
+
+/** Three hops at the slowest rate of inference, 0.01 Hz. */
+const TAGS_EXPIRY_SECONDS = 300;
 
 export const contract = {
   status: {
     template: 'status',
     direction: 'out',
     format: 'text',
-    schema: availability,
+    schema: payloads.availability,
     qos: 1,
     retain: true,
     delivery: 'state',
+    expirySeconds: null,
     description:
       'Whether the service is there; the broker says `offline` when the connection breaks (the will).',
   },
@@ -199,30 +60,33 @@ export const contract = {
     template: 'audio/status',
     direction: 'out',
     format: 'text',
-    schema: availability,
+    schema: payloads.availability,
     qos: 1,
     retain: true,
     delivery: 'state',
+    expirySeconds: null,
     description: 'Whether sound arrives: a dead or digitally silent microphone is `offline`.',
   },
   info: {
     template: 'info',
     direction: 'out',
     format: 'json',
-    schema: info,
+    schema: payloads.info,
     qos: 1,
     retain: true,
     delivery: 'state',
+    expirySeconds: null,
     description: 'Version, device, models installed and known, effective configuration without secrets.',
   },
   state: {
     template: 'state',
     direction: 'out',
     format: 'json',
-    schema: state,
+    schema: payloads.state,
     qos: 1,
     retain: true,
     delivery: 'state',
+    expirySeconds: null,
     description:
       'What the service does now: model, rate, pause, threshold, source, throttling, progress of a swap.',
   },
@@ -230,20 +94,22 @@ export const contract = {
     template: 'tags',
     direction: 'out',
     format: 'json',
-    schema: tags,
+    schema: payloads.tags,
     qos: 0,
     retain: true,
     delivery: 'state',
+    expirySeconds: TAGS_EXPIRY_SECONDS,
     description: 'The top tags of every inference.',
   },
   event: {
     template: 'event',
     direction: 'out',
     format: 'json',
-    schema: event,
+    schema: payloads.event,
     qos: 1,
     retain: false,
     delivery: 'outbox',
+    expirySeconds: null,
     description: 'A sound that began or ended.',
   },
   label: {
@@ -254,46 +120,63 @@ export const contract = {
     qos: 1,
     retain: true,
     delivery: 'state',
+    expirySeconds: null,
     description: 'Whether a watched label or group is being heard.',
   },
   level: {
     template: 'level',
     direction: 'out',
     format: 'json',
-    schema: level,
+    schema: payloads.level,
     qos: 0,
     retain: true,
     delivery: 'state',
+    expirySeconds: 60,
     description: 'Loudness, at most once in 5 s.',
   },
   telemetry: {
     template: 'telemetry',
     direction: 'out',
     format: 'json',
-    schema: telemetry,
+    schema: payloads.telemetry,
     qos: 0,
     retain: true,
     delivery: 'state',
+    expirySeconds: 90,
     description: 'Latency, temperature, load and counters.',
+  },
+  install: {
+    template: 'install/<id>',
+    direction: 'out',
+    format: 'json',
+    schema: payloads.install,
+    qos: 1,
+    retain: true,
+    delivery: 'state',
+    expirySeconds: null,
+    description:
+      'Whether a model that Home Assistant is offered is installed, and how far its installation is; only with `homeassistant.enabled`.',
   },
   log: {
     template: 'log',
     direction: 'out',
     format: 'json',
-    schema: log,
+    schema: payloads.log,
     qos: 0,
     retain: false,
     delivery: 'transient',
+    expirySeconds: 3600,
     description: 'Warnings and errors, repeats suppressed.',
   },
   response: {
     template: 'response/<command>',
     direction: 'out',
     format: 'json',
-    schema: response,
+    schema: payloads.response,
     qos: 1,
     retain: false,
     delivery: 'reply',
+    expirySeconds: 600,
     description: 'The one reply to each request.',
   },
   set: {
@@ -304,6 +187,7 @@ export const contract = {
     qos: 1,
     retain: false,
     delivery: 'transient',
+    expirySeconds: null,
     description:
       'Sets one thing by a bare value, such as `mn10_as`, `0.5` or `ON`; answered on `response/<name>/set`.',
   },
@@ -311,10 +195,11 @@ export const contract = {
     template: 'request/<command>',
     direction: 'in',
     format: 'json',
-    schema: request,
+    schema: payloads.request,
     qos: 1,
     retain: false,
     delivery: 'transient',
+    expirySeconds: null,
     description: 'A command: empty, or a JSON object, which may carry a `transaction` of its own.',
   },
 } as const satisfies Record<string, TopicSpec>;
@@ -345,9 +230,19 @@ export type EventPayload = Payload<'event'>;
 export type LevelPayload = Payload<'level'>;
 export type TelemetryPayload = Payload<'telemetry'>;
 export type LogPayload = Payload<'log'>;
+export type InstallPayload = Payload<'install'>;
 export type ResponsePayload = Payload<'response'>;
-export type Transaction = z.infer<typeof transaction>;
-export const transactionSchema = transaction;
+export type Transaction = z.infer<typeof payloads.transaction>;
+export const transactionSchema = payloads.transaction;
+
+/** The expiry of one message, in whole seconds; null where it never expires. */
+export function expiryOf<K extends OutKey>(key: K, payload: Payload<K>): number | null {
+  const { expirySeconds } = contract[key];
+  if (expirySeconds === null || typeof payload !== 'object' || !('interval_seconds' in payload)) {
+    return expirySeconds;
+  }
+  return Math.ceil(3 * payload.interval_seconds);
+}
 
 /** A wall-clock time, in ms since the epoch, as payloads carry it: ISO 8601, UTC, milliseconds. */
 export function isoTime(epochMs: number): string {

@@ -1,5 +1,4 @@
 import type { IClientOptions, IPublishPacket, MqttClient } from 'mqtt';
-import { createBackoff, type Backoff } from '../common/backoff.js';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import {
@@ -20,6 +19,8 @@ import {
   type TopicArguments,
 } from './contract.js';
 import { createMemoryOutbox, type Outbox } from './outbox.js';
+import { createReconnectPolicy, type ReconnectTiming } from './reconnect.js';
+import { describeRefusal, refusedTopics } from './refused.js';
 import { createSender, outgoing } from './sender.js';
 import { createTopics, type Topics } from './topics.js';
 
@@ -56,23 +57,24 @@ export interface LinkOptions extends BrokerAccess {
   log: Logger;
   /** Called for every request; what it throws is logged and goes no further. */
   onRequest: (message: IncomingMessage) => void;
+  /** Somebody else's topic on which a message means that they have just come up, such as Home Assistant's. */
+  birthTopic?: string | undefined;
+  /** Called with the text of every message on it. */
+  onBirth?: (text: string) => void;
   /** Where events wait; in memory by default. */
   outbox?: Outbox;
   random?: () => number;
+  /** How long the machine has been up, in s: it may have come up with a whole building. The machine's by default. */
+  uptimeSeconds?: number;
   /** Overrides for tests; milliseconds unless named otherwise. */
   timing?: Partial<Timing>;
 }
 
-export interface Timing {
-  /** Growing delays between attempts. */
-  firstDelayMs: number;
-  maxDelayMs: number;
-  /** The least delay after a refusal. */
-  refusedDelayMs: number;
-  /** A connection that held this long starts the delays from the beginning. */
-  lastedMs: number;
+export interface Timing extends ReconnectTiming {
   connectTimeoutMs: number;
   keepaliveSeconds: number;
+  /** How long events wait after the broker has refused one. */
+  refusedEventMs: number;
   /** How long `stop()` waits for the last messages. */
   flushMs: number;
 }
@@ -86,6 +88,15 @@ export interface Link {
   /** Never throws, never waits; what becomes of it while there is no broker is written in the contract. */
   publish<K extends OutKey>(key: K, payload: Payload<K>, ...parameters: TopicArguments<K>): void;
   reply(reply: Reply): void;
+  /**
+   * Publishes a retained message, QoS 1, on a topic that is not in the contract, and again after every connect, like
+   * a state. Empty text takes it off the broker and is sent until the broker has it.
+   * @param leads whether it has to be there before the states
+   * @param delivered called when the broker has it; not when a newer message has replaced it before
+   */
+  publishElsewhere(topic: string, text: string, options?: { leads?: boolean; delivered?: () => void }): void;
+  /** Sends all states once more. */
+  resendStates(): void;
   readonly connected: boolean;
   /** Calls back on every change, at once with the present status; returns the way to unsubscribe. */
   onStatus(callback: (status: LinkStatus) => void): () => void;
@@ -98,17 +109,16 @@ const defaultTiming: Timing = {
   maxDelayMs: 60_000,
   refusedDelayMs: 30_000,
   lastedMs: 30_000,
+  startSpreadMs: 4000,
   connectTimeoutMs: 20_000,
   keepaliveSeconds: 30,
+  refusedEventMs: 30_000,
   flushMs: 2000,
 };
 
 const MEMORY_OUTBOX_EVENTS = 10_000;
 /** The broker never sends us anything bigger (MQTT 5); a request may have 64 KiB and gets a reply above it. */
 const MAX_INCOMING_PACKET = 1024 * 1024;
-/** This many connections in a row that the broker ended soon and without a word look like a fight over the id. */
-const FIGHT_AFTER = 3;
-
 /**
  * The connection to the broker. Invariants:
  * - at most one connection or attempt at a time, each with a fresh mqtt.js client that carries nothing over;
@@ -120,17 +130,18 @@ const FIGHT_AFTER = 3;
 export function createLink(options: LinkOptions): Link {
   const { log, onRequest } = options;
   const timing = { ...defaultTiming, ...options.timing };
-  const topics = createTopics(options.baseTopic, options.deviceId);
+  const topics = createTopics(options.baseTopic, options.deviceId, options.birthTopic);
   const access = parseAccess(options);
   const sender = createSender({
     outbox: options.outbox ?? createMemoryOutbox({ limit: MEMORY_OUTBOX_EVENTS }),
     eventTopic: topics.of('event'),
+    refusedEventMs: timing.refusedEventMs,
     log,
   });
-  const backoff: Backoff = createBackoff({
-    firstMs: timing.firstDelayMs,
-    maxMs: timing.maxDelayMs,
-    ...(options.random === undefined ? {} : { random: options.random }),
+  const policy = createReconnectPolicy({
+    timing,
+    ...(options.random !== undefined && { random: options.random }),
+    ...(options.uptimeSeconds !== undefined && { uptimeSeconds: options.uptimeSeconds }),
   });
 
   const listeners = new Set<(status: LinkStatus) => void>();
@@ -179,6 +190,10 @@ export function createLink(options: LinkOptions): Link {
 
   function receive(topic: string, payload: Uint8Array, packet: IPublishPacket): void {
     try {
+      if (topic === options.birthTopic) {
+        options.onBirth?.(Buffer.from(payload).toString('utf8'));
+        return;
+      }
       onRequest({
         topic,
         payload,
@@ -198,9 +213,13 @@ export function createLink(options: LinkOptions): Link {
       await client.subscribeAsync([...topics.subscriptions], { qos: 1, ...flags });
     } catch (error) {
       if (stopped() || !client.connected) return;
+      const { packet } = error as { packet?: unknown };
+      const refused = refusedTopics(topics.subscriptions, packet).map(
+        ({ topic, ...answer }) => `${topic}: ${describeRefusal(answer, 'read', topic)}`,
+      );
       log.warn(
         { code: 'subscribe_refused' },
-        `The broker does not let us read ${topics.subscriptions.join(' and ')} (${messageOf(error)}): commands will not arrive until its access rules allow it.`,
+        `The broker does not let us read ${refused.length === 0 ? `our topics (${messageOf(error)})` : refused.join('; ')}. What is sent there will not arrive`,
       );
     }
   }
@@ -244,7 +263,7 @@ export function createLink(options: LinkOptions): Link {
   }
 
   async function run(): Promise<void> {
-    let suddenEnds = 0;
+    await pause(policy.beforeFirst(), stopping.signal);
     while (!stopped()) {
       const attempted = version;
       const { failure, heldMs } = await connectOnce();
@@ -260,12 +279,8 @@ export function createLink(options: LinkOptions): Link {
       // Some brokers drop a newer client without an answer: the next attempt asks in the other version.
       version = failure.code === 'closed_at_connect' && attempted === newest ? 4 : newest;
 
-      const lasted = heldMs >= timing.lastedMs;
-      if (lasted) backoff.reset();
-      suddenEnds = heldMs > 0 && !lasted && failure.code === 'connection_closed' ? suddenEnds + 1 : 0;
-      const cause = suddenEnds >= FIGHT_AFTER ? { ...failure, ...fight } : failure;
+      const { cause, delayMs } = policy.after(failure, heldMs);
       report(cause, heldMs > 0);
-      const delayMs = Math.max(backoff.next(), cause.kind === 'unreachable' ? 0 : timing.refusedDelayMs);
       await pause(delayMs, stopping.signal);
     }
   }
@@ -337,6 +352,23 @@ export function createLink(options: LinkOptions): Link {
         sender.reply({ ...outgoing('response', topic, payload), correlationData });
       }
     },
+    publishElsewhere(topic, text, { leads = false, delivered } = {}) {
+      if (stopping.signal.aborted) return;
+      sender.state({
+        topic,
+        text,
+        qos: 1,
+        retain: true,
+        expiresAt: Infinity,
+        isJson: text !== '',
+        leads,
+        once: text === '',
+        ...(delivered === undefined ? {} : { delivered }),
+      });
+    },
+    resendStates() {
+      if (!stopping.signal.aborted) sender.resendStates();
+    },
     get connected() {
       return sender.active;
     },
@@ -349,16 +381,9 @@ export function createLink(options: LinkOptions): Link {
   };
 }
 
-const fight = {
-  code: 'session_taken_over',
-  kind: 'refused' as const,
-  reason:
-    'the broker keeps closing the connection soon after it began. Another client with our id? Give each device its own device.id',
-};
-
 /** Waits; less where the signal fires. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
+  if (signal.aborted || ms <= 0) return;
   await new Promise<void>((resolve) => {
     const done = (): void => {
       clearTimeout(timer);

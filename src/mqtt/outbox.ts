@@ -2,7 +2,7 @@ import type { EventPayload } from './contract.js';
 
 /** An event that has not been acknowledged by the broker. */
 export interface OutboxEntry {
-  /** Grows with every event; the order of delivery. */
+  /** Grows with every event; the order of delivery. May be negative. */
   readonly key: number;
   /** `late` is right at the time of reading. */
   readonly event: EventPayload;
@@ -13,20 +13,28 @@ export interface OutboxEntry {
  * on disk. One link at a time reads from it.
  */
 export interface Outbox {
-  /** Keeps an event; resolves once it is as safe as this store can make it. */
+  /** Keeps an event; resolves once it may be read, which is when it is as safe as this store can make it. */
   append(event: EventPayload): Promise<void>;
   /** A new connection begins: whatever is in the store now has waited, and is delivered with `late: true`. */
   markLate(): void;
   /** The oldest entries with a key above `after`, in order, at most `limit`. */
   read(after: number, limit: number): Promise<readonly OutboxEntry[]>;
-  /** The broker has it, or has refused it for good. A key that is not there is no error. */
+  /** The broker has it, or can never take it. A key that is not there is no error. */
   remove(key: number): Promise<void>;
+  /**
+   * Calls back when entries have become readable that lie before others which were read already (a disk that has
+   * come back): who reads in order begins again.
+   */
+  onRewind(callback: () => void): void;
   /** `dropped` counts events that will never be delivered. */
   counters(): { queued: number; dropped: number };
+  /** Writes what is left to write and lets go of the store. Nothing may be called afterwards. */
+  close(): Promise<void>;
 }
 
 /**
- * An outbox that lasts as long as the process. At the limit the oldest event goes first, and is counted.
+ * An outbox that lasts as long as the process, for a link that has no disk. At the limit the oldest event goes
+ * first, and is counted.
  */
 export function createMemoryOutbox(options: { limit: number }): Outbox {
   // A Map keeps its order of insertion, which is the order of the keys.
@@ -61,6 +69,8 @@ export function createMemoryOutbox(options: { limit: number }): Outbox {
       events.delete(key);
       return Promise.resolve();
     },
+    onRewind: () => undefined,
     counters: () => ({ queued: events.size, dropped }),
+    close: () => Promise.resolve(),
   };
 }

@@ -1,14 +1,17 @@
-import type { IConnackPacket, MqttClient } from 'mqtt';
+import type { IClientPublishOptions, IConnackPacket, MqttClient } from 'mqtt';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
-import { contract, type EventPayload, type OutKey, type Payload } from './contract.js';
+import { contract, expiryOf, type EventPayload, type OutKey, type Payload } from './contract.js';
 import type { Outbox } from './outbox.js';
+import { answerIn, describeRefusal } from './refused.js';
 
 /** The most QoS 1 messages on their way at once; fewer where the broker asks for fewer (MQTT 5 receive maximum). */
 const MAX_UNACKNOWLEDGED = 16;
 /** Above this many bytes in the socket's buffer nothing more is handed over: the broker does not read. */
 const MAX_BUFFERED_BYTES = 64 * 1024;
 const MAX_REPLIES = 1024;
+/** Topics whose refusal is remembered, and logged once. */
+const MAX_COMPLAINTS = 100;
 
 /** One message as it goes to the broker. */
 export interface Outgoing {
@@ -17,6 +20,18 @@ export interface Outgoing {
   qos: 0 | 1;
   retain: boolean;
   correlationData?: Buffer | undefined;
+  /**
+   * When it stops being true, by `performance.now()`: it is not sent later, and with MQTT 5 the broker forgets it
+   * then. Infinity: never.
+   */
+  expiresAt: number;
+  isJson: boolean;
+  /** Of a state: goes out before all others that have not been sent, since they are read by what it says. */
+  leads?: boolean;
+  /** Of a state: forgotten once the broker has it, so that it is not sent again in later sessions. */
+  once?: boolean;
+  /** Of a state: called when the broker has it; not when a newer message has replaced it before. */
+  delivered?: () => void;
 }
 
 /** What is true of one connection only. */
@@ -30,7 +45,17 @@ interface Session {
   unacknowledged: number;
   /** Key of the last event handed over. */
   lastEvent: number;
+  /** Runs while the broker refuses events: none is handed over meanwhile. */
+  eventsHeld: NodeJS.Timeout | null;
+  /** Replies on their way, in order. */
+  replies: Set<Outgoing>;
 }
+
+/** What became of a message: the broker has it, does not want it now, or can never take it. */
+type Fate = 'taken' | 'refused' | 'unfit';
+
+/** Packet too large; payload format invalid (MQTT 5 section 2.4): the message is at fault, not the moment. */
+const UNFIT_CODES: readonly number[] = [0x95, 0x99];
 
 export interface Sender {
   /** A state: the newest message of its topic replaces the one before, and is sent again in every session. */
@@ -41,6 +66,8 @@ export interface Sender {
   transient(message: Outgoing): void;
   /** A connection is ready: `first` goes out, then every other state and whatever waited. */
   begin(client: MqttClient, connack: IConnackPacket, first: Outgoing): void;
+  /** Sends all states once more, in the present session. */
+  resendStates(): void;
   /** The connection is gone; what was on its way is sent again in the next session. */
   end(): void;
   readonly active: boolean;
@@ -53,7 +80,8 @@ export interface Sender {
 export function outgoing<K extends OutKey>(key: K, topic: string, payload: Payload<K>): Outgoing {
   const { format, qos, retain } = contract[key];
   const text = format === 'text' && typeof payload === 'string' ? payload : JSON.stringify(payload);
-  return { topic, text, qos, retain };
+  const expiresAt = performance.now() + 1000 * (expiryOf(key, payload) ?? Infinity);
+  return { topic, text, qos, retain, expiresAt, isJson: format === 'json' };
 }
 
 /**
@@ -62,8 +90,14 @@ export function outgoing<K extends OutKey>(key: K, topic: string, payload: Paylo
  * whatever it is given in memory, without a bound. What waits here is bounded: one message per state topic, the
  * outbox, a queue of replies.
  */
-export function createSender(options: { outbox: Outbox; eventTopic: string; log: Logger }): Sender {
-  const { outbox, eventTopic, log } = options;
+export function createSender(options: {
+  outbox: Outbox;
+  eventTopic: string;
+  /** How long events wait after the broker has refused one. */
+  refusedEventMs: number;
+  log: Logger;
+}): Sender {
+  const { outbox, eventTopic, refusedEventMs, log } = options;
   /** The newest message of every state topic, and which of them the broker does not have yet, in order. */
   const states = new Map<string, Outgoing>();
   const unsent = new Set<string>();
@@ -72,7 +106,7 @@ export function createSender(options: { outbox: Outbox; eventTopic: string; log:
   const complained = new Set<string>();
   const flushes = new Set<() => void>();
   let session: Session | null = null;
-  let refusedEvents = 0;
+  let unfitEvents = 0;
   let draining = false;
   let drainCalls = 0;
 
@@ -81,50 +115,80 @@ export function createSender(options: { outbox: Outbox; eventTopic: string; log:
   }
 
   /** Hands one message to mqtt.js. `settled` is called when the broker has it or has refused it. */
-  function send(s: Session, message: Outgoing, settled?: (refused: boolean) => void): void {
+  function send(s: Session, message: Outgoing, settled?: (fate: Fate) => void): void {
     const { topic, text, correlationData } = message;
+    const leftMs = message.expiresAt - performance.now();
+    if (leftMs <= 0) {
+      settled?.('taken');
+      return;
+    }
     const bytes = Buffer.byteLength(text) + Buffer.byteLength(topic) + (correlationData?.length ?? 0) + 64;
     if (bytes > s.maxPacketBytes) {
       complain(topic, 'too_large', `it has ${bytes} bytes and the broker takes ${s.maxPacketBytes}`);
-      settled?.(true);
+      settled?.('unfit');
       return;
     }
     const qos = message.qos > s.maxQos ? s.maxQos : message.qos;
     const retain = message.retain && s.retainAvailable;
-    const properties = correlationData === undefined ? {} : { properties: { correlationData } };
+    const properties =
+      s.client.options.protocolVersion === 5 ? { properties: describe(message, leftMs) } : {};
     if (qos > 0) s.unacknowledged += 1;
-    s.client.publish(topic, text, { qos, retain, ...properties }, (error) => {
+    s.client.publish(topic, text, { qos, retain, ...properties }, (error, packet) => {
       // The callbacks of a connection that is gone say nothing about the next one.
       if (s !== session) return;
       if (qos > 0) s.unacknowledged -= 1;
-      if (error instanceof Error) complain(topic, 'publish_refused', error.message);
-      settled?.(error instanceof Error);
+      let fate: Fate = 'taken';
+      if (error instanceof Error) {
+        const answer = answerIn(error, packet);
+        const reason = answer === null ? messageOf(error) : describeRefusal(answer, 'write', topic);
+        complain(topic, 'publish_refused', reason);
+        fate = answer !== null && UNFIT_CODES.includes(answer.code) ? 'unfit' : 'refused';
+      }
+      settled?.(fate);
       pump();
     });
   }
 
   function complain(topic: string, code: string, reason: string): void {
-    if (complained.has(topic)) return;
+    // Requesters choose topics for their replies: there is no end to what may be refused.
+    if (complained.has(topic) || complained.size >= MAX_COMPLAINTS) return;
     complained.add(topic);
-    log.warn(
-      { code, topic },
-      `The broker does not take ${topic}: ${reason}. Is this device allowed to write it?`,
-    );
+    log.warn({ code, topic }, `The broker does not take ${topic}: ${reason}`);
   }
 
   /** Sends what may be sent now, as far as the broker keeps up. */
   function pump(): void {
     const s = session;
     if (s !== null) {
-      while (replies.length > 0 && !congested(s)) send(s, replies.shift()!);
+      while (replies.length > 0 && !congested(s)) sendReply(s, replies.shift()!);
       drainOutbox();
       for (const topic of unsent) {
         if (congested(s)) break;
         unsent.delete(topic);
-        send(s, states.get(topic)!);
+        sendState(s, states.get(topic)!);
       }
     }
     for (const look of flushes) look();
+  }
+
+  function sendReply(s: Session, message: Outgoing): void {
+    s.replies.add(message);
+    send(s, message, () => s.replies.delete(message));
+  }
+
+  function sendState(s: Session, message: Outgoing): void {
+    send(s, message, (fate) => {
+      if (states.get(message.topic) !== message) return;
+      if (message.once === true) states.delete(message.topic);
+      if (fate === 'taken') message.delivered?.();
+    });
+  }
+
+  /** Puts every state in line, those that lead first. */
+  function queueStates(): void {
+    for (const leads of [true, false]) {
+      for (const [topic, message] of states) if ((message.leads ?? false) === leads) unsent.add(topic);
+    }
   }
 
   /** Asks for the outbox to be looked at; one look at a time, and a new one after every call during it. */
@@ -145,20 +209,37 @@ export function createSender(options: { outbox: Outbox; eventTopic: string; log:
     }
   }
 
+  function takesEvents(s: Session): boolean {
+    return s.eventsHeld === null && !congested(s);
+  }
+
   async function sendEvents(s: Session): Promise<void> {
-    while (s === session && !congested(s)) {
+    while (s === session && takesEvents(s)) {
       const entries = await outbox.read(s.lastEvent, s.maxUnacknowledged - s.unacknowledged);
       if (s !== session || entries.length === 0) return;
       for (const { key, event } of entries) {
         // States may have taken the places meanwhile; the rest is read again.
-        if (congested(s)) return;
+        if (!takesEvents(s)) return;
         s.lastEvent = key;
-        send(s, outgoing('event', eventTopic, event), (refused) => {
-          if (refused) refusedEvents += 1;
+        send(s, outgoing('event', eventTopic, event), (fate) => {
+          if (fate === 'refused') {
+            holdEvents(s, key);
+            return;
+          }
+          if (fate === 'unfit') unfitEvents += 1;
           outbox.remove(key).then(pump, outboxFailed);
         });
       }
     }
+  }
+
+  /** Access rules and quotas change: a refused event stays, and the ones from it on are tried again after a while. */
+  function holdEvents(s: Session, key: number): void {
+    s.lastEvent = Math.min(s.lastEvent, key - 1);
+    s.eventsHeld ??= setTimeout(() => {
+      s.eventsHeld = null;
+      pump();
+    }, refusedEventMs);
   }
 
   function outboxFailed(error: unknown): void {
@@ -166,8 +247,11 @@ export function createSender(options: { outbox: Outbox; eventTopic: string; log:
   }
 
   function keep(message: Outgoing): void {
-    states.set(message.topic, message);
-    unsent.add(message.topic);
+    const { topic, leads = false } = message;
+    states.set(topic, message);
+    const behind = leads ? [...unsent] : [];
+    if (leads) unsent.clear();
+    for (const next of [topic, ...behind]) unsent.add(next);
   }
 
   function isDone(): boolean {
@@ -176,9 +260,14 @@ export function createSender(options: { outbox: Outbox; eventTopic: string; log:
       session.unacknowledged === 0 &&
       unsent.size === 0 &&
       replies.length === 0 &&
-      outbox.counters().queued === 0
+      (session.eventsHeld !== null || outbox.counters().queued === 0)
     );
   }
+
+  outbox.onRewind(() => {
+    if (session !== null) session.lastEvent = -Infinity;
+    pump();
+  });
 
   return {
     state(message) {
@@ -205,16 +294,27 @@ export function createSender(options: { outbox: Outbox; eventTopic: string; log:
         maxQos: limits.maximumQoS === 0 ? 0 : 1,
         retainAvailable: limits.retainAvailable !== false,
         unacknowledged: 0,
-        lastEvent: 0,
+        lastEvent: -Infinity,
+        eventsHeld: null,
+        replies: new Set(),
       };
       client.stream.on('drain', pump);
       outbox.markLate();
       unsent.clear();
       keep(first);
-      for (const topic of states.keys()) unsent.add(topic);
+      queueStates();
+      pump();
+    },
+    resendStates() {
+      queueStates();
       pump();
     },
     end() {
+      // The broker may have one of them already: QoS 1 is at least once.
+      if (session !== null) {
+        replies.unshift(...session.replies);
+        if (session.eventsHeld !== null) clearTimeout(session.eventsHeld);
+      }
       session = null;
       pump();
     },
@@ -240,7 +340,19 @@ export function createSender(options: { outbox: Outbox; eventTopic: string; log:
     },
     counters() {
       const { queued, dropped } = outbox.counters();
-      return { queued, dropped: dropped + refusedEvents };
+      return { queued, dropped: dropped + unfitEvents };
     },
+  };
+}
+
+/** What MQTT 5 lets us say about a message. */
+function describe(message: Outgoing, leftMs: number): NonNullable<IClientPublishOptions['properties']> {
+  const { correlationData, isJson } = message;
+  return {
+    // The payload is UTF-8 text.
+    payloadFormatIndicator: true,
+    ...(isJson && { contentType: 'application/json' }),
+    ...(leftMs < Infinity && { messageExpiryInterval: Math.ceil(leftMs / 1000) }),
+    ...(correlationData !== undefined && { correlationData }),
   };
 }

@@ -13,7 +13,7 @@ export interface Topics {
   readonly base: string;
   /** The full topic of a key of the contract, placeholders filled in. */
   of<K extends TopicKey>(key: K, ...parameters: TopicArguments<K>): string;
-  /** Everything this service ever subscribes to: its own commands and nothing else. */
+  /** Everything this service ever subscribes to: its own commands, and the birth topic where there is one. */
   readonly subscriptions: readonly string[];
   /** The command that a topic addresses, or null where it is not the topic of a well-formed command. */
   commandOf(topic: string): CommandAddress | null;
@@ -29,10 +29,11 @@ const MAX_RESPONSE_TOPIC = 1024;
 const commandName = /^[a-zA-Z0-9_-]+(\/[a-zA-Z0-9_-]+)*$/;
 
 /**
- * Builds and reads the topics of one device. Throws SoundpostError `invalid_topic` where the base topic or the
- * device id cannot be part of a topic.
+ * Builds and reads the topics of one device. `birthTopic` is somebody else's, to be subscribed to as well. Throws
+ * SoundpostError `invalid_topic` where the base topic or the device id cannot be part of a topic, or where the birth
+ * topic is one of ours.
  */
-export function createTopics(baseTopic: string, deviceId: string): Topics {
+export function createTopics(baseTopic: string, deviceId: string, birthTopic?: string): Topics {
   if (!/^[^$/+#\0][^+#\0]*$/.test(baseTopic) || baseTopic.endsWith('/') || baseTopic.includes('//')) {
     throw new SoundpostError(
       'invalid_topic',
@@ -46,6 +47,12 @@ export function createTopics(baseTopic: string, deviceId: string): Topics {
     );
   }
   const base = `${baseTopic}/${deviceId}`;
+  if (birthTopic?.startsWith(`${base}/`) === true) {
+    throw new SoundpostError(
+      'invalid_topic',
+      `${birthTopic} is this device’s own: choose another homeassistant.prefix or mqtt.base_topic.`,
+    );
+  }
   const requestPrefix = `${base}/request/`;
   const responsePrefix = `${base}/response/`;
   /** `label/<slug>` and its like could end in `/set` as well: their first levels are no name of a thing to set. */
@@ -63,7 +70,7 @@ export function createTopics(baseTopic: string, deviceId: string): Topics {
       const path = contract[key].template.replace(/<(\w+)>/g, (_, name: string) => values[name] ?? '');
       return `${base}/${path}`;
     },
-    subscriptions: [`${base}/+/set`, `${base}/request/#`],
+    subscriptions: [`${base}/+/set`, `${base}/request/#`, ...(birthTopic === undefined ? [] : [birthTopic])],
     commandOf(topic) {
       const form = topic.startsWith(requestPrefix) ? 'request' : 'set';
       const name = topic.slice(form === 'request' ? requestPrefix.length : base.length + 1);

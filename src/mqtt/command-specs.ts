@@ -1,0 +1,299 @@
+import { z } from 'zod';
+import { manifestSchema } from '../models/manifest.js';
+import type { CommandSpec } from './commands.js';
+import { contract } from './contract.js';
+
+/*
+ * Every command: its request, its reply and what it does, in one map. The executor's checks, the types of the
+ * handlers, the documents and the tests come from it. A request and a reply only ever gain optional fields.
+ */
+
+/** A swap loads, checks and warms up a network; the largest take a minute on the smallest machine. */
+const SWAP_TIMEOUT_MS = 180_000;
+/** 350 MB over a slow line, and their conversion on a slow machine. */
+const PULL_TIMEOUT_MS = 6 * 3600 * 1000;
+const REMOVE_TIMEOUT_MS = 60_000;
+const MAX_PAUSE_SECONDS = 7 * 24 * 3600;
+
+const id = manifestSchema.shape.id;
+const hz = z
+  .number('has to be a number')
+  .min(0.01, 'has to be at least 0.01 Hz')
+  .max(20, 'has to be at most 20 Hz');
+const threshold = z.number('has to be a number').min(0, 'has to be at least 0').max(1, 'has to be at most 1');
+const seconds = z
+  .number('has to be a number')
+  .positive('has to be above 0')
+  .max(MAX_PAUSE_SECONDS, 'has to be at most 7 days');
+
+const sha256 = z
+  .string()
+  .toLowerCase()
+  .regex(/^[0-9a-f]{64}$/, 'has to be a SHA-256: 64 hexadecimal digits')
+  .optional();
+const pullRequest = z.union(
+  [
+    z.strictObject({ id, sha256 }),
+    z.strictObject({
+      url: z.string().max(2048),
+      sha256,
+      /** As in model.json; `installer` checks it. */
+      manifest: z.record(z.string(), z.unknown()),
+      labels: z.array(z.string()).min(1).optional(),
+    }),
+  ],
+  'has to be {"id"} for a model of the catalogue, or {"url","sha256","manifest"} for a network at an address',
+);
+
+/** As `tagging.labels` takes them. */
+const labelName = z
+  .string('has to be the name of a label')
+  .trim()
+  .min(1, 'has to be the name of a label')
+  .max(200, 'has to have at most 200 characters')
+  .regex(/^\P{Cc}*$/u, 'has to be one line of text');
+const watchedLabel = z.union(
+  [
+    labelName,
+    z.strictObject({
+      name: labelName,
+      labels: z.array(labelName).min(1),
+      threshold: threshold.exactOptional(),
+    }),
+  ],
+  'has to be the name of a label, or a group {"name","labels","threshold"?}',
+);
+
+const DEVICE = 'has to be a name, a part of one or an index; in JSON null for the default input';
+const inputDevice = z.union(
+  [z.string().trim().min(1, DEVICE).max(200, DEVICE), z.number().int(DEVICE).nonnegative(DEVICE), z.null()],
+  DEVICE,
+);
+
+const nothing = z.strictObject({});
+const pauseResult = z.object({ paused: z.boolean(), seconds: z.number().positive().optional() });
+const installedModel = contract.info.schema.shape.models.shape.installed.element;
+
+/** A decimal number in plain text; anything else stays text, for the schema to refuse. */
+function numberIn(text: string): unknown {
+  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : text;
+}
+
+function switchIn(text: string): unknown {
+  const word = text.toLowerCase();
+  if (word === 'on' || word === 'true') return true;
+  if (word === 'off' || word === 'false') return false;
+  return text;
+}
+
+/** Only for its types: an entry keeps those of its own schemas. */
+function spec<Schema extends z.ZodType, Result extends z.ZodType>(
+  entry: CommandSpec<Schema, Result>,
+): CommandSpec<Schema, Result> {
+  return entry;
+}
+
+export const commandSpecs = {
+  'model/set': spec({
+    description:
+      'Changes the model. The new one is loaded, checked and warmed up beside the old one, so that no window is lost; where that fails the old one goes on.',
+    schema: z.strictObject({ id }),
+    result: z.object({
+      model: z.string(),
+      load_ms: z
+        .number()
+        .nonnegative()
+        .describe('How long loading and checking took; 0 where the model was at work already.'),
+    }),
+    example: { id: 'mn10_as' },
+    setExample: 'mn10_as',
+    parseSet: (text) => ({ id: text }),
+    exclusive: true,
+    timeoutMs: SWAP_TIMEOUT_MS,
+  }),
+  'model/list': spec({
+    description:
+      'The models that are installed, the folders that hold a broken one, and those of the catalogue that can be pulled.',
+    schema: nothing,
+    result: z.object({
+      installed: z.array(installedModel.extend({ bundled: z.boolean() })),
+      broken: z.array(z.object({ id: z.string(), error: z.string() })),
+      available: z.array(
+        z.object({
+          id: z.string(),
+          title: z.string(),
+          family: z.string(),
+          parameters: z.number().nullable(),
+          macs: z.number().nullable(),
+          audioset_map: z.number().nullable(),
+          bytes: z.number().nullable().describe('Of the download; in part an estimate.'),
+          licence: z.string().nullable(),
+        }),
+      ),
+    }),
+  }),
+  'model/pull': spec({
+    description:
+      'Downloads a model of the catalogue, or a ready network at an address, checks it and installs it; its progress is in `state.swap`. It is not chosen by that. What may be downloaded is limited by `models.allowed_hosts` and `models.require_digest`.',
+    schema: pullRequest,
+    result: z.object({
+      model: z.string(),
+      installed: z.boolean().describe('False where it was there already.'),
+    }),
+    example: { id: 'mn10_as' },
+    exclusive: true,
+    timeoutMs: PULL_TIMEOUT_MS,
+  }),
+  'model/remove': spec({
+    description: 'Removes an installed model. The bundled one and the one at work are refused.',
+    schema: z.strictObject({ id }),
+    result: z.object({ model: z.string(), removed: z.literal(true) }),
+    example: { id: 'mn10_as' },
+    // A model that is being installed or loaded must not go away meanwhile.
+    exclusive: true,
+    timeoutMs: REMOVE_TIMEOUT_MS,
+  }),
+  'rate/set': spec({
+    description:
+      'Sets the inferences per second, 0.01 to 20. Heat may lower it: the reply and `state` say what is in effect.',
+    schema: z.strictObject({ hz }),
+    result: z.object({
+      rate_hz: z.number().describe('Inferences per second that were asked for.'),
+      effective_rate_hz: z.number().describe('After throttling.'),
+    }),
+    example: { hz: 0.5 },
+    setExample: '0.5',
+    parseSet: (text) => ({ hz: numberIn(text) }),
+  }),
+  'paused/set': spec({
+    description: 'Pauses listening, or goes on with it; `ON` and `OFF` in plain text.',
+    schema: z.strictObject({ paused: z.boolean('has to be ON or OFF (in JSON true or false)') }),
+    result: pauseResult,
+    example: { paused: true },
+    setExample: 'ON',
+    parseSet: (text) => ({ paused: switchIn(text) }),
+  }),
+  pause: spec({
+    description:
+      'Pauses listening. With `seconds` it goes on by itself after so long, and the pause does not outlive a restart.',
+    schema: z.strictObject({ seconds: seconds.optional() }),
+    result: pauseResult,
+    example: { seconds: 600 },
+  }),
+  resume: spec({
+    description: 'Goes on listening after a pause.',
+    schema: nothing,
+    result: pauseResult,
+  }),
+  'threshold/set': spec({
+    description:
+      'Sets the score at which a sound starts an event: for all labels, or with `label` for one label or group, which then wins over everything else. Null is the way back: for all labels to the thresholds that the model recommends (as plain text: `model`), with `label` to what holds for all; labels that have one of their own keep it.',
+    schema: z.strictObject({
+      value: threshold
+        .nullable()
+        .describe('Null: the one that the model recommends, or with `label` none of its own any more.'),
+      label: z.string().min(1).max(200).optional(),
+    }),
+    result: z.object({
+      threshold: z.number().nullable().describe('As in the request.'),
+      label: z.string().optional().describe('As the model or the configuration spells it.'),
+    }),
+    example: { value: 0.3, label: 'Dog' },
+    setExample: '0.4',
+    parseSet: (text) => ({ value: text.toLowerCase() === 'model' ? null : numberIn(text) }),
+  }),
+  'labels/set': spec({
+    description:
+      'Chooses what may start an event, in place of what was watched before: labels, by name or MID, and groups of labels that count as one. An empty list is every label of the model. Names that the model does not know are left out and come back in `unknown`, with those that come near; where it knows none of them the request is refused.',
+    schema: z.strictObject({ labels: z.array(watchedLabel).max(10_000) }),
+    result: z.object({
+      labels: z
+        .array(
+          z.object({
+            name: z.string(),
+            slug: z.string().describe('Its level of `label/<slug>`.'),
+            group: z.boolean(),
+          }),
+        )
+        .describe('What is watched now; empty for every label of the model.'),
+      unknown: z.array(
+        z.object({
+          name: z.string(),
+          suggestions: z.array(z.string()).describe('Labels of the model that come near.'),
+        }),
+      ),
+    }),
+    example: {
+      labels: ['Dog', { name: 'Alarm', labels: ['Smoke detector, smoke alarm', 'Siren'], threshold: 0.4 }],
+    },
+  }),
+  'telemetry/set': spec({
+    description: 'Sets the time between two messages on `telemetry`, 1 to 86400 s; one follows at once.',
+    schema: z.strictObject({
+      interval_seconds: z
+        .number('has to be a number')
+        .min(1, 'has to be at least 1 s')
+        .max(86_400, 'has to be at most 86400 s'),
+    }),
+    result: z.object({ interval_seconds: z.number() }),
+    example: { interval_seconds: 60 },
+    setExample: '60',
+    parseSet: (text) => ({ interval_seconds: numberIn(text) }),
+  }),
+  'audio/list': spec({
+    description: 'The audio inputs of the machine. The one that is open is among them.',
+    schema: nothing,
+    result: z.object({
+      source: contract.state.schema.shape.source,
+      device: contract.state.schema.shape.audio_device,
+      devices: z.array(
+        z.object({
+          index: z.number().int().describe('Changes when devices come and go; the name does not.'),
+          name: z.string(),
+          host_api: z.string().describe('The sound system behind it, such as `ALSA`.'),
+          channels: z.number().int(),
+          sample_rate_hz: z.number(),
+          is_default: z.boolean(),
+          in_use: z.boolean().describe('Whether this service listens to it now.'),
+        }),
+      ),
+    }),
+  }),
+  'audio/set': spec({
+    description:
+      'Changes to another microphone: its name, a part of it, or its index; null is the default input. Whether it delivers sound is then said by `audio/status`. Refused where the sound does not come from a microphone.',
+    schema: z.strictObject({ device: inputDevice }),
+    result: z.object({
+      device: contract.state.schema.shape.audio_device,
+      name: z.string().describe('The full name of the input.'),
+    }),
+    example: { device: 'USB Audio' },
+    setExample: 'USB Audio',
+    parseSet: (text) => ({ device: text }),
+  }),
+  restart: spec({
+    description:
+      'Ends the process, after this reply has been delivered, with exit code 1: whoever started the service (systemd, the container engine) starts it again.',
+    schema: nothing,
+    result: z.object({ restarting: z.literal(true) }),
+  }),
+  info: spec({
+    description: 'Publishes `info` again, after a fresh look at the installed models, and replies with it.',
+    schema: nothing,
+    result: contract.info.schema,
+  }),
+  health: spec({
+    description: 'Whether the service does its work, by its parts: the broker, the sound, the inference.',
+    schema: nothing,
+    result: z.object({
+      healthy: z.boolean(),
+      checks: z.array(z.object({ name: z.string(), ok: z.boolean(), detail: z.string() })),
+    }),
+  }),
+} as const;
+
+export type CommandName = keyof typeof commandSpecs;
+/** What a handler is given. */
+export type CommandInput<K extends CommandName> = z.output<(typeof commandSpecs)[K]['schema']>;
+/** The `data` of the reply. */
+export type CommandData<K extends CommandName> = z.output<(typeof commandSpecs)[K]['result']>;

@@ -1,0 +1,90 @@
+import type { CommandName } from '../command-specs.js';
+
+/** What the codes in error replies mean; the message that comes with one says more. */
+export const errorMeanings = {
+  unknown_command: 'There is no such command; the message lists them.',
+  invalid_payload: 'The payload is not UTF-8, or neither empty nor a JSON object.',
+  invalid_request: 'A field is missing, unknown or not allowed; the message names it.',
+  too_large: 'The payload has more than 64 KiB.',
+  retained: 'The request was published with the retain flag: it would run again at every connect.',
+  invalid_response_topic: 'The MQTT 5 response topic may not be written to.',
+  busy: 'Such work is being done already, or too many commands wait. Try again later.',
+  timeout: 'It took longer than its limit and was given up.',
+  shutting_down: 'The service is going away.',
+  internal: 'A fault in the program; its log has more.',
+  model_unknown: 'No installed model, or none of the catalogue, has this id.',
+  model_exists: 'There is a model of this id already.',
+  model_bundled: 'The model ships with the program and cannot be removed.',
+  model_in_use: 'The model is at work, or wished for by the configuration.',
+  inference_died: 'The process that was to run the model ended.',
+  inference_unsupported: 'This machine cannot run networks.',
+  bad_output: 'What the model gives is not what its manifest says.',
+  self_test: 'The model does not give what it gave when it was made.',
+  host_not_allowed: 'The address leads to a host that `models.allowed_hosts` does not allow.',
+  redirect_refused: 'The server leads to an address that is not allowed.',
+  digest_required: 'A SHA-256 has to come with the address.',
+  digest_unknown: 'Nobody knows a SHA-256 of the file; the message has the one of what came.',
+  digest_mismatch: 'What came is not what was meant.',
+  download_refused: 'The server does not give the file.',
+  download_cut: 'The download broke off; the next try goes on with it.',
+  download_stalled: 'The server has gone silent; the next try goes on with it.',
+  download_too_large: 'The file is larger than is taken.',
+  offline: 'The server cannot be reached.',
+  disk_full: 'There is not enough room for it.',
+  conversion_failed: 'The checkpoint could not be converted.',
+  label_unknown: 'The model has no such label, and there is no group of that name.',
+  not_a_microphone: 'The sound comes from a recording or a stream, not from a microphone.',
+  naudiodon_missing: 'The part that reads microphones is not installed.',
+  no_microphone: 'There is no audio input.',
+  device_not_found: 'No audio input has this name or number; the message lists them.',
+  device_ambiguous: 'Several audio inputs fit; the message lists them.',
+} as const;
+
+export type ErrorCode = keyof typeof errorMeanings;
+
+/** Any request may be answered by one of these. */
+export const commonErrors: readonly ErrorCode[] = [
+  'unknown_command',
+  'invalid_payload',
+  'invalid_request',
+  'too_large',
+  'retained',
+  'invalid_response_topic',
+  'busy',
+  'timeout',
+  'shutting_down',
+  'internal',
+];
+
+/** What a command may answer besides. */
+export const commandErrors: Partial<Record<CommandName, readonly ErrorCode[]>> = {
+  'model/set': ['model_unknown', 'inference_died', 'inference_unsupported', 'bad_output', 'self_test'],
+  'model/pull': [
+    'model_unknown',
+    'model_exists',
+    'host_not_allowed',
+    'redirect_refused',
+    'digest_required',
+    'digest_unknown',
+    'digest_mismatch',
+    'download_refused',
+    'download_cut',
+    'download_stalled',
+    'download_too_large',
+    'offline',
+    'disk_full',
+    'conversion_failed',
+    'self_test',
+  ],
+  'model/remove': ['model_unknown', 'model_bundled', 'model_in_use'],
+  'threshold/set': ['label_unknown'],
+  'labels/set': ['label_unknown'],
+  'audio/list': ['naudiodon_missing'],
+  'audio/set': [
+    'not_a_microphone',
+    'naudiodon_missing',
+    'no_microphone',
+    'device_not_found',
+    'device_ambiguous',
+  ],
+};

@@ -1,0 +1,92 @@
+/** The prose of `docs/mqtt.md`, in front of the tables that are made from the contract. */
+export const introduction = `# MQTT
+
+<!-- Written by \`npm run docs\` from src/mqtt/contract.ts, payloads.ts and command-specs.ts. -->
+
+Everything that Soundpost says and everything it can be told, for consoles, dashboards and programs. For machines there is the same as [AsyncAPI 3](asyncapi.yaml); for Home Assistant nothing has to be written at all.
+
+- \`B\` is \`<mqtt.base_topic>/<device.id>\`, for example \`soundpost/attic\`.
+- Payloads are JSON objects in UTF-8 with names in snake_case, or bare words and numbers where a topic says so.
+- Times are ISO 8601 in UTC with milliseconds: \`2026-05-04T10:15:30.250Z\`.
+- A unit is the end of a name: \`latency_ms\`, \`temperature_c\`, \`rate_hz\`. Megabytes have 1024 × 1024 bytes.
+- \`null\` means that there is no such reading on this machine or at this time. It is never written as 0.
+- The contract only grows. Fields and topics are added, never renamed or removed: ignore what you do not know. \`schema_version\` in \`B/info\` says when the meaning has grown.
+
+Everything at a glance, and one command:
+
+\`\`\`sh
+mosquitto_sub -h BROKER -t 'soundpost/#' -v
+mosquitto_pub -h BROKER -t soundpost/attic/rate/set -m 0.5
+\`\`\`
+`;
+
+export const delivery = `## What arrives, and what when it cannot
+
+| delivery | topics that are… | what happens while the broker is away |
+| --- | --- | --- |
+| \`state\` | retained: how things are | only the newest of each topic is kept; after every connect all of them are sent again |
+| \`outbox\` | \`B/event\` | kept in order until the broker has acknowledged each; sent again after a reconnect with their original times and \`late: true\`. What the broker refuses (access rules, a quota) waits too. Above \`mqtt.outbox.max_mb\` the oldest go first, counted in \`B/telemetry\` |
+| \`reply\` | \`B/response/…\` | kept in order in a short queue; one that was on its way when the connection broke is sent again, so it may arrive twice |
+| \`transient\` | \`B/log\` | dropped |
+
+An event arrives at least once. It may arrive twice, with the same \`id\` and the same \`event_type\`: whoever counts has to look at both. \`B/label/<slug>\` is right again after every reconnect and always ends \`OFF\`.
+
+\`B/status\` is also the will: where the device vanishes the broker says \`offline\` for it. Together with \`B/audio/status\` it tells a quiet room from a dead microphone and a dead microphone from a dead device.
+
+Reconnecting is the device's own affair: a few seconds after the first failure, up to a minute apart after many, each time by chance, so that a fleet does not come back all at once. Refused credentials and certificates are tried every half minute at most.
+
+A broker can forget too. Mosquitto keeps sessions and retained messages in memory and writes them every half hour by default; [config/examples/mosquitto.conf](../config/examples/mosquitto.conf) does better.
+
+### MQTT 5 and 3.1.1
+
+Soundpost speaks MQTT 5 and falls back to 3.1.1 where the broker refuses it (the embedded broker does). With MQTT 5:
+
+- **Response topic and correlation data** of a request are honoured: the reply goes to that topic as well, with the same correlation data. It may be any topic that no device takes commands on.
+- **Expiry.** What goes stale carries a message expiry, so that nobody is shown an old reading by a broker whose device is gone (the table below has the seconds).
+- **Limits of the broker** are kept: receive maximum, maximum packet size, maximum QoS, retain available.
+- **Reason codes** of refused connections and publications become sentences in the log and in \`B/log\`.
+`;
+
+export const commandsIntroduction = `## Commands
+
+A command is a message on \`B/request/<command>\`: empty, or a JSON object. Some have a second topic \`B/<thing>/set\` that takes a bare value, for people and for Home Assistant. Both are answered on \`B/response/<command>\`, once, whatever happens:
+
+\`\`\`json
+{ "status": "ok", "data": { "rate_hz": 0.5, "effective_rate_hz": 0.5 }, "transaction": "a-1" }
+\`\`\`
+
+\`\`\`json
+{ "status": "error", "error": { "code": "invalid_request", "message": "hz: has to be at most 20 Hz." }, "data": {}, "transaction": "a-1" }
+\`\`\`
+
+**Whose reply is it?** Any request may carry a \`transaction\`, a number or a text of at most 256 characters, which comes back in the reply. With MQTT 5 the response topic and the correlation data do the same without looking into the payload:
+
+\`\`\`sh
+mosquitto_rr -h BROKER -t soundpost/attic/request/health -e answers/me -n
+\`\`\`
+
+**Order.** Commands run one after the other, at most 16 wait. What takes long (changing, pulling and removing models) runs beside them, one at a time; a second one is \`busy\` at once. Each has a time limit. Changes of the model, the rate, the thresholds, the labels and the pause survive a restart.
+
+**Never retain a command.** A retained request is refused, since it would run again at every connect. Remove one with an empty retained message on its topic, while the device is off: with MQTT 3.1.1 a device that is connected does not see the flag, and takes the empty message for a request (with MQTT 5 it refuses it). Payloads of more than 64 KiB are refused.
+`;
+
+export const security = `## Security
+
+Whoever may publish on \`B/request/#\` and \`B/+/set\` rules the device. Without \`mqtt.url\` Soundpost brings a broker that listens on this machine only and asks nobody for a password; anything else is for a broker of your own:
+
+\`\`\`yaml
+mqtt:
+  url: mqtts://broker.example:8883
+  ca: /etc/soundpost/ca.pem # where the authority is a private one
+  cert: /etc/soundpost/attic.pem # where the broker asks for certificates
+  key: /etc/soundpost/attic.key
+  username: attic
+  password_file: /run/secrets/mqtt
+\`\`\`
+
+- \`mqtt.ca\`, \`mqtt.cert\` and \`mqtt.key\` are a path, PEM text, or base64 of it (one line, for variables of a fleet). Each of them and the password can come from a file (\`…_file\`, \`SOUNDPOST_…_FILE\`). \`wss://\` works too.
+- A wrong authority, an expired certificate, one for another name, a missing client certificate and a wrong password are each said in words, once, and told apart from an absent network.
+- [config/examples/mosquitto.acl](../config/examples/mosquitto.acl), made from this contract, gives a device its own branch, an operator the commands, and Home Assistant what it needs. [config/examples/mosquitto.conf](../config/examples/mosquitto.conf) is the broker around it, with TLS.
+- Passwords, keys and what is secret in addresses appear neither in \`B/info\` nor in \`B/log\`, the log, the errors or \`soundpost config\`.
+- What a command may make the device download is limited by \`models.allowed_hosts\` and \`models.require_digest\`; hosts in the local network have to be named there one by one. [models.md](models.md) has more.
+`;

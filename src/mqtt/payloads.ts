@@ -1,0 +1,266 @@
+import { z } from 'zod';
+import type { SourceKind } from '../audio/source.js';
+
+/*
+ * What the topics of the contract carry. Each field says what it means, since the documents come from here; its
+ * unit is the end of its name (`_hz`, `_ms`, `_mb`, …).
+ */
+
+/** A moment as `isoTime` writes it. */
+const time = z.iso.datetime({ precision: 3 });
+/** When a message was written. */
+const ts = time.describe('When this was written.');
+const label = z.string().min(1).describe('Name of the sound, as the model has it.');
+const mid = z
+  .string()
+  .nullable()
+  .describe('AudioSet’s machine identifier of the label; null for a class of the model’s own.');
+const score = z.number().min(0).max(1);
+const milliseconds = z.number().nonnegative();
+/** A reading that this machine does not have is null, never 0. */
+const reading = z.number().nullable();
+const flag = z.boolean().nullable();
+const count = z.number().int().nonnegative();
+
+const sources = ['microphone', 'file', 'stream', 'demo'] as const satisfies readonly SourceKind[];
+
+const modelSummary = z.object({
+  id: z.string().describe('What commands call it.'),
+  title: z.string().describe('What people call it.'),
+  labels: count.nullable().describe('How many labels it knows.'),
+  audioset_map: reading.describe('Published mean average precision on AudioSet, 0 to 1.'),
+  macs: reading.describe('Multiplications and additions of one inference.'),
+});
+
+export const info = z.object({
+  schema_version: z
+    .number()
+    .int()
+    .describe('Version of this contract; raised when its meaning grows. Nothing is ever renamed or removed.'),
+  version: z.string().describe('Version of the program.'),
+  device: z.object({
+    id: z.string().describe('`device.id`, as in the topics.'),
+    name: z.string().describe('`device.name`, for people.'),
+  }),
+  models: z.object({
+    installed: z.array(modelSummary).describe('What `model/set` takes.'),
+    known: z.array(modelSummary).describe('What `model/pull` takes.'),
+  }),
+  config: z
+    .record(z.string(), z.unknown())
+    .describe(
+      'The effective configuration as docs/configuration.md names its keys, nested; secrets are `***`.',
+    ),
+  config_problems: z
+    .array(z.string())
+    .optional()
+    .describe(
+      'What was wrong with the configuration and is left out of it, a sentence for people each; only where the service was started to keep going (`run --keep-going`, as the container does).',
+    ),
+  safe_mode: z
+    .string()
+    .nullable()
+    .optional()
+    .describe(
+      'Why the service does without the configured model and what was set over MQTT before, for people; null: it does not. It ends when a model is set, or with the next start after a change of the configuration.',
+    ),
+});
+
+export const state = z.object({
+  model: z.string().nullable().describe('Id of the model at work; null until one has been loaded.'),
+  rate_hz: z.number().describe('Inferences per second that were asked for.'),
+  effective_rate_hz: z.number().describe('Inferences per second after throttling.'),
+  paused: z.boolean().describe('Whether listening has been paused.'),
+  threshold: score
+    .nullable()
+    .describe(
+      'Score at which a sound starts an event; null where each label has the one its model recommends.',
+    ),
+  labels: z
+    .array(label)
+    .describe('What may start an event: names of labels and groups; empty for every label of the model.'),
+  source: z.enum(sources).describe('Where the sound comes from.'),
+  audio_device: z
+    .string()
+    .nullable()
+    .describe(
+      'The microphone that was chosen, as it was named; null for the default input, and for other sources.',
+    ),
+  telemetry_interval_seconds: z.number().positive().describe('Time between two messages on `telemetry`.'),
+  throttle: z.object({
+    active: z.boolean().describe('Whether the rate is lowered at present.'),
+    reason: z.string().nullable().describe('Why, for people; null where it is not.'),
+  }),
+  swap: z.object({
+    state: z
+      .string()
+      .describe(
+        '`idle`, or the step that long work is at: `downloading`, `converting`, `verifying`, `loading`.',
+      ),
+    model: z.string().nullable().describe('The model that is being worked on; null when idle.'),
+    progress: score.nullable().describe('How far the step is, 0 to 1; null where that is not known.'),
+  }),
+});
+
+export const tags = z.object({
+  ts,
+  seq: count.describe('Number of the window since the start; a gap is a window that was dropped.'),
+  model: z.string().describe('Id of the model that answered.'),
+  window: z.object({
+    start: time.describe('When the sound that was looked at begins.'),
+    end: time.describe('When it ends.'),
+  }),
+  tags: z
+    .array(z.object({ label, mid, score: score.describe('0 to 1; not a probability of being right.') }))
+    .describe('The best `tagging.top_k` labels, best first.'),
+  level_dbfs: reading.describe(
+    'RMS level since the window before; digital silence is -120, null where no sound came.',
+  ),
+  latency_ms: milliseconds.describe('From the arrival of the last sample to the hand-over of this message.'),
+});
+
+export const event = z.object({
+  id: z
+    .string()
+    .min(1)
+    .describe('The same for the start and the end of one sound, and for a message that is delivered twice.'),
+  event_type: z.enum(['started', 'ended']),
+  label: label.describe('Name of the sound; in a group the strongest of its labels so far.'),
+  mid,
+  group: z.string().nullable().describe('Name of the watched group; null for a single label.'),
+  score: score.describe('In the window that started it; at the end in the last one in which it was heard.'),
+  peak: score.describe('The highest score so far.'),
+  started_at: time.describe('End of the first window in which it was heard.'),
+  ended_at: time.nullable().describe('End of the last window in which it was heard; null in `started`.'),
+  duration_s: z.number().nonnegative().nullable().describe('How long it lasted; null in `started`.'),
+  model: z.string().describe('Id of the model that heard it.'),
+  /** The outbox writes it, whatever the publisher said. */
+  late: z.boolean().describe('True where the message waited for the broker.'),
+});
+
+export const level = z.object({
+  ts,
+  dbfs: reading.describe('RMS level; digital silence is -120.'),
+  peak_dbfs: reading.describe('Highest sample.'),
+});
+
+export const telemetry = z.object({
+  ts,
+  interval_seconds: z.number().positive().describe('Until the next message.'),
+  uptime_s: z.number().nonnegative().describe('Since the service started.'),
+  model: z.string().nullable().describe('Id of the model at work; null until one has been loaded.'),
+  rate_hz: z.object({
+    requested: z.number().describe('Inferences per second that were asked for.'),
+    effective: z.number().describe('After throttling.'),
+    measured: reading.describe('What was done; null while there are too few windows to tell.'),
+  }),
+  latency_ms: z
+    .object({
+      count: count.describe('Windows since the message before.'),
+      mean: reading,
+      p50: reading.describe('Median.'),
+      p95: reading.describe('95 % of the windows were faster.'),
+      p99: reading.describe('99 % of the windows were faster.'),
+      max: reading,
+      features_p50: reading.describe('Median of the time for the spectrogram.'),
+      inference_p50: reading.describe('Median of the time for the network.'),
+      queue_p50: reading.describe('Median of the wait for the inference process.'),
+      publish_p50: reading.describe('Median of the time from the scores to the hand-over.'),
+    })
+    .describe(
+      'From the arrival of a window’s last sample to the hand-over of its result, since the message before; null where there was no window.',
+    ),
+  windows: z
+    .object({
+      processed: count.describe('Windows that were answered.'),
+      dropped: count.describe('Windows that were given up because inference fell behind.'),
+    })
+    .describe('Since the start.'),
+  soc: z
+    .object({
+      temperature_c: reading.describe('Hottest sensor of the processor.'),
+      frequency_mhz: reading.describe('Clock of the first core.'),
+      throttled: flag.describe('The firmware lowers the clock at present.'),
+      under_voltage: flag.describe('The supply is too weak at present.'),
+      throttled_since_boot: flag.describe('It has been lowered since the machine started.'),
+    })
+    .describe('The processor.'),
+  host: z
+    .object({
+      cpu_percent: reading.describe('Of the whole machine; 100 is every core busy.'),
+      load_1m: reading.describe('Load average of the machine.'),
+      memory_rss_mb: reading.describe('Of the processes of this service together.'),
+      memory_available_mb: reading.describe('That the machine could still give.'),
+      disk_free_mb: reading.describe('In the data folder.'),
+    })
+    .describe('The machine.'),
+  audio: z.object({
+    overruns: count.describe('Breaks in the sound.'),
+    restarts: count.describe('How often the source was started again.'),
+  }),
+  inference: z.object({ restarts: count.describe('How often the inference process was started again.') }),
+  outbox: z.object({
+    queued: count.describe('Events that wait for the broker.'),
+    dropped: count.describe('Events that will never be delivered.'),
+  }),
+  event_loop_ms: z
+    .object({ p50: reading, p99: reading, max: reading })
+    .optional()
+    .describe('Delay of the service’s event loop; only with `telemetry.event_loop`.'),
+});
+
+export const install = z.object({
+  installed_version: z.string().describe('`not installed`, or the same as `latest_version`.'),
+  latest_version: z.string().describe('Names the checkpoint that the model is made of.'),
+  title: z.string().describe('What people call the model.'),
+  release_summary: z
+    .string()
+    .max(255)
+    .describe('Accuracy, size, effort and licence, in at most 255 characters.'),
+  release_url: z.url().optional().describe('The page of the checkpoint, where it is known.'),
+  in_progress: z.boolean().describe('Whether it is being installed.'),
+  update_percentage: z
+    .number()
+    .int()
+    .min(0)
+    .max(100)
+    .nullable()
+    .describe('How far the installation is; null where that is not known, and while there is none.'),
+});
+
+export const log = z.object({
+  ts,
+  level: z.enum(['warn', 'error']),
+  message: z.string().describe('A sentence for people.'),
+  code: z.string().nullable().describe('Stable name of the kind of fault.'),
+});
+
+export const transaction = z
+  .union([z.string().max(256), z.number()])
+  .describe('What a requester may add to any request, at most 256 characters; it comes back in the reply.');
+
+export const request = z.looseObject({ transaction: transaction.optional() });
+
+const errorReply = z
+  .object({
+    code: z.string().describe('Stable name of the kind of fault, for programs.'),
+    message: z.string().describe('What is wrong and what to do, for people.'),
+  })
+  .describe('Only where `status` is `error`.');
+const replyData = z.record(z.string(), z.unknown());
+
+export const response = z.discriminatedUnion('status', [
+  z.object({
+    status: z.literal('ok'),
+    data: replyData.describe('As the command describes it.'),
+    transaction: transaction.optional(),
+  }),
+  z.object({
+    status: z.literal('error'),
+    error: errorReply,
+    data: replyData.describe('Empty.'),
+    transaction: transaction.optional(),
+  }),
+]);
+
+export const availability = z.enum(['online', 'offline']);

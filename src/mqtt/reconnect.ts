@@ -1,0 +1,66 @@
+import { uptime } from 'node:os';
+import { createCrowdBackoff } from '../common/backoff.js';
+import type { Failure } from './connection.js';
+
+/** Milliseconds. */
+export interface ReconnectTiming {
+  /** The shortest delay between two attempts; the longest delay grows from four times this one. */
+  firstDelayMs: number;
+  maxDelayMs: number;
+  /** After a refusal the delay is between this and twice this. */
+  refusedDelayMs: number;
+  /** A connection that held this long starts the delays from the beginning. */
+  lastedMs: number;
+  /** On a machine that has just booted the first attempt is put off by up to this long. */
+  startSpreadMs: number;
+}
+
+/** When to try again. Pure but for `random`: it is told what happened, and says how long to wait. */
+export interface ReconnectPolicy {
+  /** Milliseconds before the very first attempt. */
+  beforeFirst(): number;
+  /**
+   * An attempt failed (`heldMs` 0) or a connection that had held for `heldMs` is over. Returns the reason to tell,
+   * which may be more than the failure itself says, and the milliseconds to wait.
+   */
+  after(failure: Failure, heldMs: number): { cause: Failure; delayMs: number };
+}
+
+/**
+ * After a power cut every device of a building starts at once. A machine that came up less than this long ago may
+ * be one of them; a service that is started on a running machine is not, and connects at once.
+ */
+const JUST_BOOTED_SECONDS = 180;
+/** This many connections in a row that the broker ended soon and without a word look like a fight over the id. */
+const FIGHT_AFTER = 3;
+
+const fight = {
+  code: 'session_taken_over',
+  kind: 'refused' as const,
+  reason:
+    'the broker keeps closing the connection soon after it began. Another client with our id? Give each device its own device.id',
+};
+
+/** `uptimeSeconds` is that of the machine. */
+export function createReconnectPolicy(options: {
+  timing: ReconnectTiming;
+  random?: () => number;
+  uptimeSeconds?: number;
+}): ReconnectPolicy {
+  const { timing, random = Math.random, uptimeSeconds = uptime() } = options;
+  const backoff = createCrowdBackoff({ firstMs: timing.firstDelayMs, maxMs: timing.maxDelayMs, random });
+  let suddenEnds = 0;
+  return {
+    beforeFirst: () => (uptimeSeconds < JUST_BOOTED_SECONDS ? random() * timing.startSpreadMs : 0),
+    after(failure, heldMs) {
+      const lasted = heldMs >= timing.lastedMs;
+      if (lasted) backoff.reset();
+      suddenEnds = heldMs > 0 && !lasted && failure.code === 'connection_closed' ? suddenEnds + 1 : 0;
+      const cause = suddenEnds >= FIGHT_AFTER ? { ...failure, ...fight } : failure;
+      const delayMs = backoff.next();
+      if (cause.kind === 'unreachable') return { cause, delayMs };
+      // A whole fleet may be refused at once (a broker that has lost its passwords), so this is jittered as well.
+      return { cause, delayMs: Math.max(delayMs, timing.refusedDelayMs * (1 + random())) };
+    },
+  };
+}
