@@ -141,11 +141,20 @@ command(
   program,
   'run',
   'the service: listen, tag, publish over MQTT',
-  async () => (await import('./cli/run.js')).runCommand,
+  async () => {
+    const { runCommand } = await import('./cli/run.js');
+    return (context, _, own) => runCommand(context, { keepGoing: own['keepGoing'] === true });
+  },
   {
     json: false,
     handlesSignals: true,
     isService: true,
+    own: [
+      new Option(
+        '--keep-going',
+        'for a device that nobody sits at: do without settings that are wrong, and without a model that ends it again and again, and tell over MQTT',
+      ),
+    ],
   },
 );
 command(program, 'tag', 'tag recordings', async () => (await import('./cli/tag.js')).tagCommand, {
@@ -235,6 +244,82 @@ command(
   'remove an installed model',
   async () => (await import('./cli/model-install.js')).modelsRemoveCommand,
 ).argument('<id>', 'as "soundpost models list" names it');
+command(
+  program,
+  'bench',
+  'latency, memory and temperature of each model on this machine',
+  async () => (await import('./cli/bench.js')).benchCommand,
+  {
+    json: false,
+    handlesSignals: true,
+    own: [
+      new Option('--models <ids>', 'which: "all", or a list with commas').default(undefined, 'all'),
+      new Option('--seconds <n>', 'how long for each model, after its warm-up').default('60', '60'),
+      new Option('--threads <list>', 'threads of a network: 1,2,4 measures three times').default(
+        undefined,
+        'model.threads',
+      ),
+      new Option(
+        '--architectures',
+        'also every architecture with synthetic weights (those that --models names, if any): no download',
+      ),
+      new Option('--json <file>', 'write all that was measured as JSON; - is stdout'),
+      new Option('--html <file>', 'write the report as one page that needs no network'),
+      new Option('--markdown <file>', 'write the table as Markdown'),
+    ],
+  },
+);
+command(
+  program,
+  'recommend',
+  'measure this board and name the models that hold the rate',
+  async () => (await import('./cli/recommend.js')).recommendCommand,
+  {
+    handlesSignals: true,
+    own: [
+      new Option('--rate <hz>', 'inferences per second').default(undefined, 'inference.rate_hz'),
+      new Option('--max-temp <celsius>', 'how warm the chip may become').default('70', '70'),
+      new Option('--seconds <n>', 'how long it may take, about').default(
+        undefined,
+        '90, or more for many models',
+      ),
+    ],
+  },
+);
+command(
+  program,
+  'soak',
+  'a long run of the whole service, with a verdict',
+  async () => (await import('./cli/soak.js')).soakCommand,
+  {
+    json: false,
+    handlesSignals: true,
+    own: [
+      new Option('--hours <n>', 'how many hours of sound').default('24', '24'),
+      new Option('--speed <1|max>', 'in real time, or as fast as the machine can').default('1', '1'),
+      new Option('--model <id>', 'the model; model.id of the configuration where left out'),
+      new Option('--swap-every <seconds>', 'change the model every so many seconds of sound'),
+      new Option('--swap-to <id>', 'the other model; soundpost-mini where left out'),
+      new Option('--source <what>', 'demo, microphone, or a recording to play over and over').default(
+        'demo',
+        'demo',
+      ),
+      new Option('--broker <kind>', 'embedded, mosquitto, or auto: mosquitto where it is installed').default(
+        'auto',
+        'auto',
+      ),
+      new Option('--html <file>', 'write the report as a page with plots'),
+      new Option('--json <file>', 'write the report as JSON; - is stdout'),
+      new Option('--max-latency-drift <ratio>', 'p99 of the last tenth over that of the first; 1.1'),
+      new Option('--max-memory-growth <ratio>', 'resident memory of a process, end over start; 1.05'),
+      new Option('--max-gaps <n>', 'windows missing in the row; 0'),
+      new Option('--max-drops <n>', 'windows dropped; 0'),
+      new Option('--max-restarts <n>', 'restarts of processes; 0'),
+      new Option('--max-loop-delay <ms>', 'p99 of the event-loop delay of the service is below; 20'),
+      new Option('--max-clock-drift <ppm>', 'audio time against wall time; 1000'),
+    ],
+  },
+);
 command(
   program,
   'config',

@@ -6,28 +6,36 @@ import { createHealthFile } from './common/health-file.js';
 import { codeOf, messageOf, SoundpostError } from './common/errors.js';
 import type { Logger } from './common/log.js';
 import type { ProblemFeed } from './common/problem-feed.js';
-import { maskConfig } from './config/mask.js';
 import type { Config } from './config/schema.js';
 import { openStateStore } from './config/state-store.js';
 import { Pipeline } from './inference/pipeline.js';
 import { createStartEngine } from './inference/start-engine.js';
 import { convertCheckpoint } from './convert/convert.js';
 import { createInstaller } from './install/installer.js';
+import { createUpdateLock, updateLockPath } from './install/update-lock.js';
 import { createRegistry } from './models/registry.js';
 import { startEmbeddedBroker, type EmbeddedBroker } from './mqtt/broker.js';
 import { commandTable } from './mqtt/command-table.js';
 import { createCommandRouter } from './mqtt/commands.js';
-import { isoTime, SCHEMA_VERSION, type InfoPayload } from './mqtt/contract.js';
-import { createLink, type Link } from './mqtt/link.js';
+import { isoTime } from './mqtt/contract.js';
+import { birthTopic } from './mqtt/discovery/payload.js';
+import { openDiskOutbox } from './mqtt/disk-outbox.js';
+import { createLink } from './mqtt/link.js';
 import { createAnnouncer } from './service/announcer.js';
+import { brokerAccess } from './service/broker-access.js';
 import { chooseSource } from './service/choose-source.js';
 import { createControl } from './service/control.js';
 import { createHealth } from './service/health.js';
+import { forwardProblems } from './service/forward-problems.js';
+import { openHomeAssistant } from './service/home-assistant.js';
+import { createInfo, knownModels } from './service/info.js';
+import { createInputControl } from './service/input.js';
 import { openLabelMemory } from './service/label-memory.js';
-import { modelSummary } from './service/model-summary.js';
-import { logRemembered, startingWishes } from './service/remembered.js';
-import { createState } from './service/state.js';
+import { watchModels } from './service/model-watch.js';
+import { logRemembered, safeModeMessage, safeWishes, startingWishes } from './service/remembered.js';
+import { createState, initialState } from './service/state.js';
 import { createTelemetryLoop } from './service/telemetry.js';
+import { createThermalControl } from './service/thermal.js';
 import { createLatencyRecorder } from './telemetry/latency.js';
 import { createRateMeter } from './telemetry/rate.js';
 
@@ -55,6 +63,15 @@ export function createService(options: {
   problems: ProblemFeed;
   /** Asked for over MQTT: the process is to end and to be started again by whoever started it. */
   onRestart?: () => void;
+  /** Where balena looks for the update lock. */
+  updateLockPath?: string;
+  /** What was wrong with the configuration and has been left out of it; for `B/info`. */
+  configProblems?: readonly string[];
+  /**
+   * Why this start does without the configured model and what is remembered (see service/start-guard.ts), and who
+   * wants to know when somebody has chosen a model.
+   */
+  safeMode?: { reason: string; modelChosen: () => Promise<void> } | null;
 }): Service {
   const { config, root, version, log } = options;
   const undo: (() => void | Promise<void>)[] = [];
@@ -74,14 +91,17 @@ export function createService(options: {
       );
     });
     const store = await openStateStore({ dataDir: config.data_dir, log });
-    const wishes = startingWishes(config, store);
-    logRemembered(wishes, config, log);
+    let safeMode = options.safeMode ?? null;
+    const wishes = safeMode === null ? startingWishes(config, store) : safeWishes(config, BUNDLED_MODEL);
+    if (safeMode === null) logRemembered(wishes, config, log);
+    else log.error({ code: 'safe_mode' }, safeModeMessage(safeMode.reason, BUNDLED_MODEL));
 
     const registry = createRegistry({
       bundledFolder: join(root, 'models'),
       dataDir: config.data_dir,
       log,
     });
+    const updateLock = createUpdateLock({ path: options.updateLockPath ?? updateLockPath({}), log });
     const installer = createInstaller({
       registry,
       bundledFolder: join(root, 'models'),
@@ -93,6 +113,7 @@ export function createService(options: {
       convert: convertCheckpoint,
       startEngine: createStartEngine({ log }),
       threads: config.model.threads,
+      updateLock,
       log,
     });
     await installer.removeLeftovers();
@@ -102,6 +123,14 @@ export function createService(options: {
       return fallback;
     });
 
+    const outbox = await openDiskOutbox({
+      folder: join(config.data_dir, 'outbox'),
+      maxBytes: config.mqtt.outbox.max_mb * 1_000_000,
+      log,
+    });
+    undo.push(() => outbox.close());
+    goOn();
+
     const broker: EmbeddedBroker | null =
       config.mqtt.url === ''
         ? await startEmbeddedBroker({ host: config.broker.host, port: config.broker.port, log })
@@ -109,31 +138,34 @@ export function createService(options: {
     if (broker !== null) undo.push(() => broker.stop());
     goOn();
 
-    const source = await chooseSource({ config, root, demoAllowed: broker !== null, log });
+    const source = await chooseSource({
+      config,
+      device: wishes.audioDevice,
+      root,
+      demoAllowed: broker !== null,
+      log,
+    });
     goOn();
 
     // The link and the router know each other; requests only come once the link has started.
     const link = createLink({
       url: broker?.url ?? config.mqtt.url,
       ...brokerAccess(config),
+      protocolVersion: config.mqtt.protocol_version,
       baseTopic: config.mqtt.base_topic,
       deviceId: config.device.id,
+      outbox,
       log,
       onRequest: (message) => router.handle(message),
+      ...(config.homeassistant.enabled && {
+        birthTopic: birthTopic(config.homeassistant.prefix),
+        onBirth: (text: string) => homeAssistant.birth(text),
+      }),
     });
-    const state = createState(
-      {
-        model: null,
-        rate_hz: wishes.rateHz,
-        effective_rate_hz: wishes.rateHz,
-        paused: wishes.paused,
-        threshold: wishes.tagging.threshold,
-        source: source.kind,
-        throttle: { active: false, reason: null },
-        swap: { state: 'idle', model: null, progress: null },
-      },
-      (now) => link.publish('state', now),
-    );
+    const state = createState(initialState(wishes, source.kind), (now) => {
+      homeAssistant.stateChanges(now);
+      link.publish('state', now);
+    });
     const latency = createLatencyRecorder();
     const rate = createRateMeter();
     const announcer = createAnnouncer({
@@ -187,47 +219,61 @@ export function createService(options: {
       pipeline,
       state,
     });
-    const knownModels = () =>
-      installer.catalogue().then(
-        ({ models }) => models,
-        (error: unknown) => {
-          log.warn({ code: codeOf(error) }, messageOf(error));
-          return [];
-        },
-      );
-    const publishInfo = async () => {
-      const info: InfoPayload = {
-        schema_version: SCHEMA_VERSION,
-        version,
-        device: { id: config.device.id, name: config.device.name },
-        models: {
-          installed: (await registry.list()).map(modelSummary),
-          known: (await knownModels()).map((entry) => ({
-            id: entry.id,
-            title: entry.title,
-            labels: entry.labels === 'audioset-527' ? 527 : null,
-            audioset_map: entry.audioset_map,
-            macs: entry.macs,
-          })),
-        },
-        config: maskConfig(config),
-      };
-      link.publish('info', info);
-      return info;
-    };
+    const homeAssistant = openHomeAssistant({
+      config,
+      version,
+      link,
+      catalogue: await knownModels(installer, log),
+      watched: () => announcer.watched(),
+      log,
+    });
+    undo.push(() => homeAssistant.stop());
+    const publishInfo = createInfo({
+      config,
+      version,
+      configProblems: options.configProblems ?? [],
+      safeModeReason: () => safeMode?.reason ?? null,
+      registry,
+      installer,
+      link,
+      installed: (ids) => homeAssistant.installed(ids),
+      log,
+    });
+    const telemetry = createTelemetryLoop({
+      config,
+      intervalSeconds: wishes.telemetryIntervalSeconds,
+      link,
+      state,
+      pipeline,
+      source,
+      latency,
+      rate,
+      onError: (error) => log.warn({ code: 'telemetry' }, `telemetry could not be read: ${messageOf(error)}`),
+    });
+    // As fast as it can is a wish, too, and a lower rate would not slow it down.
+    const asFastAsItCan = source.kind === 'file' && config.audio.speed === 'max';
+    const thermal = createThermalControl({ config, isIdle: asFastAsItCan, pipeline, state, log });
     const control = createControl({
       config,
       registry,
       installer,
+      updateLock,
       pipeline,
       announcer,
+      telemetry,
+      input: createInputControl({ config, source, state, store }),
       state,
       store,
       tagging: wishes.tagging,
       rate,
+      thermal,
       health: () => health.report(),
       publishInfo,
       onRestart: options.onRestart ?? (() => undefined),
+      async onModelChosen() {
+        await safeMode?.modelChosen();
+        safeMode = null;
+      },
       log,
     });
     const router = createCommandRouter({
@@ -237,8 +283,8 @@ export function createService(options: {
       log,
     });
     undo.push(() => link.stop());
-    undo.push(() => router.stop());
     undo.push(() => control.stop());
+    undo.push(() => router.stop());
 
     const sink: AudioSink = {
       begin({ sampleRate, name }) {
@@ -273,23 +319,25 @@ export function createService(options: {
     undo.push(() => announcer.close());
     undo.push(() => pipeline.stop());
     await pipeline.start(wanted);
+    thermal.start();
+    undo.push(() => thermal.stop());
     await publishInfo();
+    undo.push(
+      watchModels({
+        folder: registry.installedFolder,
+        onChange: () => {
+          publishInfo().catch((error: unknown) => {
+            log.warn({ code: codeOf(error) }, `The models cannot be listed: ${messageOf(error)}`);
+          });
+        },
+      }),
+    );
     goOn();
 
     undo.push(() => source.stop());
     await source.start(sink);
     goOn();
 
-    const telemetry = createTelemetryLoop({
-      config,
-      link,
-      state,
-      pipeline,
-      source,
-      latency,
-      rate,
-      onError: (error) => log.warn({ code: 'telemetry' }, `telemetry could not be read: ${messageOf(error)}`),
-    });
     telemetry.start();
     undo.push(() => telemetry.stop());
     const levelTimer = setInterval(() => {
@@ -305,6 +353,8 @@ export function createService(options: {
     undo.push(() => clearInterval(levelTimer));
     health.start();
     undo.push(() => health.stop());
+    // From here on, first of all: no command may begin something in what is being taken down.
+    undo.push(() => router.stop());
 
     const { base } = link.topics;
     log.info(
@@ -341,32 +391,5 @@ export function createService(options: {
         await stopAll();
         await starting.catch(() => undefined);
       })()),
-  };
-}
-
-/** Sends warnings and errors to `B/log`, from the first connection on; those before it are kept till then. */
-function forwardProblems(problems: ProblemFeed, link: Link): () => void {
-  let unsubscribe: () => void = () => undefined;
-  const stopWatching = link.onStatus(({ state }) => {
-    unsubscribe();
-    if (state !== 'connected') return;
-    unsubscribe = problems.subscribe(({ ts, level, message, code }) =>
-      link.publish('log', { ts, level, message, code }),
-    );
-  });
-  return () => {
-    stopWatching();
-    unsubscribe();
-  };
-}
-
-function brokerAccess({ mqtt }: Config) {
-  return {
-    ...(mqtt.username !== '' && { username: mqtt.username }),
-    ...(mqtt.password !== '' && { password: mqtt.password }),
-    ...(mqtt.ca !== '' && { ca: mqtt.ca }),
-    ...(mqtt.cert !== '' && { cert: mqtt.cert }),
-    ...(mqtt.key !== '' && { key: mqtt.key }),
-    protocolVersion: mqtt.protocol_version,
   };
 }

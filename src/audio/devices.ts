@@ -12,11 +12,17 @@ export { describeDevices, findDevice, type InputDevice } from './capture/select.
  * open may be missing from the list: ALSA does not let PortAudio look at it.
  *
  * Throws SoundpostError `naudiodon_missing` where naudiodon is not installed or not built,
- * `devices_timeout` where there was no answer in `timeoutMs` (default 15 s), `devices_failed` for the rest.
+ * `devices_timeout` where there was no answer in `timeoutMs` (default 15 s), `devices_failed` for the rest, also
+ * where the signal fired.
  * A machine without inputs is an empty list.
  */
 export async function listInputDevices(
-  options: { timeoutMs?: number; workFolder?: string; env?: NodeJS.ProcessEnv } = {},
+  options: {
+    timeoutMs?: number;
+    workFolder?: string;
+    env?: NodeJS.ProcessEnv;
+    signal?: AbortSignal;
+  } = {},
 ): Promise<{ devices: InputDevice[] }> {
   const timeoutMs = options.timeoutMs ?? 15_000;
   let devices: InputDevice[] | undefined;
@@ -41,7 +47,11 @@ export async function listInputDevices(
     );
     child.kill();
   }, timeoutMs);
+  const giveUp = () => child.kill();
+  if (options.signal?.aborted === true) giveUp();
+  options.signal?.addEventListener('abort', giveUp);
   const how = await child.ended;
+  options.signal?.removeEventListener('abort', giveUp);
   clearTimeout(timer);
   if (devices !== undefined) return { devices };
   throw (

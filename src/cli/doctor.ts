@@ -14,6 +14,7 @@ import { createStartEngine } from '../inference/start-engine.js';
 import { verifyModel } from '../inference/verify.js';
 import { startEmbeddedBroker } from '../mqtt/broker.js';
 import { abortConnection, closeConnection, openConnection, parseAccess } from '../mqtt/connection.js';
+import { brokerAccess } from '../service/broker-access.js';
 import { readBoard } from '../telemetry/board.js';
 import { readSoc } from '../telemetry/soc.js';
 import type { CommandContext } from './context.js';
@@ -182,16 +183,9 @@ async function checkEmbeddedBroker({ broker, data_dir: dataDir }: Config): Promi
 }
 
 /** Connects as the service would, so that a wrong password or certificate is found too. */
-async function checkOwnBroker({ mqtt }: Config): Promise<Check> {
-  const given = (text: string) => (text === '' ? undefined : text);
-  const access = parseAccess({
-    url: mqtt.url,
-    username: given(mqtt.username),
-    password: given(mqtt.password),
-    ca: given(mqtt.ca),
-    cert: given(mqtt.cert),
-    key: given(mqtt.key),
-  });
+async function checkOwnBroker(config: Config): Promise<Check> {
+  const { mqtt } = config;
+  const access = parseAccess({ url: mqtt.url, ...brokerAccess(config) });
   for (const protocolVersion of mqtt.protocol_version === 5 ? ([5, 4] as const) : ([4] as const)) {
     const connection = openConnection(access.address, {
       ...access.options,

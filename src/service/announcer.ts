@@ -6,7 +6,7 @@ import { isoTime } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';
 import { createTagger, type TagEvent, type Tagger } from '../tagging/tagger.js';
 import { topTags } from '../tagging/top.js';
-import type { TaggingSettings } from '../tagging/watch.js';
+import { resolveWatched, type TaggingSettings, type Watched } from '../tagging/watch.js';
 import type { LatencyRecorder } from '../telemetry/latency.js';
 import type { LabelMemory } from './label-memory.js';
 
@@ -22,7 +22,15 @@ export interface Announcer {
    * Without sound nothing is on and nothing begins, whatever the network makes of digital silence; `B/tags` go on.
    */
   setAudible(audible: boolean): void;
+  /** Throws SoundpostError `invalid_tagging` where the settings contradict themselves; then nothing has changed. */
   update(settings: TaggingSettings): void;
+  /**
+   * What settings would mean for the model at work, and throws what `update` would throw; null as long as there
+   * is no model.
+   */
+  preview(settings: TaggingSettings): Watched | null;
+  /** The labels and groups that the settings name and the model knows; none where every label is watched. */
+  watched(): { name: string; slug: string; group: boolean }[];
   /** How the current model or the settings spell this label (name in any case, or MID) or group; null: unknown. */
   nameOf(label: string): string | null;
 }
@@ -131,11 +139,16 @@ export function createAnnouncer(options: {
       if (!audible && tagger !== null) announce(tagger.close());
     },
     update(next) {
+      const events = tagger?.update(next) ?? [];
       settings = next;
-      if (tagger === null) return;
-      announce(tagger.update(next));
+      announce(events);
       warnOfUnknown();
       showWatched();
+    },
+    preview: (next) => (model === null ? null : resolveWatched(model.labels, next)),
+    watched() {
+      if (tagger === null || settings.labels.length === 0) return [];
+      return tagger.items.map(({ name, slug, group }) => ({ name, slug, group: group !== null }));
     },
     nameOf(label) {
       const wanted = label.toLowerCase();

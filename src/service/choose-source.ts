@@ -20,16 +20,19 @@ const DEMO_RECORDING = join('models', 'demo', 'day-at-home.wav');
  */
 export async function chooseSource(options: {
   config: Config;
+  /** In place of `audio.device`: the name of the microphone, a part of it, or its index; empty for the default. */
+  device?: string | number;
   root: string;
   demoAllowed: boolean;
   log: Logger;
 }): Promise<AudioSource> {
   const { config, root, demoAllowed, log } = options;
   const { audio } = config;
+  const device = options.device ?? audio.device;
   const channel = audio.channel === 'mix' ? {} : { channel: audio.channel };
   const microphone = () =>
     createMicrophone({
-      device: audio.device === '' ? undefined : audio.device,
+      device: device === '' ? undefined : device,
       ...channel,
       ...(audio.sample_rate !== null && { sampleRate: audio.sample_rate }),
       workFolder: join(config.data_dir, 'run'),

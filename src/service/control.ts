@@ -4,35 +4,62 @@ import type { Config } from '../config/schema.js';
 import type { StateStore } from '../config/state-store.js';
 import type { Pipeline } from '../inference/pipeline.js';
 import type { Installer } from '../install/installer.js';
+import type { UpdateLock } from '../install/update-lock.js';
 import { licenceOf } from '../models/catalogue.js';
 import type { ModelRegistry } from '../models/registry.js';
 import type { ServiceControl } from '../mqtt/command-table.js';
-import type { TaggingSettings } from '../tagging/watch.js';
+import type { InfoPayload } from '../mqtt/contract.js';
+import type { TaggingSettings, UnknownLabel } from '../tagging/watch.js';
 import type { RateMeter } from '../telemetry/rate.js';
 import type { Announcer } from './announcer.js';
 import type { HealthReport } from '../common/health-file.js';
 import { createInstallReporter } from './install-reporter.js';
+import type { InputControl } from './input.js';
 import { modelSummary } from './model-summary.js';
+import { labelNames } from './remembered.js';
 import type { StateHolder } from './state.js';
+import type { TelemetryLoop } from './telemetry.js';
+import type { ThermalControl } from './thermal.js';
 
 /** What commands do to the service. Each change is applied, remembered, and then shown in `B/state`. */
 export function createControl(options: {
   config: Config;
   registry: ModelRegistry;
   installer: Installer;
+  updateLock: UpdateLock;
   pipeline: Pipeline;
   announcer: Announcer;
+  telemetry: TelemetryLoop;
+  input: InputControl;
   state: StateHolder;
   store: StateStore;
   tagging: TaggingSettings;
   rate: RateMeter;
+  thermal: Pick<ThermalControl, 'request'>;
   health: () => HealthReport;
   /** Publishes `B/info` and resolves to it. */
-  publishInfo: () => Promise<object>;
+  publishInfo: () => Promise<InfoPayload>;
   onRestart: () => void;
+  /** A model was chosen and works. */
+  onModelChosen?: () => Promise<void>;
+  /** Other labels or groups are watched from now on. */
+  onLabelsChanged?: () => void;
   log: Logger;
 }): ServiceControl & { stop(): void } {
-  const { config, registry, installer, pipeline, announcer, state, store, rate, log } = options;
+  const {
+    config,
+    registry,
+    installer,
+    pipeline,
+    announcer,
+    telemetry,
+    input,
+    state,
+    store,
+    rate,
+    thermal,
+    log,
+  } = options;
   let { tagging } = options;
   let resumeTimer: NodeJS.Timeout | null = null;
 
@@ -49,11 +76,16 @@ export function createControl(options: {
     state.change({ paused });
   };
 
+  const rememberModel = async (id: string) => {
+    await store.set('model', id, config.model.id);
+    await options.onModelChosen?.();
+  };
+
   return {
     async setModel(id, signal) {
       const model = await registry.get(id);
       if (pipeline.ready && pipeline.model.manifest.id === id && state.now.model === id) {
-        await store.set('model', id, config.model.id);
+        await rememberModel(id);
         return { model: id, load_ms: 0 };
       }
       const installed = await registry.list();
@@ -61,11 +93,14 @@ export function createControl(options: {
       const previous = state.now.model;
       state.change({ swap: { state: 'loading', model: id, progress: 0 } });
       try {
-        const { loadMs } = await pipeline.swap(model, {
-          signal,
-          onProgress: (progress) => state.change({ swap: { state: 'loading', model: id, progress } }),
-        });
-        await store.set('model', id, config.model.id);
+        const loadMs = await options.updateLock.during(async () => {
+          const swapped = await pipeline.swap(model, {
+            signal,
+            onProgress: (progress) => state.change({ swap: { state: 'loading', model: id, progress } }),
+          });
+          await rememberModel(id);
+          return swapped.loadMs;
+        }, signal);
         await options.publishInfo();
         log.info({}, `Changed the model from ${previous ?? 'none'} to ${id}`);
         return { model: id, load_ms: Math.round(loadMs) };
@@ -78,9 +113,8 @@ export function createControl(options: {
     },
 
     async setRate(hz) {
-      pipeline.setRate(hz);
+      thermal.request(hz);
       rate.reset();
-      state.change({ rate_hz: hz, effective_rate_hz: hz });
       await store.set('rate_hz', hz, config.inference.rate_hz);
       return { rate_hz: hz, effective_rate_hz: state.now.effective_rate_hz };
     },
@@ -105,18 +139,56 @@ export function createControl(options: {
         await store.set('threshold', value, config.tagging.threshold);
         return { threshold: value };
       }
-      const name = announcer.nameOf(label);
+      // What is kept for a label of another model can be taken back as well.
+      const kept = value === null && Object.hasOwn(tagging.thresholds, label) ? label : null;
+      const name = announcer.nameOf(label) ?? kept;
       if (name === null) {
         throw new SoundpostError(
           'label_unknown',
           `${state.now.model ?? 'the model'} has no label or group "${label}": take a name as it is in B/tags`,
         );
       }
-      tagging = { ...tagging, thresholds: { ...tagging.thresholds, [name]: value } };
+      // The same label may be there by its MID or in another case.
+      const others = Object.entries(tagging.thresholds).filter(
+        ([key]) => (announcer.nameOf(key) ?? key) !== name,
+      );
+      const thresholds = Object.fromEntries(value === null ? others : [...others, [name, value]]);
+      tagging = { ...tagging, thresholds };
       announcer.update(tagging);
-      await store.set('thresholds', { ...tagging.thresholds }, config.tagging.thresholds);
+      await store.set('thresholds', thresholds, config.tagging.thresholds);
       return { threshold: value, label: name };
     },
+
+    async setLabels(labels) {
+      const next = { ...tagging, labels };
+      const asked = new Set(labels.flatMap((entry) => (typeof entry === 'string' ? [entry] : entry.labels)));
+      const meaning = announcer.preview(next);
+      // Thresholds may be kept for labels that another model has: those are not what was asked for.
+      const unknown = (meaning?.unknown ?? []).filter(({ name }) => asked.has(name));
+      if (labels.length > 0 && meaning?.items.length === 0) {
+        throw new SoundpostError(
+          'label_unknown',
+          `${state.now.model ?? 'The model'} knows none of these labels: ${hints(unknown)}. Nothing was changed.`,
+        );
+      }
+      announcer.update(next);
+      tagging = next;
+      state.change({ labels: labelNames(labels) });
+      options.onLabelsChanged?.();
+      await store.set('labels', labels, config.tagging.labels);
+      return { labels: announcer.watched(), unknown };
+    },
+
+    async setTelemetryInterval(seconds) {
+      telemetry.setInterval(seconds);
+      state.change({ telemetry_interval_seconds: seconds });
+      await store.set('telemetry_interval', seconds, config.telemetry.interval_seconds);
+      return { interval_seconds: seconds };
+    },
+
+    inputs: (signal) => input.list(signal),
+    setInput: (device, signal) => input.choose(device, signal),
+    restart: () => options.onRestart(),
 
     info: () => options.publishInfo(),
 
@@ -178,4 +250,16 @@ export function createControl(options: {
 
     stop: cancelResume,
   };
+}
+
+const MOST_HINTS = 5;
+
+/** The first of the unknown names, each with what it may have been meant to be. */
+function hints(unknown: readonly UnknownLabel[]): string {
+  const named = unknown.slice(0, MOST_HINTS).map(({ name, suggestions }) => {
+    const near = suggestions.map((suggestion) => `"${suggestion}"`).join(', ');
+    return near === '' ? `"${name}"` : `"${name}" (perhaps ${near}?)`;
+  });
+  const rest = unknown.length - named.length;
+  return rest > 0 ? `${named.join(', ')} and ${rest} more` : named.join(', ');
 }

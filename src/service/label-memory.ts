@@ -15,28 +15,36 @@ export interface LabelMemory {
   add(slug: string): void;
 }
 
+/** Groups are named by whoever may send commands, so there is no end to the names: those used last are kept. */
+const MAX_SLUGS = 5000;
+/** Above what so many slugs take. */
 const MAX_BYTES = 1024 * 1024;
-const fileSchema = z.array(z.string().regex(/^[a-z0-9_]{1,128}$/)).max(10_000);
+const fileSchema = z.array(z.string().regex(/^[a-z0-9_]{1,128}$/));
 
 /** Reads `<dataDir>/labels.json`; a file that is absent or broken is an empty memory. */
 export function openLabelMemory(options: { dataDir: string; log: Logger }): LabelMemory {
   const { log } = options;
   const path = join(options.dataDir, 'labels.json');
+  /** In the order of their last use. */
   const known = new Set(read(path));
   let writing = Promise.resolve();
   let dirty = false;
 
   const write = async () => {
     dirty = false;
-    await writeFileAtomic(path, `${JSON.stringify([...known].sort())}\n`, { durable: true });
+    await writeFileAtomic(path, `${JSON.stringify([...known])}\n`, { durable: true });
   };
 
   return {
     slugs: () => [...known],
     add(slug) {
-      if (known.has(slug)) return;
+      const isNew = !known.delete(slug);
       known.add(slug);
-      if (dirty) return;
+      for (const oldest of known) {
+        if (known.size <= MAX_SLUGS) break;
+        known.delete(oldest);
+      }
+      if (!isNew || dirty) return;
       dirty = true;
       writing = writing.then(write).catch((error: unknown) => {
         log.warn({ code: 'labels_not_written' }, `${path} cannot be written: ${messageOf(error)}`);
@@ -49,7 +57,7 @@ function read(path: string): string[] {
   const found = readBounded(path, MAX_BYTES);
   if ('problem' in found) return [];
   try {
-    return fileSchema.parse(JSON.parse(new TextDecoder().decode(found.bytes)));
+    return fileSchema.parse(JSON.parse(new TextDecoder().decode(found.bytes))).slice(-MAX_SLUGS);
   } catch {
     return [];
   }

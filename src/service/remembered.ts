@@ -10,23 +10,46 @@ export interface Wishes {
   rateHz: number;
   paused: boolean;
   tagging: TaggingSettings;
+  /** Name, part of a name or index of the microphone; empty: the default input. */
+  audioDevice: string | number;
+  telemetryIntervalSeconds: number;
 }
 
-export function startingWishes(config: Config, store: StateStore): Wishes {
-  const { tagging } = config;
+export function startingWishes(config: Config, store: Pick<StateStore, 'get'>): Wishes {
+  const { tagging, telemetry, audio } = config;
+  // Null is a wish as well: the thresholds of the model.
+  const threshold = store.get('threshold', tagging.threshold);
   return {
     modelId: store.get('model', config.model.id) ?? config.model.id,
     rateHz: store.get('rate_hz', config.inference.rate_hz) ?? config.inference.rate_hz,
     paused: store.get('paused', false) ?? false,
     tagging: {
       labels: store.get('labels', tagging.labels) ?? tagging.labels,
-      threshold: store.get('threshold', tagging.threshold) ?? tagging.threshold,
+      threshold: threshold === undefined ? tagging.threshold : threshold,
       thresholds: store.get('thresholds', tagging.thresholds) ?? tagging.thresholds,
       offFraction: tagging.off_fraction,
       confirm: parseConfirm(tagging.confirm),
       minGapSeconds: tagging.min_gap_seconds,
     },
+    audioDevice: store.get('audio_device', audio.device) ?? audio.device,
+    telemetryIntervalSeconds:
+      store.get('telemetry_interval', telemetry.interval_seconds) ?? telemetry.interval_seconds,
   };
+}
+
+/** What the service starts with after a row of starts that failed: nothing that may have made them fail. */
+export function safeWishes(config: Config, bundledModel: string): Wishes {
+  const model = { ...config.model, id: bundledModel };
+  return startingWishes({ ...config, model }, { get: () => undefined });
+}
+
+export function safeModeMessage(reason: string, bundledModel: string): string {
+  return `Safe mode: ${reason}. Going on with ${bundledModel} and without what was set over MQTT, which is kept. Set a model over MQTT or change the configuration to leave it`;
+}
+
+/** The watched labels and groups by name, as `B/state` lists them. */
+export function labelNames(labels: TaggingSettings['labels']): string[] {
+  return labels.map((entry) => (typeof entry === 'string' ? entry : entry.name));
 }
 
 /** Says what differs from the configuration, so that nobody wonders at it. */
@@ -43,6 +66,15 @@ export function logRemembered(wishes: Wishes, config: Config, log: Logger): void
   }
   if (wishes.tagging.thresholds !== config.tagging.thresholds) {
     log.info({}, 'Going on with thresholds of single labels that were set over MQTT');
+  }
+  if (wishes.tagging.labels !== config.tagging.labels) {
+    log.info({}, 'Going on with the labels that were chosen over MQTT');
+  }
+  if (wishes.audioDevice !== config.audio.device) {
+    log.info({}, `Going on with the microphone "${wishes.audioDevice || 'default input'}", chosen over MQTT`);
+  }
+  if (wishes.telemetryIntervalSeconds !== config.telemetry.interval_seconds) {
+    log.info({}, `Going on with telemetry every ${wishes.telemetryIntervalSeconds} s, set over MQTT`);
   }
   if (wishes.paused) log.info({}, 'Still paused, as was asked over MQTT');
 }

@@ -1,4 +1,5 @@
 import type { StatePayload } from '../mqtt/contract.js';
+import { labelNames, type Wishes } from './remembered.js';
 
 /** What the service does now, in one place: the payload of `B/state`. */
 export interface StateHolder {
@@ -17,5 +18,23 @@ export function createState(initial: StatePayload, onChange: (state: StatePayloa
       now = { ...now, ...part };
       onChange(now);
     },
+  };
+}
+
+/** The state before the model is loaded. */
+export function initialState(wishes: Wishes, source: StatePayload['source']): StatePayload {
+  const { rateHz, paused, tagging, audioDevice } = wishes;
+  return {
+    model: null,
+    rate_hz: rateHz,
+    effective_rate_hz: rateHz,
+    paused,
+    threshold: tagging.threshold,
+    labels: labelNames(tagging.labels),
+    source,
+    audio_device: source === 'microphone' && audioDevice !== '' ? String(audioDevice) : null,
+    telemetry_interval_seconds: wishes.telemetryIntervalSeconds,
+    throttle: { active: false, reason: null },
+    swap: { state: 'idle', model: null, progress: null },
   };
 }

@@ -13,11 +13,14 @@ import type { StateHolder } from './state.js';
 /** Publishes `B/telemetry` every interval. */
 export interface TelemetryLoop {
   start(): void;
+  /** Changes the interval and publishes at once: the message before was made to last for the old one. */
+  setInterval(seconds: number): void;
   stop(): void;
 }
 
 export function createTelemetryLoop(options: {
   config: Config;
+  intervalSeconds: number;
   link: Link;
   state: StateHolder;
   pipeline: Pipeline;
@@ -28,6 +31,7 @@ export function createTelemetryLoop(options: {
 }): TelemetryLoop {
   const { config, link, state, pipeline, source, latency, rate } = options;
   const { sys_root: sysRoot, proc_root: procRoot, event_loop: measureEventLoop } = config.telemetry;
+  let { intervalSeconds } = options;
   const host = createHostReader({ procRoot, dataDir: config.data_dir });
   const eventLoop = measureEventLoop ? startEventLoopMonitor() : null;
   let timer: NodeJS.Timeout | null = null;
@@ -40,6 +44,7 @@ export function createTelemetryLoop(options: {
     const measured = rate.measure(performance.now());
     link.publish('telemetry', {
       ts: isoTime(Date.now()),
+      interval_seconds: intervalSeconds,
       uptime_s: Math.round(process.uptime()),
       model: state.now.model,
       rate_hz: {
@@ -58,13 +63,20 @@ export function createTelemetryLoop(options: {
     });
   };
 
+  const publishNow = () => void publish().catch(options.onError);
+
   return {
     start() {
       // The first reading only begins the interval of the CPU load.
       host.read([]).catch(options.onError);
-      timer = setInterval(() => {
-        publish().catch(options.onError);
-      }, config.telemetry.interval_seconds * 1000);
+      timer = setInterval(publishNow, intervalSeconds * 1000);
+    },
+    setInterval(seconds) {
+      intervalSeconds = seconds;
+      if (timer === null) return;
+      clearInterval(timer);
+      timer = setInterval(publishNow, intervalSeconds * 1000);
+      publishNow();
     },
     stop() {
       if (timer !== null) clearInterval(timer);

@@ -1,0 +1,66 @@
+import type { Logger } from '../common/log.js';
+import { codeOf, messageOf } from '../common/errors.js';
+import { maskConfig } from '../config/mask.js';
+import type { Config } from '../config/schema.js';
+import type { Installer } from '../install/installer.js';
+import type { CatalogueEntry } from '../models/catalogue.js';
+import type { ModelRegistry } from '../models/registry.js';
+import { SCHEMA_VERSION, type InfoPayload } from '../mqtt/contract.js';
+import type { Link } from '../mqtt/link.js';
+import { modelSummary } from './model-summary.js';
+
+/** The models of the catalogue. Where it cannot be read that is said, and the service does without. */
+export async function knownModels(
+  installer: Pick<Installer, 'catalogue'>,
+  log: Logger,
+): Promise<CatalogueEntry[]> {
+  try {
+    return (await installer.catalogue()).models;
+  } catch (error) {
+    log.warn({ code: codeOf(error) }, messageOf(error));
+    return [];
+  }
+}
+
+/**
+ * The way to publish `B/info` after a fresh look at the models; it resolves to what was published.
+ * @param options.installed told of the installed models each time, before `B/info` is published
+ * @param options.safeModeReason why the service does without the configured model now, or null
+ */
+export function createInfo(options: {
+  config: Config;
+  version: string;
+  configProblems: readonly string[];
+  safeModeReason: () => string | null;
+  registry: Pick<ModelRegistry, 'list'>;
+  installer: Pick<Installer, 'catalogue'>;
+  link: Pick<Link, 'publish'>;
+  installed: (ids: readonly string[]) => void;
+  log: Logger;
+}): () => Promise<InfoPayload> {
+  const { config, version, registry, installer, link, log } = options;
+  return async () => {
+    const installed = (await registry.list()).map(modelSummary);
+    options.installed(installed.map(({ id }) => id));
+    const info: InfoPayload = {
+      schema_version: SCHEMA_VERSION,
+      version,
+      device: { id: config.device.id, name: config.device.name },
+      models: {
+        installed,
+        known: (await knownModels(installer, log)).map((entry) => ({
+          id: entry.id,
+          title: entry.title,
+          labels: entry.labels === 'audioset-527' ? 527 : null,
+          audioset_map: entry.audioset_map,
+          macs: entry.macs,
+        })),
+      },
+      config: maskConfig(config),
+      config_problems: [...options.configProblems],
+      safe_mode: options.safeModeReason(),
+    };
+    link.publish('info', info);
+    return info;
+  };
+}
