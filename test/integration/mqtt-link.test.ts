@@ -18,6 +18,7 @@ import {
   type TestBroker,
 } from '../support/broker.js';
 import { createProbe, type Probe, type ProbeMessage } from '../support/mqtt-probe.js';
+import { createRecordingControl, type RecordingControl } from '../support/recording-control.js';
 import { createRecordingLog } from '../support/recording-log.js';
 import { startProxy } from '../support/tcp-proxy.js';
 import { skipWithout } from '../support/tools.js';
@@ -81,35 +82,27 @@ function stateOf(rate: number): StatePayload {
     effective_rate_hz: rate,
     paused: false,
     threshold: null,
+    labels: [],
     source: 'file',
+    audio_device: null,
+    telemetry_interval_seconds: 30,
     throttle: { active: false, reason: null },
     swap: { state: 'idle', model: null, progress: null },
   };
 }
 
-/** A service that only remembers; `setModel` lasts until `finish()` is called. */
-function fakeService(): ServiceControl & { calls: unknown[]; finish: () => void } {
-  const calls: unknown[] = [];
-  const note = (...call: unknown[]): Promise<object> => {
-    calls.push(call);
-    return Promise.resolve({ noted: call[0] });
-  };
+/** A recording control whose `setModel` lasts until `finish()` is called. */
+function fakeService(): RecordingControl & { finish: () => void } {
+  const recording = createRecordingControl();
   const service = {
-    calls,
+    ...recording,
     finish: (): void => undefined,
-    setModel: (id: string) =>
-      new Promise<object>((resolve) => {
-        calls.push(['setModel', id]);
-        service.finish = () => resolve({ model: id });
-      }),
-    setRate: (hz: number) => note('setRate', hz),
-    setPaused: (paused: boolean, seconds?: number) => note('setPaused', paused, seconds),
-    setThreshold: (value: number, label?: string) => note('setThreshold', value, label),
-    info: () => ({ version: '0' }),
-    models: () => ({ installed: [] }),
-    pullModel: (request: object) => note('pullModel', request),
-    removeModel: (id: string) => note('removeModel', id),
-    health: () => ({ healthy: true }),
+    async setModel(...given: Parameters<RecordingControl['setModel']>) {
+      const finished = new Promise<void>((resolve) => (service.finish = resolve));
+      const data = await recording.setModel(...given);
+      await finished;
+      return data;
+    },
   };
   return service;
 }
@@ -262,13 +255,19 @@ for (const flavour of flavours) {
       t.same(service.calls, [], 'a stale command is not carried out');
 
       await console.publish(`${B}/rate/set`, ' 0.5\n');
-      t.match(await console.nextJson(`${B}/response/rate/set`), { status: 'ok', data: { noted: 'setRate' } });
+      t.match(await console.nextJson(`${B}/response/rate/set`), {
+        status: 'ok',
+        data: { rate_hz: 0.5, effective_rate_hz: 0.5 },
+      });
       await console.publish(`${B}/paused/set`, 'on');
       t.match(await console.nextJson(`${B}/response/paused/set`), { status: 'ok' });
       await console.publish(`${B}/request/pause`, '{"seconds":5,"transaction":"a-1"}');
       t.match(await console.nextJson(`${B}/response/pause`), { status: 'ok', transaction: 'a-1' });
       await console.publish(`${B}/request/health`, '');
-      t.same(await console.nextJson(`${B}/response/health`), { status: 'ok', data: { healthy: true } });
+      t.same(await console.nextJson(`${B}/response/health`), {
+        status: 'ok',
+        data: { healthy: true, checks: [] },
+      });
       await console.publish(`${B}/request/rate/set`, '{"hz":1000}');
       t.match(await console.nextJson(`${B}/response/rate/set`), {
         status: 'error',
@@ -292,14 +291,18 @@ for (const flavour of flavours) {
         'a swap holds up nothing else',
       );
       service.finish();
-      t.same(await console.nextJson(`${B}/response/model/set`), { status: 'ok', data: { model: 'mn10_as' } });
+      t.match(await console.nextJson(`${B}/response/model/set`), {
+        status: 'ok',
+        data: { model: 'mn10_as' },
+      });
 
       t.same(service.calls, [
         ['setRate', 0.5],
-        ['setPaused', true, undefined],
+        ['setPaused', true],
         ['setPaused', true, 5],
+        ['health'],
         ['setModel', 'mn10_as'],
-        ['setPaused', false, undefined],
+        ['setPaused', false],
       ]);
       for (const { text } of console.messages.filter(({ topic }) => topic.includes('/response/'))) {
         contract.response.schema.parse(JSON.parse(text));
@@ -369,7 +372,7 @@ t.test('with mosquitto only', { skip: noMosquitto }, (t) => {
 
     await ask('answers/here');
     const answer = await asker.next('answers/here', isCorrelated);
-    t.same(JSON.parse(answer.text), { status: 'ok', data: { version: '0' }, transaction: 7 });
+    t.match(JSON.parse(answer.text), { status: 'ok', data: { version: '0.0.0' }, transaction: 7 });
     await asker.next(`${B}/response/info`, isCorrelated);
 
     await ask(`${B}/rate/set`);
@@ -400,6 +403,48 @@ t.test('with mosquitto only', { skip: noMosquitto }, (t) => {
     const events = watcher.messages.filter(({ topic }) => topic === `${B}/event`);
     t.equal(events.length, 300);
     t.equal(link.counters().dropped, 0);
+  });
+
+  t.test('a reply that was on its way when the connection broke is sent again', async (t) => {
+    const broker = await mosquitto(t);
+    const proxy = await startProxy(broker.port);
+    t.teardown(() => proxy.stop());
+    const watcher = await probe(t, broker.url);
+    const link = makeLink(t, { url: `mqtt://127.0.0.1:${proxy.port}` });
+    await link.start();
+    await watcher.next(`${B}/status`, ({ text }) => text === 'online');
+    proxy.pause();
+    for (const transaction of ['first', 'second']) {
+      link.reply({ command: 'resume', payload: { status: 'ok', data: {}, transaction } });
+    }
+    proxy.cut();
+    await reached(link, 'offline');
+    link.reply({ command: 'resume', payload: { status: 'ok', data: {}, transaction: 'third' } });
+    proxy.mend();
+    for (const transaction of ['first', 'second', 'third']) {
+      t.match(await watcher.nextJson(`${B}/response/resume`), { transaction });
+    }
+  });
+
+  t.test('what states are read by is sent before them, also where they wait already', async (t) => {
+    const broker = await mosquitto(t);
+    const proxy = await startProxy(broker.port);
+    t.teardown(() => proxy.stop());
+    const watcher = await probe(t, broker.url, [`${B}/#`, 'elsewhere/#']);
+    const link = makeLink(t, { url: `mqtt://127.0.0.1:${proxy.port}` });
+    await link.start();
+    await watcher.next(`${B}/status`, ({ text }) => text === 'online');
+    proxy.pause();
+    // More than may be on their way at once.
+    for (let n = 1; n <= 20; n += 1) link.publish('label', 'OFF', { slug: `label_${n}` });
+    link.publish('state', stateOf(1));
+    link.publishElsewhere('elsewhere/description', '{}', { leads: true });
+    link.publish('state', stateOf(2));
+    proxy.mend();
+    await watcher.nextJson<StatePayload>(`${B}/state`, ({ rate_hz }) => rate_hz === 2);
+    const order = watcher.messages.map(({ topic }) => topic);
+    t.ok(order.includes('elsewhere/description'));
+    t.ok(order.indexOf('elsewhere/description') < order.indexOf(`${B}/state`));
   });
 
   t.test('a broker that reads nothing costs states, not events', async (t) => {
@@ -446,8 +491,7 @@ t.test('with mosquitto only', { skip: noMosquitto }, (t) => {
     link.publish('event', eventOf(1));
     link.publish('event', eventOf(2));
     await link.stop();
-    t.equal(link.counters().queued, 0);
-    t.equal(link.counters().dropped, 2);
+    t.same(link.counters(), { queued: 2, dropped: 0 }, 'rules can be mended: the events wait');
     const warned = log.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields.topic);
     t.same(new Set(warned), new Set([`${B}/state`, `${B}/event`, `${B}/audio/status`]));
     t.equal(warned.length, 3, 'each once');

@@ -23,6 +23,8 @@ export interface Mosquitto extends TestBroker {
   /** Freezes and thaws the process: connections stay, nothing is read. */
   freeze(): void;
   thaw(): void;
+  /** Other access rules, for a broker that was started with some; they hold for whoever is connected. */
+  changeAcl(lines: readonly string[]): Promise<void>;
 }
 
 export interface MosquittoOptions {
@@ -76,11 +78,12 @@ export async function startMosquitto(options: MosquittoOptions = {}): Promise<Mo
     }
     lines.push('allow_anonymous false', `password_file ${file}`);
   }
+  const aclFile = join(folder, 'acl');
+  const writeAcl = (rules: readonly string[]): Promise<void> => writeFile(aclFile, `${rules.join('\n')}\n`);
   if (options.acl !== undefined) {
-    const file = join(folder, 'acl');
-    await writeFile(file, `${options.acl.join('\n')}\n`);
-    await chmod(file, 0o600);
-    lines.push(`acl_file ${file}`);
+    await writeAcl(options.acl);
+    await chmod(aclFile, 0o600);
+    lines.push(`acl_file ${aclFile}`);
   }
   const configFile = join(folder, 'mosquitto.conf');
   await writeFile(configFile, `${lines.join('\n')}\n`);
@@ -106,6 +109,10 @@ export async function startMosquitto(options: MosquittoOptions = {}): Promise<Mo
     crash: () => end('SIGKILL'),
     freeze: () => void child?.kill('SIGSTOP'),
     thaw: () => void child?.kill('SIGCONT'),
+    async changeAcl(rules) {
+      await writeAcl(rules);
+      child?.kill('SIGHUP');
+    },
     async stop() {
       child?.kill('SIGCONT');
       await end('SIGTERM');

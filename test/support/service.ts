@@ -44,15 +44,17 @@ export async function installMn04(dataDir: string): Promise<void> {
 /**
  * Starts the program as a user does, with nothing but these settings. It ends with the test.
  * @param env further variables, such as those of a microphone
+ * @param flags further words after "soundpost run"
  */
 export function startService(
   t: { teardown(handler: () => Promise<unknown>): void },
   settings: Settings,
   env: Readonly<Record<string, string>> = {},
+  flags: readonly string[] = [],
 ): ServiceProcess {
   const clean = Object.entries(process.env).filter(([name]) => !name.startsWith('SOUNDPOST_'));
   const own = Object.entries({ LOG_FORMAT: 'json', ...settings });
-  const child = spawn(process.execPath, [projectPath('dist', 'src', 'main.js'), 'run'], {
+  const child = spawn(process.execPath, [projectPath('dist', 'src', 'main.js'), 'run', ...flags], {
     env: {
       ...Object.fromEntries(clean),
       ...Object.fromEntries(own.map(([name, value]) => [`SOUNDPOST_${name}`, value])),

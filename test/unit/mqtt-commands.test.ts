@@ -4,7 +4,8 @@ import t from 'tap';
 import { z } from 'zod';
 import { SoundpostError } from '../../src/common/errors.js';
 import { silentLogger } from '../../src/common/log.js';
-import { commandTable, type ServiceControl } from '../../src/mqtt/command-table.js';
+import { commandSpecs } from '../../src/mqtt/command-specs.js';
+import { commandTable } from '../../src/mqtt/command-table.js';
 import {
   createCommandRouter,
   defineCommand,
@@ -16,6 +17,8 @@ import {
 import { contract, type ResponsePayload } from '../../src/mqtt/contract.js';
 import type { IncomingMessage, Reply } from '../../src/mqtt/link.js';
 import { createTopics } from '../../src/mqtt/topics.js';
+import { knock } from '../support/command-fuzz.js';
+import { createRecordingControl } from '../support/recording-control.js';
 
 const topics = createTopics('soundpost', 'test');
 
@@ -64,42 +67,17 @@ function openDoor(commands: Command[]): Door {
   };
 }
 
+const plain = { description: 'For this test.', schema: z.object({}), result: z.object({}) };
+
 /** A command that lasts until it is told to end. */
 function slow(name: string, extra: { exclusive?: boolean; timeoutMs?: number } = {}) {
   const started: AbortSignal[] = [];
   const ends: (() => void)[] = [];
-  const command = defineCommand({
-    name,
-    schema: z.object({}),
-    ...extra,
-    run: (_, { signal }) => {
-      started.push(signal);
-      return new Promise<object>((resolve) => ends.push(() => resolve({})));
-    },
+  const command = defineCommand(name, { ...plain, ...extra }, (_, { signal }) => {
+    started.push(signal);
+    return new Promise<object>((resolve) => ends.push(() => resolve({})));
   });
   return { command, started, ends };
-}
-
-function recordingService(): ServiceControl & { calls: unknown[][] } {
-  const calls: unknown[][] = [];
-  const note =
-    (name: string) =>
-    (...given: unknown[]): Promise<object> => {
-      calls.push([name, ...given.filter((value) => !(value instanceof AbortSignal))]);
-      return Promise.resolve({});
-    };
-  return {
-    calls,
-    setModel: note('setModel'),
-    setRate: note('setRate'),
-    setPaused: note('setPaused'),
-    setThreshold: note('setThreshold'),
-    info: () => ({}),
-    models: () => ({}),
-    pullModel: note('pullModel'),
-    removeModel: note('removeModel'),
-    health: () => ({}),
-  };
 }
 
 t.test('every command in every form', async (t) => {
@@ -118,6 +96,8 @@ t.test('every command in every form', async (t) => {
     ],
     ['request/model/remove', '{"id":"mn10_as"}', ['removeModel', 'mn10_as']],
     ['threshold/set', '.4', ['setThreshold', 0.4, undefined]],
+    ['threshold/set', 'Model', ['setThreshold', null, undefined]],
+    ['threshold/set', '{"value":null,"label":"Dog"}', ['setThreshold', null, 'Dog']],
     ['threshold/set', '{"value":0.4,"label":"Dog"}', ['setThreshold', 0.4, 'Dog']],
     ['paused/set', 'ON', ['setPaused', true]],
     ['paused/set', ' off', ['setPaused', false]],
@@ -126,9 +106,21 @@ t.test('every command in every form', async (t) => {
     ['request/pause', '', ['setPaused', true, undefined]],
     ['request/pause', '{"seconds":10}', ['setPaused', true, 10]],
     ['request/resume', ' ', ['setPaused', false]],
+    ['telemetry/set', '60', ['setTelemetryInterval', 60]],
+    ['audio/set', ' USB Audio ', ['setInput', 'USB Audio']],
+    ['audio/set', '{"device":null}', ['setInput', null]],
+    ['request/audio/set', '{"device":2}', ['setInput', 2]],
+    ['request/audio/list', '', ['inputs']],
+    ['labels/set', '{"labels":[" Dog "]}', ['setLabels', ['Dog']]],
+    [
+      'request/labels/set',
+      '{"labels":[{"name":"A","labels":["B"],"threshold":0}]}',
+      ['setLabels', [{ name: 'A', labels: ['B'], threshold: 0 }]],
+    ],
+    ['request/restart', '', ['restart']],
   ];
   for (const [path, payload, call] of cases) {
-    const service = recordingService();
+    const service = createRecordingControl();
     const door = openDoor(commandTable(service));
     door.send(path, payload);
     t.match(await door.answered(1), { status: 'ok' }, `${path} ${payload}`);
@@ -153,18 +145,22 @@ t.test('what is wrong is said, and nothing happens', async (t) => {
     ['request/pause', Buffer.from([0xff]), 'invalid_payload', /UTF-8/],
     ['request/pause', '{"transaction":{}}', 'invalid_request', /^transaction/],
     ['request/pause', Buffer.alloc(MAX_REQUEST_BYTES + 1, 0x20), 'too_large', /65537 bytes/],
-    ['request/constructor', '', 'unknown_command', /Known are: health, info, model\/list/],
+    ['request/constructor', '', 'unknown_command', /Known are: audio\/list, audio\/set, health/],
     ['pause/set', 'ON', 'unknown_command', /pause\/set/],
+    ['labels/set', 'Dog', 'invalid_payload', /JSON object only, such as \{"labels"/],
+    ['audio/set', '', 'invalid_request', /^device: has to be a name/],
+    ['telemetry/set', '0', 'invalid_request', /at least 1 s/],
+    ['request/labels/set', '{"labels":["a\\u0000"]}', 'invalid_request', /one line|name of a label/],
     ['model/set', '{"__proto__":{"id":"x"}}', 'invalid_request', /id/],
   ];
   for (const [path, payload, code, message] of cases) {
-    const service = recordingService();
+    const service = createRecordingControl();
     const door = openDoor(commandTable(service));
     door.send(path, payload);
     t.match(await door.answered(1), { status: 'error', error: { code, message }, data: {} }, path);
     t.same(service.calls, []);
   }
-  const door = openDoor(commandTable(recordingService()));
+  const door = openDoor(commandTable(createRecordingControl()));
   door.send('request/pause', '{"transaction":"t"}', { retain: true });
   t.match(await door.answered(1), { error: { code: 'retained' }, transaction: 't' });
   door.send('request/info', '', { responseTopic: 'a/#' });
@@ -172,56 +168,85 @@ t.test('what is wrong is said, and nothing happens', async (t) => {
   t.equal(door.replies[1]?.responseTopic, undefined);
 });
 
-t.test('whatever arrives, nothing breaks, and a well-formed request has exactly one reply', async () => {
-  const service = recordingService();
-  const paths = fc.oneof(
-    fc.constantFrom(
-      'model/set',
-      'rate/set',
-      'request/pause',
-      'request/info',
-      'request/',
-      'request/model/set',
-    ),
-    fc.string({ unit: 'binary', maxLength: 80 }),
-    fc.string({ unit: 'binary', maxLength: 80 }).map((text) => `request/${text}`),
-    fc.string({ maxLength: 20 }).map((text) => `${text}/set`),
+t.test('whatever arrives, nothing breaks, and a well-formed request has exactly one reply', async (t) => {
+  const seen = new Set<string>();
+  await fc.assert(
+    fc.asyncProperty(fc.array(knock, { minLength: 1, maxLength: 12 }), async (knocks) => {
+      const service = createRecordingControl();
+      const door = openDoor(commandTable(service));
+      for (const { path, payload, ...extra } of knocks) {
+        const calls = service.calls.length;
+        const replies = door.replies.length;
+        door.send(path, payload, extra);
+        if (topics.commandOf(`${topics.base}/${path}`) === null) {
+          if (service.calls.length !== calls || door.replies.length !== replies) return false;
+          continue;
+        }
+        const reply = contract.response.schema.parse(await door.answered(replies + 1));
+        const { command, correlationData, responseTopic } = door.replies[replies]!;
+        if (correlationData !== extra.correlationData) return false;
+        if (responseTopic !== undefined && responseTopic !== extra.responseTopic) return false;
+        seen.add(reply.status === 'ok' ? `ok ${command}` : reply.error.code);
+        if (reply.status === 'error' && service.calls.length !== calls) return false;
+        if (reply.status === 'ok' && service.calls.length !== calls + 1) return false;
+        if (reply.status === 'ok' && extra.retain) return false;
+      }
+      const replies = door.replies.length;
+      await door.router.stop();
+      return door.replies.length === replies;
+    }),
+    { numRuns: 500 },
   );
-  const payloads = fc.oneof(
-    fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
-    fc.json().map((text) => Buffer.from(text)),
-    fc
-      .dictionary(
-        fc.constantFrom('id', 'hz', 'seconds', 'transaction', '__proto__', 'toString'),
-        fc.jsonValue(),
-      )
-      .map((value) => Buffer.from(JSON.stringify(value))),
+  const codes = [
+    'invalid_payload',
+    'invalid_request',
+    'invalid_response_topic',
+    'retained',
+    'unknown_command',
+  ];
+  const oks = Object.keys(commandSpecs).map((name) => `ok ${name}`);
+  t.same(
+    [...codes, ...oks].filter((outcome) => !seen.has(outcome)),
+    [],
+    'every command was carried out at times, and every refusal met',
   );
+});
+
+t.test('a crowd of requests: each has its own reply, and only its own', async () => {
   await fc.assert(
     fc.asyncProperty(
-      paths,
-      payloads,
-      fc.boolean(),
-      fc.option(fc.string(), { nil: undefined }),
-      async (path, payload, retain, responseTopic) => {
+      fc.array(knock, { minLength: 20, maxLength: 60 }),
+      fc.nat(60),
+      async (knocks, stopAt) => {
+        const service = createRecordingControl();
         const door = openDoor(commandTable(service));
-        const before = service.calls.length;
-        door.send(path, payload, { retain, responseTopic });
-        const wellFormed = topics.commandOf(`${topics.base}/${path}`) !== null;
-        if (wellFormed) contract.response.schema.parse(await door.answered(1));
+        let stopped: Promise<void> | undefined;
+        knocks.forEach(({ path, payload, ...extra }, index) => {
+          if (index === stopAt) stopped = door.router.stop();
+          door.send(path, payload, { ...extra, correlationData: Buffer.from(String(index)) });
+        });
+        await (stopped ?? turn());
+        const wellFormed = knocks.flatMap(({ path }, index) =>
+          topics.commandOf(`${topics.base}/${path}`) === null ? [] : [String(index)],
+        );
+        await door.answered(wellFormed.length);
         await door.router.stop();
-        const replied = door.replies.length;
-        const refused = door.replies[0]?.payload.status !== 'ok';
-        return replied === (wellFormed ? 1 : 0) && (!refused || service.calls.length === before);
+        const answered = door.replies.map(({ correlationData }) => correlationData!.toString());
+        const carriedOut = door.replies.filter(({ payload }) => payload.status === 'ok').length;
+        return (
+          answered.length === wellFormed.length &&
+          new Set(answered).size === answered.length &&
+          wellFormed.every((index) => answered.includes(index)) &&
+          carriedOut === service.calls.length
+        );
       },
     ),
-    { numRuns: 500 },
+    { numRuns: 100 },
   );
 });
 
 t.test('a handler may fail in any way', async (t) => {
-  const failing = (run: () => object | Promise<object>): Command =>
-    defineCommand({ name: 'fail', schema: z.object({}), run });
+  const failing = (run: () => object | Promise<object>): Command => defineCommand('fail', plain, run);
   const ways: [run: () => object | Promise<object>, error: object][] = [
     [
       () => Promise.reject(new SoundpostError('no_such_model', 'Nope.')),
@@ -267,7 +292,7 @@ t.test('ordinary commands run one after the other, and only so many wait', async
 
 t.test('there is one exclusive command until it has really ended', async (t) => {
   const swap = slow('swap', { exclusive: true, timeoutMs: 20 });
-  const quick = defineCommand({ name: 'quick', schema: z.object({}), run: () => ({}) });
+  const quick = defineCommand('quick', plain, () => ({}));
   const door = openDoor([swap.command, quick]);
   door.send('request/swap', '{"transaction":1}');
   door.send('request/swap', '{"transaction":2}');
@@ -289,7 +314,7 @@ t.test('there is one exclusive command until it has really ended', async (t) => 
 
 t.test('an ordinary command that takes too long does not hold up the next one', async (t) => {
   const { command, started, ends } = slow('stuck', { timeoutMs: 20 });
-  const door = openDoor([command, defineCommand({ name: 'next', schema: z.object({}), run: () => ({}) })]);
+  const door = openDoor([command, defineCommand('next', plain, () => ({}))]);
   door.send('request/stuck');
   door.send('request/next');
   t.match(await door.answered(1), { error: { code: 'timeout', message: /stuck .*0\.02 s/ } });

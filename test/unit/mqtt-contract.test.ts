@@ -1,92 +1,100 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
 import fc from 'fast-check';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { z } from 'zod';
-import { contract, epochMs, isoTime, type EventPayload, type TopicKey } from '../../src/mqtt/contract.js';
+import { commandSpecs } from '../../src/mqtt/command-specs.js';
+import type { CommandSpec } from '../../src/mqtt/commands.js';
+import { contract, epochMs, isoTime, type TopicSpec } from '../../src/mqtt/contract.js';
 import { createFrameGuard } from '../../src/mqtt/frame-guard.js';
-import { createMemoryOutbox } from '../../src/mqtt/outbox.js';
 import { createTopics } from '../../src/mqtt/topics.js';
+import {
+  commandBreaks,
+  freezeCommand,
+  freezeTopic,
+  topicBreaks,
+  type FrozenCommand,
+  type FrozenTopic,
+} from '../support/frozen-contract.js';
+import { projectPath } from '../support/shared.js';
 
 const topics = createTopics('soundpost', 'kitchen');
 
-/** Everything about a topic that a reader may rely on; `fields` maps each path to its JSON types. */
-interface Frozen {
-  template: string;
-  direction: string;
-  format: string;
-  qos: number;
-  retain: boolean;
-  fields: Record<string, string[]>;
-}
-
-interface JsonSchema {
-  type?: string | string[];
-  enum?: unknown[];
-  const?: unknown;
-  properties?: Record<string, JsonSchema>;
-  items?: JsonSchema;
-  anyOf?: JsonSchema[];
-  oneOf?: JsonSchema[];
-}
-
-function collect(schema: JsonSchema, path: string, fields: Map<string, Set<string>>): void {
-  const types = fields.get(path) ?? new Set();
-  fields.set(path, types);
-  for (const type of [schema.type ?? []].flat()) types.add(type);
-  for (const value of schema.enum ?? (schema.const === undefined ? [] : [schema.const])) {
-    types.add(JSON.stringify(value));
-  }
-  for (const choice of [...(schema.anyOf ?? []), ...(schema.oneOf ?? [])]) collect(choice, path, fields);
-  for (const [name, child] of Object.entries(schema.properties ?? {})) {
-    collect(child, path === '' ? name : `${path}.${name}`, fields);
-  }
-  if (schema.items !== undefined) collect(schema.items, `${path}[]`, fields);
-}
-
-function freeze(key: TopicKey): Frozen {
-  const { template, direction, format, qos, retain, schema } = contract[key];
-  const fields = new Map<string, Set<string>>();
-  collect(z.toJSONSchema(schema) as JsonSchema, '', fields);
-  return {
-    template,
-    direction,
-    format,
-    qos,
-    retain,
-    fields: Object.fromEntries([...fields].map(([path, types]) => [path, [...types].sort()])),
-  };
-}
-
-function projectRoot(): string {
-  let folder = import.meta.dirname;
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
-  return folder;
-}
-
-t.test('the contract only grows', (t) => {
-  const file = join(projectRoot(), 'test/golden/contract.json');
-  const present = Object.fromEntries((Object.keys(contract) as TopicKey[]).map((key) => [key, freeze(key)]));
-  const frozen = (existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}) as Record<string, Frozen>;
-  for (const [key, { fields, ...rest }] of Object.entries(frozen)) {
-    const now = present[key];
-    t.match(now, rest, `${key} keeps its topic, direction, format, QoS and retain flag`);
-    for (const [path, types] of Object.entries(fields)) {
-      const where = path === '' ? key : `${key}: ${path}`;
-      t.same(
-        types.filter((type) => now?.fields[path]?.includes(type) !== true),
-        [],
-        `${where} keeps what it may be`,
-      );
-    }
-  }
-  // Additions are welcome, and are frozen as well by running this test with UPDATE_CONTRACT=1. What is frozen never
-  // thaws that way: where something of it is gone, the file stays as it is.
+/**
+ * Additions are welcome, and are frozen as well by running this test with UPDATE_CONTRACT=1. What is frozen never
+ * thaws that way: where something of it is gone, the file stays as it is.
+ */
+function staysFrozen<F>(
+  t: Test,
+  name: string,
+  present: Record<string, F>,
+  breaks: (was: F, now: F | undefined) => string[],
+): void {
+  const file = projectPath('test', 'golden', name);
+  const frozen = (existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}) as Record<string, F>;
+  for (const [key, was] of Object.entries(frozen)) t.same(breaks(was, present[key]), [], key);
   if (process.env.UPDATE_CONTRACT === '1' && t.passing()) {
     writeFileSync(file, `${JSON.stringify(present, null, 2)}\n`);
   } else {
     t.same(present, frozen, 'additions have to be frozen: run this test once with UPDATE_CONTRACT=1');
   }
+}
+
+const frozenTopics = mapValues<TopicSpec, FrozenTopic>(contract, freezeTopic);
+const frozenCommands = mapValues<CommandSpec, FrozenCommand>(commandSpecs, freezeCommand);
+
+function mapValues<T, R>(map: Readonly<Record<string, T>>, change: (value: T) => R): Record<string, R> {
+  return Object.fromEntries(Object.entries(map).map(([key, value]) => [key, change(value)]));
+}
+
+t.test('the contract only grows', (t) => {
+  staysFrozen(t, 'contract.json', frozenTopics, topicBreaks);
+  staysFrozen(t, 'commands.json', frozenCommands, commandBreaks);
+  t.end();
+});
+
+t.test('a change that is no addition is noticed', (t) => {
+  const event = frozenTopics['event']!;
+  const state = contract.event.schema;
+  const topic = (changes: Partial<TopicSpec>) =>
+    topicBreaks(event, freezeTopic({ ...contract.event, ...changes }));
+  t.same(topic({}), []);
+  t.same(topic({ schema: state.extend({ loudness: z.number().optional() }) }), [], 'a new field');
+  t.same(topic({ schema: state.extend({ loudness: z.number() }) }), [], 'that is always there');
+  t.same(topic({ schema: state.extend({ group: z.string() }) }), ['group is never null any more']);
+  t.same(topic({ schema: state.omit({ peak: true }) }), ['peak is gone', 'peak may be missing']);
+  t.same(topic({ schema: state.extend({ peak: z.number().optional() }) }), ['peak may be missing']);
+  t.same(topic({ schema: state.extend({ duration_s: z.string().nullable() }) }), [
+    'duration_s is never number any more',
+  ]);
+  t.match(topic({ schema: state.extend({ event_type: z.enum(['started', 'stopped']) }) }), [/"ended"/]);
+  t.same(topic({ template: 'events' }), ['template was event and is events']);
+  t.same(topic({ qos: 0 }), ['qos was 1 and is 0']);
+  t.same(topic({ retain: true }), ['retain was false and is true']);
+  t.same(topicBreaks(event, undefined), ['it is gone']);
+
+  const spec: CommandSpec = commandSpecs['threshold/set'];
+  const schema = commandSpecs['threshold/set'].schema;
+  const result = commandSpecs['threshold/set'].result;
+  const command = (changes: Partial<CommandSpec>) =>
+    commandBreaks(freezeCommand(spec), freezeCommand({ ...spec, ...changes }));
+  t.same(command({}), []);
+  t.same(command({ schema: schema.extend({ note: z.string().optional() }) }), [], 'an optional field');
+  t.same(command({ result: result.extend({ note: z.string() }) }), [], 'more in the reply');
+  t.same(command({ schema: schema.extend({ note: z.string() }) }), ['request: note has to be there']);
+  t.same(command({ schema: schema.extend({ label: z.string() }) }), ['request: label has to be there']);
+  t.same(command({ schema: schema.omit({ label: true }) }), ['request: label is gone']);
+  t.same(command({ schema: schema.extend({ value: z.string() }) }), [
+    'request: value is never null any more',
+    'request: value is never number any more',
+  ]);
+  t.same(command({ result: result.omit({ threshold: true }) }), [
+    'reply: threshold is gone',
+    'reply: threshold may be missing',
+  ]);
+  const { parseSet, ...withoutSet } = spec;
+  t.ok(parseSet);
+  t.same(commandBreaks(freezeCommand(spec), freezeCommand(withoutSet)), ['its topic for plain text is gone']);
+  t.same(commandBreaks(freezeCommand(spec), undefined), ['it is gone']);
   t.end();
 });
 
@@ -165,63 +173,6 @@ t.test('where replies may go', (t) => {
     t.notOk(topics.mayRespondTo(topic), JSON.stringify(topic.slice(0, 40)));
   }
   t.end();
-});
-
-t.test('the outbox gives back what it was given, in order, as long as there is room', async (t) => {
-  const event = (n: number): EventPayload => ({
-    id: String(n),
-    event_type: 'started',
-    label: 'Dog',
-    mid: null,
-    group: null,
-    score: 1,
-    peak: 1,
-    started_at: isoTime(n),
-    ended_at: null,
-    duration_s: null,
-    model: 'm',
-    late: false,
-  });
-  type Step = 'append' | 'remove' | 'markLate';
-  await fc.assert(
-    fc.asyncProperty(
-      fc.integer({ min: 1, max: 8 }),
-      fc.array(fc.constantFrom<Step>('append', 'append', 'remove', 'markLate'), { maxLength: 60 }),
-      async (limit, steps) => {
-        const outbox = createMemoryOutbox({ limit });
-        let model: { id: string; late: boolean }[] = [];
-        let appended = 0;
-        let dropped = 0;
-        for (const step of steps) {
-          if (step === 'append') {
-            appended += 1;
-            await outbox.append(event(appended));
-            model.push({ id: String(appended), late: false });
-            if (model.length > limit) {
-              model.shift();
-              dropped += 1;
-            }
-          } else if (step === 'remove') {
-            const [oldest] = await outbox.read(0, 1);
-            if (oldest !== undefined) await outbox.remove(oldest.key);
-            model.shift();
-          } else {
-            outbox.markLate();
-            model = model.map(({ id }) => ({ id, late: true }));
-          }
-          const held = await outbox.read(0, 100);
-          t.same(
-            held.map(({ event: { id, late } }) => ({ id, late })),
-            model,
-          );
-          t.same(outbox.counters(), { queued: model.length, dropped });
-          const [first] = held;
-          if (first !== undefined) t.same(await outbox.read(first.key, 100), held.slice(1));
-        }
-      },
-    ),
-    { numRuns: 30 },
-  );
 });
 
 t.test('the frame guard sees lengths, however the stream is cut', (t) => {

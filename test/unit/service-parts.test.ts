@@ -108,6 +108,23 @@ t.test('labels that were ever told are switched off by the next life', async (t)
   t.same(makeAnnouncer(folder).labelsSaid(), [], 'a broken file is an empty one');
 });
 
+t.test('of endless labels those used last are remembered', async (t) => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'soundpost-labels-'));
+  t.teardown(() => rmSync(dataDir, { recursive: true, force: true }));
+  const memory = openLabelMemory({ dataDir, log: silentLogger });
+  for (let n = 0; n < 12_000; n += 1) {
+    memory.add(`label_${n}`);
+    // One that comes on again and again.
+    memory.add('label_0');
+  }
+  const known = memory.slugs();
+  t.ok(known.length >= 1000 && known.length <= 10_000, `${known.length}`);
+  t.ok(known.includes('label_0') && known.includes('label_11999'));
+  const read = () => new Set(openLabelMemory({ dataDir, log: silentLogger }).slugs());
+  while (!read().has('label_11999')) await new Promise((resolve) => setImmediate(resolve));
+  t.same(read(), new Set(known), 'the next life knows them all');
+});
+
 t.test('problems from before anybody listened are heard', (t) => {
   const feed = createProblemFeed();
   const problem = (n: number): Problem => ({ ts: '', level: 'warn', message: String(n), code: 'x' });

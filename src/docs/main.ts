@@ -1,0 +1,12 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { projectRoot } from '../common/project.js';
+import { documents as configDocuments } from '../config/document.js';
+import { mqttDocuments } from '../mqtt/documents/index.js';
+
+/*
+ * Writes the generated files: `npm run docs`. The tests compare them with what would be written now.
+ */
+for (const [path, content] of Object.entries({ ...configDocuments(), ...mqttDocuments() })) {
+  writeFileSync(join(projectRoot(), path), content);
+}

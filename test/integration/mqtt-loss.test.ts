@@ -1,0 +1,200 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import type { EventPayload } from '../../src/mqtt/contract.js';
+import { firsts, lastingBroker, nameOf, startConsumer, type Consumer } from '../support/consumer.js';
+import { startProxy, type TcpProxy } from '../support/tcp-proxy.js';
+import { skipWithout } from '../support/tools.js';
+
+/*
+ * Nothing lost: real processes under load, with the broker, the network or the process itself going down. What the
+ * outbox has accepted (the process prints it) has to arrive.
+ */
+
+const noMosquitto = skipWithout('mosquitto');
+
+/** The process that hears sounds, one life after the other on the same outbox. */
+async function createDevice(t: Test, url: string, id: string) {
+  const folder = await mkdtemp(join(tmpdir(), 'soundpost-outbox-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const promised: EventPayload[] = [];
+  const wakers = new Set<() => void>();
+  let lives = 0;
+  let child: ReturnType<typeof run> | null = null;
+  function run() {
+    lives += 1;
+    const script = join(import.meta.dirname, '../support/event-process.js');
+    const args = [script, url, id, join(folder, 'outbox'), String(lives)];
+    const started = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    createInterface({ input: started.stdout }).on('line', (line) => {
+      // A killed process may leave half a line.
+      if (line.endsWith('}')) promised.push(JSON.parse(line) as EventPayload);
+      for (const wake of [...wakers]) wake();
+    });
+    return { process: started, closed: once(started, 'close') };
+  }
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    const ending = child;
+    child = null;
+    ending?.process.kill(signal);
+    await ending?.closed;
+  };
+  t.teardown(() => end('SIGKILL'));
+  return {
+    promised,
+    start() {
+      child = run();
+    },
+    kill: () => end('SIGKILL'),
+    stop: () => end('SIGTERM'),
+    quiet: () => void child?.process.kill('SIGUSR2'),
+    /** Resolves when so many more events have been promised. */
+    more: (count: number) =>
+      new Promise<void>((resolve) => {
+        const goal = promised.length + count;
+        const look = (): void => {
+          if (promised.length < goal) return;
+          wakers.delete(look);
+          resolve();
+        };
+        wakers.add(look);
+        look();
+      }),
+  };
+}
+
+type Device = Awaited<ReturnType<typeof createDevice>>;
+
+/** Waits until everything has arrived, and looks at it. */
+async function nothingLost(t: Test, device: Device, consumer: Consumer): Promise<void> {
+  device.quiet();
+  await consumer.until(() => {
+    const arrived = firsts(consumer.events);
+    const begun = [...arrived.values()].filter(({ event_type }) => event_type === 'started');
+    return (
+      device.promised.every((event) => arrived.has(nameOf(event))) &&
+      begun.every(({ id }) => arrived.has(`${id} ended`))
+    );
+  }, 'every promised event, and the end of every sound');
+  const arrived = firsts(consumer.events);
+  const begun = [...arrived.values()].filter(({ event_type }) => event_type === 'started');
+  t.strictSame(
+    begun.map(({ id }) => id),
+    begun.map(({ id }) => id).sort(),
+    'in order',
+  );
+  const wrongTimes = device.promised.filter(
+    (event) => arrived.get(nameOf(event))?.started_at !== event.started_at,
+  );
+  t.strictSame(wrongTimes, [], 'original times');
+  t.strictSame([...new Set(consumer.events.map(nameOf))].length, arrived.size);
+  t.comment(`${arrived.size} events, ${consumer.events.length - arrived.size} of them more than once`);
+}
+
+/** Events that were promised while nobody could take them have to say so, each time they are delivered. */
+function allLate(t: Test, consumer: Consumer, waited: readonly EventPayload[]): void {
+  const names = new Set(waited.map(nameOf));
+  const delivered = consumer.events.filter((event) => names.has(nameOf(event)));
+  t.ok(delivered.length >= names.size && names.size > 0, `${names.size} events waited`);
+  t.strictSame(
+    delivered.filter(({ late }) => !late),
+    [],
+    'what waited is late',
+  );
+}
+
+t.test('nothing is lost', { skip: noMosquitto }, (t) => {
+  t.test('when the broker is killed under load', async (t) => {
+    const broker = await lastingBroker(t);
+    const consumer = await startConsumer(t, broker.url, 'soundpost/a');
+    const device = await createDevice(t, broker.url, 'a');
+    device.start();
+    const waited: EventPayload[] = [];
+    for (let round = 0; round < 3; round += 1) {
+      await consumer.connected();
+      await consumer.until(() => consumer.states.get('status') === 'online', 'online');
+      await device.more(100);
+      await broker.crash();
+      consumer.states.clear();
+      await device.more(1);
+      const from = device.promised.length;
+      await device.more(60);
+      waited.push(...device.promised.slice(from));
+      await broker.revive();
+    }
+    await nothingLost(t, device, consumer);
+    allLate(t, consumer, waited);
+    await consumer.until(() => consumer.states.get('label/dog') === 'OFF', 'the last state');
+    await device.stop();
+    await consumer.until(() => consumer.states.get('status') === 'offline', 'offline');
+  });
+
+  t.test('when the network breaks in the middle of packets', async (t) => {
+    const broker = await lastingBroker(t);
+    const proxy = await startProxy(broker.port);
+    t.teardown(() => proxy.stop());
+    const consumer = await startConsumer(t, broker.url, 'soundpost/b');
+    const device = await createDevice(t, `mqtt://127.0.0.1:${proxy.port}`, 'b');
+    device.start();
+    const faults: ((proxy: TcpProxy) => Promise<void>)[] = [
+      (network) => network.resetAfter(4321),
+      async (network) => {
+        network.slice(7);
+        await device.more(100);
+      },
+      (network) => network.resetAfter(1),
+      async (network) => {
+        network.pause();
+        await device.more(200);
+      },
+      async (network) => {
+        network.slice(3);
+        await network.resetAfter(2500);
+      },
+      async (network) => {
+        network.cut();
+        await device.more(100);
+      },
+    ];
+    for (const fault of faults) {
+      await consumer.until(() => consumer.states.get('status') === 'online', 'online');
+      await device.more(50);
+      await fault(proxy);
+      proxy.mend();
+    }
+    await nothingLost(t, device, consumer);
+    await device.stop();
+  });
+
+  t.test('when the process is killed at any moment', async (t) => {
+    const broker = await lastingBroker(t);
+    const proxy = await startProxy(broker.port);
+    t.teardown(() => proxy.stop());
+    const consumer = await startConsumer(t, broker.url, 'soundpost/c');
+    const device = await createDevice(t, `mqtt://127.0.0.1:${proxy.port}`, 'c');
+    for (let life = 1; life <= 4; life += 1) {
+      device.start();
+      // Every other life passes without a network.
+      if (life % 2 === 0) proxy.cut();
+      await device.more(40);
+      await delay(Math.random() * 150);
+      await device.kill();
+      proxy.mend();
+    }
+    device.start();
+    await device.more(20);
+    await nothingLost(t, device, consumer);
+    const cutOff = consumer.events.filter(
+      ({ event_type, late, duration_s }) => event_type === 'ended' && late && duration_s !== 1,
+    );
+    t.ok(cutOff.length > 0, 'sounds that a kill broke off have their end');
+    t.ok(cutOff.every(({ duration_s }) => duration_s !== null && duration_s >= 0 && duration_s < 30));
+    await device.stop();
+  });
+  t.end();
+});

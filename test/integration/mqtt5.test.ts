@@ -1,0 +1,203 @@
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Aedes } from 'aedes';
+import t, { type Test } from 'tap';
+import { silentLogger, type Logger } from '../../src/common/log.js';
+import { isoTime, type EventPayload, type TelemetryPayload } from '../../src/mqtt/contract.js';
+import { createLink, type Link, type LinkOptions } from '../../src/mqtt/link.js';
+import { describeRefusal, refusedTopics } from '../../src/mqtt/refused.js';
+import { startMosquitto, type Mosquitto, type MosquittoOptions } from '../support/broker.js';
+import { eventWith } from '../support/events.js';
+import { createProbe, type Probe } from '../support/mqtt-probe.js';
+import { skipWithout } from '../support/tools.js';
+
+const B = 'soundpost/test';
+
+async function mosquitto(t: Test, options: MosquittoOptions = {}): Promise<Mosquitto> {
+  const broker = await startMosquitto(options);
+  t.teardown(() => broker.stop());
+  return broker;
+}
+
+async function probe(t: Test, url: string, options = {}): Promise<Probe> {
+  const made = await createProbe(url, ['#'], { protocolVersion: 5, ...options });
+  t.teardown(() => made.close());
+  return made;
+}
+
+function makeLink(t: Test, options: Partial<LinkOptions> & { url: string }): Link {
+  const link = createLink({
+    baseTopic: 'soundpost',
+    deviceId: 'test',
+    log: silentLogger,
+    onRequest: () => undefined,
+    ...options,
+  });
+  t.teardown(() => link.stop());
+  return link;
+}
+
+/** A logger, and the first of its warnings with this code. */
+function awaitWarning(code: string): { log: Logger; warned: Promise<string> } {
+  let heard: (message: string) => void = () => undefined;
+  const warned = new Promise<string>((resolve) => (heard = resolve));
+  const warn: Logger['warn'] = (fields, message) => {
+    if ('code' in fields && fields.code === code) heard(message);
+  };
+  return { log: { ...silentLogger, warn }, warned };
+}
+
+const level = { ts: isoTime(0), dbfs: -30, peak_dbfs: -20 };
+/** Only what a link looks at. */
+const telemetry = (interval_seconds: number) => ({ interval_seconds }) as TelemetryPayload;
+
+t.test('with mosquitto', { skip: skipWithout('mosquitto', 'mosquitto_passwd') }, (t) => {
+  t.test('what goes stale expires, and only that', async (t) => {
+    const broker = await mosquitto(t);
+    const watcher = await probe(t, broker.url);
+    const link = makeLink(t, { url: broker.url });
+    await link.start();
+    await watcher.next(`${B}/status`);
+    link.publish('level', level);
+    link.publish('telemetry', telemetry(3600));
+    link.publish('label', 'OFF', { slug: 'dog' });
+    link.publish('log', { ts: isoTime(0), level: 'warn', message: 'm', code: null });
+    link.reply({
+      command: 'info',
+      payload: { status: 'ok', data: {} },
+      responseTopic: 'answers/1',
+      correlationData: Buffer.from([0, 255]),
+    });
+    /** Seconds that are left, as the broker hands them on; a second may have passed meanwhile. */
+    const expiryOf = async (topic: string) => (await watcher.next(topic)).properties.messageExpiryInterval;
+    const near = (left: number | undefined, seconds: number) =>
+      left !== undefined && left <= seconds && left > seconds - 10;
+    t.ok(near(await expiryOf(`${B}/level`), 60));
+    t.ok(near(await expiryOf(`${B}/telemetry`), 3 * 3600), 'three of its own intervals');
+    t.ok(near(await expiryOf(`${B}/log`), 3600));
+    const [status] = watcher.messages.filter(({ topic }) => topic === `${B}/status`);
+    t.same(status?.properties, { payloadFormatIndicator: true });
+    t.same((await watcher.next(`${B}/label/dog`)).properties, { payloadFormatIndicator: true });
+    for (const topic of [`${B}/response/info`, 'answers/1']) {
+      const { properties } = await watcher.next(topic);
+      t.ok(near(properties.messageExpiryInterval, 600));
+      t.match(properties, { contentType: 'application/json', payloadFormatIndicator: true });
+      t.same(properties.correlationData, Buffer.from([0, 255]));
+    }
+  });
+
+  t.test('what has expired while there was no broker is not sent', async (t) => {
+    const broker = await mosquitto(t);
+    const watcher = await probe(t, broker.url);
+    const link = makeLink(t, { url: broker.url });
+    link.publish('telemetry', telemetry(1 / 3));
+    link.publish('level', level);
+    await delay(1100);
+    await link.start();
+    await watcher.next(`${B}/level`);
+    t.notOk(watcher.messages.some(({ topic }) => topic === `${B}/telemetry`));
+  });
+
+  t.test('MQTT 3.1.1 has none of it, and is no worse off', async (t) => {
+    const broker = await mosquitto(t);
+    const watcher = await probe(t, broker.url);
+    const link = makeLink(t, { url: broker.url, protocolVersion: 4 });
+    await link.start();
+    await watcher.next(`${B}/status`);
+    link.publish('level', level);
+    t.same((await watcher.next(`${B}/level`)).properties, {});
+    link.reply({
+      command: 'info',
+      payload: { status: 'ok', data: {} },
+      correlationData: Buffer.from('x'),
+      responseTopic: 'answers/1',
+    });
+    t.same((await watcher.next('answers/1')).properties, {});
+  });
+
+  t.test('a refused topic is named, with the rule that is missing', async (t) => {
+    const broker = await mosquitto(t, {
+      passwords: { owl: 'hoot' },
+      acl: ['user owl', `topic readwrite ${B}/#`, `topic deny ${B}/info`],
+    });
+    const { log, warned } = awaitWarning('publish_refused');
+    const link = makeLink(t, { url: broker.url, username: 'owl', password: 'hoot', log });
+    await link.start();
+    link.publish('info', {
+      schema_version: 1,
+      version: '0',
+      device: { id: 'test', name: 'Test' },
+      models: { installed: [], known: [] },
+      config: {},
+    });
+    t.equal(
+      await warned,
+      `The broker does not take ${B}/info: not authorized (reason code 135): let this device write ${B}/info in the broker's access rules`,
+    );
+  });
+
+  t.test('a refused event waits until it is allowed', async (t) => {
+    const rules = ['user owl', `topic readwrite ${B}/#`];
+    const broker = await mosquitto(t, {
+      passwords: { owl: 'hoot' },
+      acl: [...rules, `topic deny ${B}/event`],
+    });
+    const owl = { username: 'owl', password: 'hoot' };
+    const watcher = await createProbe(broker.url, [`${B}/#`], { protocolVersion: 5, ...owl });
+    t.teardown(() => watcher.close());
+    const { log, warned } = awaitWarning('publish_refused');
+    const link = makeLink(t, { url: broker.url, ...owl, log, timing: { refusedEventMs: 100 } });
+    await link.start();
+    for (const id of ['1', '2', '3']) link.publish('event', eventWith({ id }));
+    t.match(await warned, /let this device write soundpost\/test\/event/);
+    t.same(link.counters(), { queued: 3, dropped: 0 });
+
+    await broker.changeAcl(rules);
+    await watcher.next(`${B}/event`, ({ text }) => text.includes('"id":"3"'));
+    const ids = watcher.messages
+      .filter(({ topic }) => topic === `${B}/event`)
+      .map(({ text }) => (JSON.parse(text) as EventPayload).id);
+    t.same([...new Set(ids)], ['1', '2', '3'], 'all of them, in order');
+    await link.stop();
+    t.same(link.counters(), { queued: 0, dropped: 0 });
+  });
+
+  t.end();
+});
+
+t.test('a refused subscription is named', async (t) => {
+  const aedes = await Aedes.createBroker({
+    authorizeSubscribe: (_, subscription, done) =>
+      done(null, subscription.topic.endsWith('/set') ? null : subscription),
+  });
+  const server = createServer((socket) => void aedes.handle(socket));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(async () => {
+    await new Promise<void>((resolve) => aedes.close(resolve));
+    server.close();
+  });
+  const { log, warned } = awaitWarning('subscribe_refused');
+  const { port } = server.address() as AddressInfo;
+  const link = makeLink(t, { url: `mqtt://127.0.0.1:${port}`, protocolVersion: 4, log });
+  await link.start();
+  t.equal(
+    await warned,
+    `The broker does not let us read ${B}/+/set: unspecified error (reason code 128): the broker's access rules may not allow ${B}/+/set, or its log says more. What is sent there will not arrive`,
+  );
+});
+
+t.test('what the broker adds is passed on, on one line', (t) => {
+  const packet = { granted: [1, 0xa2, 0x10], properties: { reasonString: 'no\nwildcards' } };
+  const [refused, ...others] = refusedTopics(['a', '+/b', 'c'], packet);
+  t.same(others, []);
+  t.match(refused, { topic: '+/b', code: 0xa2 });
+  t.equal(
+    describeRefusal(refused!, 'read', '+/b'),
+    'wildcard subscriptions not supported (reason code 162, and the broker says: no wildcards): allow wildcards in subscriptions on the broker',
+  );
+  t.match(describeRefusal({ code: 0xff }, 'read', 'a'), /^refused \(reason code 255\)/);
+  for (const nothing of [null, undefined, {}, { granted: 'x' }]) t.same(refusedTopics(['a'], nothing), []);
+  t.end();
+});
