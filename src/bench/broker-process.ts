@@ -20,20 +20,29 @@ export function hasMosquitto(): boolean {
 }
 
 /** Starts mosquitto on the loopback address; its CPU time is nobody's whom the benchmark measures. */
-export async function startMosquitto(folder: string): Promise<{ port: number; stop(): Promise<void> }> {
+export async function startMosquitto(
+  folder: string,
+  options: {
+    /** In a process group of its own: Ctrl-C, which reaches the whole group of a terminal, does not end it. */
+    detached?: boolean;
+  } = {},
+): Promise<{ port: number; stop(): Promise<void> }> {
   const port = await freePort();
   const file = join(folder, 'mosquitto.conf');
   await writeFile(
     file,
     `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_type none\n`,
   );
-  const child = spawn('mosquitto', ['-c', file], { stdio: 'ignore' });
+  const child = spawn('mosquitto', ['-c', file], { stdio: 'ignore', detached: options.detached === true });
+  const killNow = () => void child.kill('SIGKILL');
+  process.once('exit', killNow);
   const closed = once(child, 'close');
   return {
     port,
     async stop() {
       child.kill();
       await closed;
+      process.removeListener('exit', killNow);
     },
   };
 }

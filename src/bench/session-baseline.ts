@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process';
 import { join } from 'node:path';
+import { childEnvironment } from '../common/child-environment.js';
 import { SoundpostError } from '../common/errors.js';
 import type { Manifest } from '../models/manifest.js';
 
@@ -44,6 +45,7 @@ export async function measureSession(
   const child = fork(join(import.meta.dirname, 'session-process.js'), [], {
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    env: childEnvironment(),
   });
   let complaint = '';
   child.stderr?.on('data', (chunk: Buffer) => {

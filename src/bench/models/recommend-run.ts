@@ -1,0 +1,195 @@
+import { codeOf, messageOf, SoundpostError } from '../../common/errors.js';
+import type { StartEngine } from '../../inference/engine.js';
+import type { InstalledModel } from '../../models/registry.js';
+import type { SocReading } from '../../telemetry/soc.js';
+import { measureModel } from './measure.js';
+import { projectTemperature } from './projection.js';
+import { readProcess } from './process-reading.js';
+import { judge, type Board, type Judged, type Measured, type Wish } from './recommend.js';
+import type { Machine } from './report.js';
+import type { BenchProgress } from './run.js';
+import { startSensorLog, type SensorLog } from './sensors.js';
+import { availableMemory } from './subject.js';
+
+/** What `soundpost recommend --json` prints. */
+export interface Recommendation {
+  machine: Machine;
+  wish: Wish;
+  /** The best model that fits; null where none does. */
+  recommended: string | null;
+  /** Those that fit first, the best first. */
+  models: Judged[];
+  failed: { id: string; code: string; message: string }[];
+  heat: Board['heat'];
+  /** What could not be known, for people. */
+  unknown: string[];
+}
+
+/** Of the whole time, where there is a sensor: one model under full load, to see how warm the board becomes. */
+const HEAT_SHARE = 0.4;
+/** Of a model's time: clips back to back. The rest is the stream at the wanted rate, which decides. */
+const CLIP_SHARE = 0.2;
+
+/**
+ * Measures each model at the wanted rate for its share of `seconds`, heats the board with the one that uses most
+ * CPU time, and judges them.
+ * @throws SoundpostError `aborted` when `signal` is.
+ */
+export async function recommendModels(options: {
+  models: readonly InstalledModel[];
+  wish: Wish;
+  seconds: number;
+  threads: number;
+  machine: Machine;
+  startEngine: StartEngine;
+  readSoc: () => Promise<SocReading>;
+  signal: AbortSignal;
+  onProgress: (progress: BenchProgress) => void;
+}): Promise<Recommendation> {
+  const { models, wish, seconds, threads, machine, startEngine, signal, onProgress } = options;
+  const memoryMb = (await availableMemory()) / 2 ** 20;
+  const sensors = startSensorLog({ readSoc: options.readSoc });
+  const measured: { model: InstalledModel; figures: Measured }[] = [];
+  const failed: Recommendation['failed'] = [];
+  let heat: Board['heat'] = null;
+  try {
+    const idle = (await sensors.read()).temperature_c;
+    const heatSeconds = idle === null ? 0 : seconds * HEAT_SHARE;
+    const eachSeconds = (seconds - heatSeconds) / models.length;
+    const tell = (doneSeconds: number, doing: string) =>
+      onProgress({
+        fraction: Math.min(1, doneSeconds / seconds),
+        secondsLeft: Math.max(0, seconds - doneSeconds),
+        doing,
+      });
+    for (const [index, model] of models.entries()) {
+      const { id } = model.manifest;
+      try {
+        const clipSeconds = eachSeconds * CLIP_SHARE;
+        const result = await measureModel(model, {
+          startEngine,
+          threads,
+          clipSeconds,
+          streamSeconds: eachSeconds - clipSeconds,
+          rateHz: wish.rate_hz,
+          signal,
+          onProgress(stage, fraction) {
+            const part = stage === 'load' ? 0 : stage === 'clips' ? 0.2 * fraction : 0.2 + 0.8 * fraction;
+            tell(eachSeconds * (index + part), `${id}: ${stage}`);
+          },
+        });
+        const hop = result.stream.hop_ms.total;
+        if (hop !== null) {
+          measured.push({
+            model,
+            figures: {
+              id,
+              published_map: model.manifest.metrics.audioset_map ?? null,
+              mean_ms: hop.mean,
+              p95_ms: hop.p95,
+              cpu_ms_per_hop: result.stream.cpu_ms_per_hop,
+              peak_mb: result.memory_mb.peak,
+            },
+          });
+        }
+      } catch (error) {
+        if (!signal.aborted) failed.push({ id, code: codeOf(error), message: messageOf(error) });
+      }
+      if (signal.aborted) throw new SoundpostError('aborted', 'Interrupted: nothing can be recommended.');
+    }
+    const heaviest = measured.reduce<(typeof measured)[number] | null>(
+      (most, next) => (most === null || next.figures.mean_ms > most.figures.mean_ms ? next : most),
+      null,
+    );
+    if (idle !== null && heaviest !== null) {
+      heat = await heatUp(heaviest.model, idle, heatSeconds, sensors, options, (fraction) =>
+        tell(seconds - heatSeconds * (1 - fraction), `${heaviest.figures.id}: heating the board`),
+      );
+    }
+  } finally {
+    await sensors.stop();
+  }
+  const judged = judge(
+    measured.map(({ figures }) => figures),
+    { memory_available_mb: memoryMb, heat },
+    wish,
+  );
+  return {
+    machine,
+    wish,
+    recommended: judged.find(({ fits }) => fits)?.id ?? null,
+    models: judged,
+    failed,
+    heat,
+    unknown: unknowns(judged, heat, sensors, machine),
+  };
+}
+
+/** Full load for a while, and where the temperature would end under it; null where that cannot be told. */
+async function heatUp(
+  model: InstalledModel,
+  idleC: number,
+  seconds: number,
+  sensors: SensorLog,
+  options: { startEngine: StartEngine; threads: number; signal: AbortSignal },
+  onProgress: (fraction: number) => void,
+): Promise<Board['heat']> {
+  const engine = await options.startEngine(model, { threads: options.threads, signal: options.signal });
+  try {
+    const { input } = model.manifest;
+    const windowSamples = Math.round(input.window_seconds * input.sample_rate);
+    const request = { samples: new Float32Array(windowSamples), reset: true, windowSamples };
+    const from = sensors.seconds();
+    const cpuBefore = (await readProcess(engine.pid)).cpuMs;
+    while (!options.signal.aborted && sensors.seconds() - from < seconds) {
+      await engine.infer(request);
+      onProgress((sensors.seconds() - from) / seconds);
+    }
+    if (options.signal.aborted) {
+      throw new SoundpostError('aborted', 'Interrupted: nothing can be recommended.');
+    }
+    const took = sensors.seconds() - from;
+    const cpuAfter = (await readProcess(engine.pid)).cpuMs;
+    const points = sensors
+      .points()
+      .filter(({ t_s: t }) => t >= from)
+      .flatMap(({ t_s: t, temperature_c: c }) => (c === null ? [] : [{ t_s: t - from, temperature_c: c }]));
+    const loadedC = projectTemperature(points);
+    if (loadedC === null || cpuBefore === null || cpuAfter === null) return null;
+    return { idle_c: idleC, loaded_c: loadedC, loaded_cores: (cpuAfter - cpuBefore) / 1000 / took };
+  } finally {
+    await engine.stop();
+  }
+}
+
+function unknowns(
+  judged: readonly Judged[],
+  heat: Board['heat'],
+  sensors: SensorLog,
+  machine: Machine,
+): string[] {
+  const hasSensor = sensors.points().some(({ temperature_c: c }) => c !== null);
+  const withoutMap = judged.filter(({ published_map: map }) => map === null).map(({ id }) => id);
+  return [
+    ...(hasSensor
+      ? []
+      : ['How warm the board becomes: it has no temperature sensor that is known. --max-temp was left aside.']),
+    ...(hasSensor && heat === null
+      ? ['How warm the board becomes: there were too few readings. Give it more time with --seconds.']
+      : []),
+    ...(heat === null
+      ? []
+      : [
+          'Temperatures are projected from a short load as for a bare board in this room; "soundpost soak" shows the real ones.',
+        ]),
+    ...(withoutMap.length === 0
+      ? []
+      : [`How good these are on AudioSet: ${withoutMap.join(', ')}. They are ranked behind the others.`]),
+    ...(machine.load_before > machine.cores / 2
+      ? [
+          `How fast the board is when it is quiet: there was other work (load ${machine.load_before.toFixed(1)} on ${machine.cores} cores).`,
+        ]
+      : []),
+    ...(machine.cores === 1 ? ['What the rest of the service leaves: there is one core for everything.'] : []),
+  ];
+}

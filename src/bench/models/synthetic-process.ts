@@ -1,0 +1,64 @@
+/**
+ * Writes the network of one architecture with arbitrary weights, and ends, so that its memory goes back. It is
+ * forked by synthetic-model.ts and may be killed at any time.
+ */
+import { codeOf, messageOf } from '../../common/errors.js';
+import { findArchitecture } from '../../convert/architectures/index.js';
+import { isBuffer } from '../../convert/build-model.js';
+import { buildNetwork } from '../../convert/network.js';
+import { writeOnnx } from '../../convert/onnx.js';
+import { createWeights } from '../../convert/weights.js';
+import type { TensorShape } from './architecture-tensors.js';
+import { countMacs } from './count-macs.js';
+import { syntheticWeights } from './synthetic-weights.js';
+
+export interface SyntheticJob {
+  architecture: string;
+  tensors: readonly TensorShape[];
+  onnxPath: string;
+  windowSeconds: number;
+}
+
+export interface SyntheticNetwork {
+  bytes: number;
+  sha256: string;
+  parameters: number;
+  /** For one window; null where the graph does not tell. */
+  macs: number | null;
+  hasEmbedding: boolean;
+}
+
+export type FromSynthetic =
+  { kind: 'written'; network: SyntheticNetwork } | { kind: 'failed'; code: string; message: string };
+
+process.title = 'soundpost bench';
+// Ctrl-C reaches every process of the terminal; when to end is for the parent to say.
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => undefined);
+process.on('disconnect', () => process.exit(0));
+
+async function write(job: SyntheticJob): Promise<SyntheticNetwork> {
+  const architecture = findArchitecture(job.architecture);
+  const { input, sampleRate } = architecture;
+  const samples = Math.round(job.windowSeconds * sampleRate);
+  const frames = input.kind === 'waveform' ? 0 : Math.floor(samples / input.frontend.hop_length) + 1;
+  const weights = createWeights(syntheticWeights(job.tensors));
+  const { model, hasEmbedding } = buildNetwork(architecture, weights);
+  const macs = countMacs(model.graph, { batch: 1, frames, samples });
+  const { bytes, sha256 } = await writeOnnx(job.onnxPath, model);
+  const parameters = job.tensors
+    .filter(({ name }) => !isBuffer(name))
+    .reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+  return { bytes, sha256, parameters, macs, hasEmbedding };
+}
+
+process.on('message', (job: SyntheticJob) => {
+  void write(job)
+    .then((network): FromSynthetic => ({ kind: 'written', network }))
+    .catch((error: unknown): FromSynthetic => ({
+      kind: 'failed',
+      code: codeOf(error),
+      message: messageOf(error),
+    }))
+    .then((reply) => process.send?.(reply, undefined, undefined, () => process.exit(0)));
+});

@@ -1,0 +1,183 @@
+import type { ClockFigures } from './clock.js';
+import type { FaultKind, Gap } from './checks.js';
+import type { LatencyFigures, LatencySlice } from './latency-history.js';
+import type { MemoryGrowth, ProcessSample, TelemetrySample } from './samples.js';
+import type { SoakLimits, SoakVerdict } from './verdict.js';
+
+/** What was asked of a run. */
+export interface SoakSettings {
+  hours: number;
+  /** 1: real time; `max`: as fast as the machine can. */
+  speed: 1 | 'max';
+  model: string;
+  /** The other model, and the seconds of sound between two swaps; null where nothing is swapped. */
+  swap: { to: string; everySeconds: number } | null;
+  /** `demo`, `microphone`, or the path of a recording. */
+  source: string;
+  broker: 'embedded' | 'mosquitto';
+  rateHz: number;
+  limits: SoakLimits;
+}
+
+/** One change of the model. */
+export interface SwapRecord {
+  /** Position in the sound when it was asked for, in s. */
+  atSeconds: number;
+  from: string;
+  to: string;
+  /** Why it failed; null where it did not. */
+  error: string | null;
+  loadMs: number | null;
+  /** From the command to the first tags of the new model. */
+  tookMs: number | null;
+  /** Windows that the old model answered meanwhile. */
+  windowsMeanwhile: number | null;
+  /** Resident memory of all processes before. */
+  rssBeforeMb: number | null;
+}
+
+/** Everything that a run has found; `--json` writes it as it is. */
+export interface SoakReport {
+  version: string;
+  machine: { cpu: string; cores: number; node: string; platform: string };
+  /** Load average of one minute: other work makes every figure worse. */
+  load: { before: number; after: number };
+  startedAt: string;
+  endedAt: string;
+  /** `failed`: the service ended or fell silent. */
+  end: 'complete' | 'interrupted' | 'failed';
+  /** Why it failed, and the last words of the service. */
+  failure: { reason: string; lastWords: string[] } | null;
+  settings: SoakSettings;
+  /** From the first window that arrived to the last. */
+  audioSeconds: number;
+  wallSeconds: number;
+  windows: {
+    arrived: number;
+    perSecond: number | null;
+    firstSeq: number | null;
+    lastSeq: number | null;
+    missing: number;
+    gaps: Gap[];
+    /** As the service counts them; null where it said nothing. */
+    processed: number | null;
+    dropped: number | null;
+  };
+  restarts: { inference: number | null; audio: number | null; overruns: number | null };
+  events: { started: number; ended: number; repeated: number; open: number; lostByOutbox: number | null };
+  faults: { total: number; byKind: Partial<Record<FaultKind, number>>; examples: string[] };
+  latency: {
+    model: string;
+    all: LatencyFigures;
+    /** p99; null where the tenth has too few windows for one. */
+    firstTenthP99: number | null;
+    lastTenthP99: number | null;
+    drift: number | null;
+  }[];
+  memory: MemoryGrowth[];
+  /** Delay of the service's event loop: the mean of the p99 of all its reports, the worst of them, the longest. */
+  eventLoop: { p99Ms: number; worstP99Ms: number; maxMs: number } | null;
+  cpu: { msPerWindow: number | null };
+  swaps: {
+    asked: number;
+    failed: number;
+    slowestMs: number | null;
+    memory: number | null;
+    list: SwapRecord[];
+  } | null;
+  clock: ClockFigures | null;
+  verdicts: SoakVerdict[];
+  /** Whether every limit was kept. */
+  kept: boolean;
+  history: { latency: LatencySlice[]; processes: ProcessSample[]; telemetry: TelemetrySample[] };
+}
+
+/** A number for people: three digits that say something, `–` for what was not measured. */
+export function figure(value: number | null, unit = ''): string {
+  if (value === null || !Number.isFinite(value)) return '–';
+  const size = Math.abs(value);
+  const text =
+    Number.isInteger(value) || size >= 100
+      ? String(Math.round(value))
+      : value.toFixed(size >= 10 ? 1 : size >= 1 ? 2 : 3);
+  return unit === '' ? text : `${text} ${unit}`;
+}
+
+/** `25 h 03 min`, `4 min 10 s`, `12 s`. */
+export function duration(seconds: number): string {
+  const whole = Math.round(seconds);
+  const two = (value: number) => String(value).padStart(2, '0');
+  if (whole >= 3600) return `${Math.floor(whole / 3600)} h ${two(Math.floor(whole / 60) % 60)} min`;
+  if (whole >= 60) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
+  return `${whole} s`;
+}
+
+/** The limit in words: `≤ 1.1`, `< 20 ms`. */
+export function limitText({ kind, limit, unit }: SoakVerdict): string {
+  return `${{ most: '≤', below: '<', least: '≥' }[kind]} ${limit}${unit === '' ? '' : ` ${unit}`}`;
+}
+
+export function keptText({ kept }: SoakVerdict): string {
+  return kept === null ? 'not measured' : kept ? 'kept' : 'MISSED';
+}
+
+/** What was run, as one line. */
+export function headline(report: SoakReport): string {
+  const { settings, audioSeconds, wallSeconds, windows, end } = report;
+  const models =
+    settings.swap === null ? settings.model : `${settings.model} and ${settings.swap.to} in turn`;
+  const ended = { complete: '', interrupted: ', interrupted', failed: ', FAILED' }[end];
+  const rate = windows.perSecond === null ? '' : `, ${figure(windows.perSecond)} windows/s`;
+  return `${duration(audioSeconds)} of sound in ${duration(wallSeconds)} with ${models}: ${windows.arrived} windows${rate}${ended}`;
+}
+
+/** The report as rows of cells for a terminal: one table after another. */
+export function reportTables(report: SoakReport): string[][][] {
+  const { latency, memory, eventLoop, swaps, clock, verdicts } = report;
+  return [
+    [
+      ['LATENCY (ms)', 'p50', 'p95', 'p99', 'max', 'p99 first tenth', 'last tenth', ''],
+      ...latency.map(({ model, all, firstTenthP99, lastTenthP99 }) => [
+        model,
+        ...[all.p50, all.p95, all.p99, all.max, firstTenthP99, lastTenthP99].map((value) => figure(value)),
+        '',
+      ]),
+    ],
+    [
+      ['MEMORY (MB)', 'start', 'end', 'peak', ''],
+      ...memory.map(({ process, startMb, endMb, peakMb }) => [
+        process,
+        ...[startMb, endMb, peakMb].map((value) => figure(value)),
+        '',
+      ]),
+    ],
+    [
+      ['ALSO', '', ''],
+      ['CPU of all processes', figure(report.cpu.msPerWindow, 'ms per window'), ''],
+      [
+        'event loop of the service',
+        eventLoop === null
+          ? '–'
+          : `p99 ${figure(eventLoop.p99Ms, 'ms')}, worst report ${figure(eventLoop.worstP99Ms, 'ms')}, longest ${figure(eventLoop.maxMs, 'ms')}`,
+        '',
+      ],
+      ['events', `${report.events.started} begun, ${report.events.ended} ended`, ''],
+      ...(swaps === null
+        ? []
+        : [['swaps', `${swaps.asked}, the slowest ${figure(swaps.slowestMs, 'ms')} to the first tags`, '']]),
+      ...(clock === null
+        ? []
+        : [['clock', `${figure(clock.ppm, 'ppm')}, spread ${figure(clock.spreadMs, 'ms')}`, '']]),
+      ['load of the machine', `${figure(report.load.before)} before, ${figure(report.load.after)} after`, ''],
+    ],
+    [
+      ['LIMIT', 'measured', 'limit', ''],
+      ...verdicts.map((verdict) => [
+        verdict.name,
+        figure(verdict.value, verdict.unit),
+        limitText(verdict),
+        keptText(verdict),
+      ]),
+    ],
+  ];
+}

@@ -1,0 +1,96 @@
+import type { ResponsePayload } from '../../mqtt/contract.js';
+import type { SwapRecord } from './report.js';
+
+/** Asks for a change of the model every so many seconds of sound, and notes what becomes of it. */
+export interface Swaps {
+  /** The sound has come to this position (s); `model` has answered the last window. */
+  window(atSeconds: number, model: string): void;
+  reply(payload: ResponsePayload): void;
+  /** A swap has been asked for and is not done. */
+  readonly busy: boolean;
+  summary(): { asked: number; failed: number; slowestMs: number | null; list: SwapRecord[] };
+}
+
+/** Of a run with thousands of swaps the first ones are written down, and every one that failed is counted. */
+const LISTED = 500;
+
+export function createSwaps(options: {
+  models: readonly [string, string];
+  everySeconds: number;
+  /** From this position on no other swap begins, so that the run can end. */
+  untilSeconds: number;
+  /** Sends the command; the reply is to carry the transaction. */
+  send: (model: string, transaction: string) => void;
+  /** Called before a command: takes the memory of all processes, in MB. */
+  begins: (from: string, to: string, atSeconds: number) => number | null;
+  failed: (swap: SwapRecord) => void;
+  now?: () => number;
+}): Swaps {
+  const { models, everySeconds, untilSeconds, send, begins, now = () => performance.now() } = options;
+  const list: SwapRecord[] = [];
+  let nextAt = everySeconds;
+  let asked = 0;
+  let failures = 0;
+  let slowestMs: number | null = null;
+  let current: { record: SwapRecord; transaction: string; sentMs: number; windows: number } | null = null;
+  let replied = false;
+
+  function settle(): void {
+    if (current === null || !replied) return;
+    const { record } = current;
+    if (record.error === null && record.tookMs === null) return;
+    current = null;
+  }
+
+  return {
+    window(atSeconds, model) {
+      if (current !== null) {
+        const { record } = current;
+        if (model === record.to && record.tookMs === null) {
+          record.tookMs = now() - current.sentMs;
+          record.windowsMeanwhile = current.windows;
+          slowestMs = Math.max(slowestMs ?? 0, record.tookMs);
+        } else if (record.tookMs === null) {
+          current.windows += 1;
+        }
+        settle();
+      }
+      if (current !== null || atSeconds < nextAt || atSeconds >= untilSeconds) return;
+      while (nextAt <= atSeconds) nextAt += everySeconds;
+      const to = model === models[0] ? models[1] : models[0];
+      asked += 1;
+      const record: SwapRecord = {
+        atSeconds,
+        from: model,
+        to,
+        error: null,
+        loadMs: null,
+        tookMs: null,
+        windowsMeanwhile: null,
+        rssBeforeMb: begins(model, to, atSeconds),
+      };
+      if (list.length < LISTED) list.push(record);
+      current = { record, transaction: `swap-${asked}`, sentMs: now(), windows: 0 };
+      replied = false;
+      send(to, current.transaction);
+    },
+    reply(payload) {
+      if (current === null || payload.transaction !== current.transaction) return;
+      replied = true;
+      const { record } = current;
+      if (payload.status === 'error') {
+        record.error = payload.error.message;
+        failures += 1;
+        options.failed(record);
+      } else {
+        const loadMs = payload.data['load_ms'];
+        record.loadMs = typeof loadMs === 'number' ? loadMs : null;
+      }
+      settle();
+    },
+    get busy() {
+      return current !== null;
+    },
+    summary: () => ({ asked, failed: failures, slowestMs, list: list.map((record) => ({ ...record })) }),
+  };
+}

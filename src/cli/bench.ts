@@ -1,0 +1,212 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { readArchitectureTensors } from '../bench/models/architecture-tensors.js';
+import { formatPage } from '../bench/models/page.js';
+import { readMachine, type ModelBenchReport } from '../bench/models/report.js';
+import { runModelBench } from '../bench/models/run.js';
+import { installedSubject, syntheticSubject, type Subject } from '../bench/models/subject.js';
+import { formatMarkdown, formatTerminal, short } from '../bench/models/table.js';
+import { createWorkFolder } from '../bench/models/temporary.js';
+import { messageOf, SoundpostError } from '../common/errors.js';
+import { silentLogger } from '../common/log.js';
+import { projectRoot } from '../common/project.js';
+import { loadConfig } from '../config/load.js';
+import { architectures, findArchitecture } from '../convert/architectures/index.js';
+import { createStartEngine } from '../inference/start-engine.js';
+import { readCatalogue } from '../models/catalogue.js';
+import type { ModelRegistry } from '../models/registry.js';
+import { readSoc } from '../telemetry/soc.js';
+import { createBar, duration } from './bar.js';
+import type { CommandContext } from './context.js';
+import { openRegistry } from './models.js';
+import { positive } from './tag.js';
+import { programVersion } from './version.js';
+
+type Flags = Record<string, string | boolean | undefined>;
+
+/** 128 + the number of SIGINT, as a shell has it. */
+const INTERRUPTED = 130;
+const MOST_THREADS = 64;
+/** What the service's default is, and what the CPU time of an hour is told for. */
+const RATE_HZ = 1;
+
+/**
+ * `soundpost bench`: latency, memory and temperature of each model on this machine, as a table and, where wished, as
+ * JSON, as a page of HTML and as Markdown. Interrupted, it reports what was measured and ends with 130.
+ * Resolves to 1 where a model could not be measured.
+ */
+export async function benchCommand(context: CommandContext, _args: string[], own: Flags): Promise<number> {
+  const { config } = loadConfig(context);
+  const seconds = positive('--seconds', own['seconds'], 60);
+  const threads = threadsFrom(own['threads'], config.model.threads);
+  const outputs = outputsFrom(own);
+  const registry = openRegistry(context);
+  const { sys_root: sysRoot, proc_root: procRoot } = config.telemetry;
+  const machine = await readMachine({ sysRoot, procRoot, version: programVersion() });
+  const work = await createWorkFolder(config.data_dir);
+  const { signal, release } = interruptible();
+  const bar = createBar();
+  try {
+    const subjects = await chooseSubjects(registry, own, work.folder);
+    bar.say(
+      `${subjects.length} model${subjects.length === 1 ? '' : 's'}, about ${duration(subjects.length * threads.length * (seconds + 3))}; Ctrl-C ends it with what was measured until then`,
+    );
+    const report = await runModelBench({
+      subjects,
+      threads,
+      seconds,
+      rateHz: RATE_HZ,
+      machine,
+      startEngine: createStartEngine({ log: silentLogger }),
+      readSoc: () => readSoc({ sysRoot }),
+      signal,
+      onProgress: (progress) => bar.update(progress),
+      onRow({ id, threads: count, result, error }) {
+        const latency = result?.clip_ms.total;
+        const what =
+          latency === null || latency === undefined
+            ? `FAILED: ${error?.message ?? 'nothing was measured'}`
+            : `${short(latency.mean)} ms a clip, p99 ${short(latency.p99)}`;
+        bar.say(`${id}${threads.length > 1 ? ` (threads: ${count})` : ''}: ${what}`);
+      },
+    });
+    bar.done();
+    await write(context, report, outputs);
+    if (report.interrupted) return INTERRUPTED;
+    return report.rows.every(({ error }) => error === null) ? 0 : 1;
+  } finally {
+    bar.done();
+    release();
+    await work.remove();
+  }
+}
+
+interface Outputs {
+  json?: string;
+  html?: string;
+  markdown?: string;
+}
+
+function outputsFrom(own: Flags): Outputs {
+  const outputs: Outputs = {};
+  for (const name of ['json', 'html', 'markdown'] as const) {
+    const value = own[name];
+    if (typeof value === 'string') outputs[name] = value;
+  }
+  return outputs;
+}
+
+/** `-` as the file for JSON is stdout, and then nothing else is printed there. */
+async function write(context: CommandContext, report: ModelBenchReport, outputs: Outputs): Promise<void> {
+  const json = `${JSON.stringify(report, null, 2)}\n`;
+  if (outputs.json === '-') context.stdout.write(json);
+  else context.stdout.write(formatTerminal(report));
+  const files = [
+    [outputs.json === '-' ? undefined : outputs.json, json],
+    [outputs.html, formatPage(report)],
+    [outputs.markdown, formatMarkdown(report)],
+  ] as const;
+  const problems: string[] = [];
+  for (const [path, text] of files) {
+    if (path === undefined) continue;
+    // One that cannot be written must not cost the others: a run may have taken hours.
+    await writeFile(path, text).catch((error: unknown) => problems.push(messageOf(error)));
+  }
+  if (problems.length > 0) throw new SoundpostError('bench_output', problems.join('\n'));
+}
+
+/** Ctrl-C asks the run to end; a second one ends the program at once. */
+export function interruptible(): { signal: AbortSignal; release: () => void } {
+  const controller = new AbortController();
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (controller.signal.aborted) process.exit(signal === 'SIGINT' ? INTERRUPTED : 143);
+    process.stderr.write('\ninterrupted: finishing with what there is (once more to end at once)\n');
+    controller.abort();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return {
+    signal: controller.signal,
+    release() {
+      process.off('SIGINT', onSignal);
+      process.off('SIGTERM', onSignal);
+    },
+  };
+}
+
+/** `1,2,4`. Throws SoundpostError `usage`. */
+function threadsFrom(text: Flags[string], fallback: number): number[] {
+  if (typeof text !== 'string') return [fallback];
+  const counts = text.split(',').map((part) => positive('--threads', part, NaN, Number.isInteger));
+  if (counts.some((count) => count > MOST_THREADS)) {
+    throw new SoundpostError('usage', `--threads ${text}: at most ${MOST_THREADS}`);
+  }
+  return [...new Set(counts)].sort((a, b) => a - b);
+}
+
+/**
+ * The models that were asked for: installed ones, and with --architectures the architectures that --models names, or
+ * all of them where it names none. Throws SoundpostError `usage` where a name is not known.
+ */
+async function chooseSubjects(registry: ModelRegistry, own: Flags, folder: string): Promise<Subject[]> {
+  const withArchitectures = own['architectures'] === true;
+  const text = typeof own['models'] === 'string' ? own['models'] : undefined;
+  const names = text
+    ?.split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+  const all = names === undefined || names.includes('all');
+  const installed = await registry.list();
+  const wanted = new Set(names ?? []);
+  wanted.delete('all');
+  const subjects: Subject[] = [];
+  for (const model of installed) {
+    if (all || wanted.has(model.manifest.id)) subjects.push(installedSubject(model));
+    wanted.delete(model.manifest.id);
+  }
+  if (withArchitectures) {
+    const chosen = namedArchitectures(wanted);
+    subjects.push(...(await synthetic(registry, chosen.length > 0 ? chosen : architectures, folder)));
+  }
+  if (wanted.size > 0) {
+    const ids = installed.map(({ manifest }) => manifest.id).join(', ');
+    throw new SoundpostError(
+      'usage',
+      `--models ${text ?? ''}: there is no ${[...wanted].join(', ')}. Installed: ${ids}. ${
+        withArchitectures
+          ? `Architectures: ${architectures.map(({ name }) => name).join(', ')}.`
+          : 'With --architectures a name may also be an architecture (mn10, Cnn14), which is measured with synthetic weights.'
+      }`,
+    );
+  }
+  return subjects;
+}
+
+/** Takes the names that are architectures out of the list. */
+function namedArchitectures(wanted: Set<string>) {
+  return [...wanted].flatMap((name) => {
+    const known = architectures.some((one) => one.name.toLowerCase() === name.toLowerCase());
+    if (!known) return [];
+    wanted.delete(name);
+    return [findArchitecture(name)];
+  });
+}
+
+async function synthetic(
+  registry: ModelRegistry,
+  chosen: typeof architectures,
+  folder: string,
+): Promise<Subject[]> {
+  const bundled = join(projectRoot(), 'models');
+  const [tensors, catalogue, labels] = await Promise.all([
+    readArchitectureTensors(bundled),
+    readCatalogue(bundled),
+    registry.labelSet('audioset-527'),
+  ]);
+  return chosen.flatMap((architecture) => {
+    const shapes = tensors.get(architecture.name);
+    if (shapes === undefined) return [];
+    const released = catalogue.models.filter((entry) => entry.architecture === architecture.name);
+    return [syntheticSubject({ architecture, tensors: shapes, released, labels, folder })];
+  });
+}

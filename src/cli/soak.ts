@@ -1,0 +1,202 @@
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { hasMosquitto } from '../bench/broker-process.js';
+import { soakHtml } from '../bench/soak/html.js';
+import { headline, reportTables, type SoakReport, type SoakSettings } from '../bench/soak/report.js';
+import { runSoak } from '../bench/soak/run.js';
+import { DEFAULT_LIMITS, type SoakLimits } from '../bench/soak/verdict.js';
+import { writeFileAtomic } from '../common/atomic-file.js';
+import { SoundpostError } from '../common/errors.js';
+import { projectRoot } from '../common/project.js';
+import { loadConfig } from '../config/load.js';
+import { environmentName, type Config } from '../config/schema.js';
+import type { CommandContext } from './context.js';
+import { openRegistry } from './models.js';
+import { createProgress } from './progress.js';
+import { table } from './table.js';
+import { positive } from './tag.js';
+import { programVersion } from './version.js';
+
+const BUNDLED_MODEL = 'soundpost-mini';
+const PLAIN_PROGRESS_MS = 30_000;
+
+type Own = Record<string, string | boolean | undefined>;
+
+/** The flags that set a limit, and what they set. */
+const LIMIT_FLAGS = [
+  ['max-latency-drift', 'latencyDrift'],
+  ['max-memory-growth', 'memoryGrowth'],
+  ['max-gaps', 'gaps'],
+  ['max-drops', 'drops'],
+  ['max-restarts', 'restarts'],
+  ['max-loop-delay', 'eventLoopMs'],
+  ['max-clock-drift', 'clockDriftPpm'],
+] as const satisfies readonly (readonly [string, keyof SoakLimits])[];
+
+/**
+ * `soundpost soak`: a long run of the whole service, with a verdict. Resolves to 0 where every limit was kept and to
+ * 1 where one was missed.
+ */
+export async function soakCommand(context: CommandContext, _args: string[], own: Own): Promise<number> {
+  const { config } = loadConfig(context);
+  const settings = settingsOf(config, own);
+  const registry = openRegistry(context);
+  const models = await Promise.all(
+    [settings.model, ...(settings.swap === null ? [] : [settings.swap.to])].map((id) => registry.get(id)),
+  );
+  const over = new AbortController();
+  let signals = 0;
+  const stop = () => {
+    signals += 1;
+    // A second Ctrl-C means now.
+    if (signals > 1) process.exit(1);
+    process.stderr.write('soundpost: ending the run; its report follows\n');
+    over.abort();
+  };
+  process.on('SIGINT', stop).on('SIGTERM', stop);
+  const progress = createProgress('soak');
+  let shownMs: number | null = null;
+  try {
+    const report = await runSoak({
+      settings,
+      version: programVersion(),
+      program: fileURLToPath(new URL('../main.js', import.meta.url)),
+      modelFolders: models
+        .filter(({ bundled }) => !bundled)
+        .map(({ manifest, folder }) => ({ id: manifest.id, folder })),
+      recording:
+        settings.source === 'microphone'
+          ? null
+          : settings.source === 'demo'
+            ? join(projectRoot(), 'models', 'demo', 'day-at-home.wav')
+            : settings.source,
+      serviceSettings: forwarded(config, settings),
+      signal: over.signal,
+      progress(text) {
+        const now = performance.now();
+        // A day of lines every few seconds would be a long log.
+        if (shownMs === null) process.stderr.write('soundpost: the first windows have arrived\n');
+        if (shownMs !== null && !process.stderr.isTTY && now - shownMs < PLAIN_PROGRESS_MS) return;
+        shownMs = now;
+        progress.update(text);
+      },
+      interim: (soFar) => writeReports(soFar, own, context),
+    });
+    progress.done();
+    await writeReports(report, own, context, true);
+    if (own['json'] !== '-') print(report, context);
+    return report.kept ? 0 : 1;
+  } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop);
+  }
+}
+
+function settingsOf(config: Config, own: Own): SoakSettings {
+  const text = (name: string) => (typeof own[name] === 'string' ? own[name] : undefined);
+  const oneOf = <T extends string>(name: string, fallback: T, ...allowed: T[]): T => {
+    const given = text(name) ?? fallback;
+    const found = allowed.find((value) => value === given);
+    if (found === undefined) {
+      throw new SoundpostError('usage', `--${name} ${given}: must be ${allowed.join(' or ')}`);
+    }
+    return found;
+  };
+  const speed = oneOf('speed', '1', '1', 'max') === 'max' ? ('max' as const) : (1 as const);
+  const source = text('source') ?? 'demo';
+  if (source === 'microphone' && speed === 'max') {
+    throw new SoundpostError('usage', '--speed max: a microphone delivers sound in real time only');
+  }
+  const model = text('model') ?? config.model.id;
+  const everySeconds = own['swapEvery'] === undefined ? null : positive('--swap-every', own['swapEvery']);
+  const to = text('swapTo') ?? BUNDLED_MODEL;
+  if (text('swapTo') !== undefined && everySeconds === null) {
+    throw new SoundpostError('usage', '--swap-to: --swap-every says how often; give both');
+  }
+  if (everySeconds !== null && to === model) {
+    throw new SoundpostError('usage', `--swap-every: name another model than ${model} with --swap-to`);
+  }
+  const broker = oneOf('broker', 'auto', 'auto', 'embedded', 'mosquitto');
+  if (broker === 'mosquitto' && !hasMosquitto()) {
+    throw new SoundpostError('usage', '--broker mosquitto: it is not installed here; embedded needs nothing');
+  }
+  const limits = { ...DEFAULT_LIMITS };
+  for (const [flag, key] of LIMIT_FLAGS) limits[key] = limit(flag, own, limits[key]);
+  return {
+    hours: positive('--hours', own['hours'], 24),
+    speed,
+    model,
+    swap: everySeconds === null ? null : { to, everySeconds },
+    source: source === 'demo' || source === 'microphone' ? source : resolve(source),
+    broker: broker === 'auto' ? (hasMosquitto() ? 'mosquitto' : 'embedded') : broker,
+    rateHz: config.inference.rate_hz,
+    limits,
+  };
+}
+
+function limit(flag: string, own: Own, fallback: number): number {
+  // As commander names it: maxGaps.
+  const given = own[flag.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())];
+  if (given === undefined) return fallback;
+  const value = Number(given);
+  if (typeof given === 'string' && given.trim() !== '' && value >= 0) return value;
+  throw new SoundpostError('usage', `--${flag} ${String(given)}: must be a number that is not below 0`);
+}
+
+/** Settings of the user that change how the service works, and none that say where it is and whom it talks to. */
+function forwarded(config: Config, { speed, source }: SoakSettings): Record<string, string> {
+  const { audio, tagging, telemetry, thermal } = config;
+  const values: Record<string, string | number | boolean | object | null> = {
+    'model.threads': config.model.threads,
+    'inference.window_seconds': config.inference.window_seconds,
+    ...(source === 'microphone' && {
+      'audio.device': audio.device,
+      'audio.sample_rate': audio.sample_rate,
+    }),
+    'audio.channel': audio.channel,
+    'tagging.labels': tagging.labels,
+    'tagging.threshold': tagging.threshold,
+    'tagging.thresholds': tagging.thresholds,
+    'tagging.off_fraction': tagging.off_fraction,
+    'tagging.min_gap_seconds': tagging.min_gap_seconds,
+    'tagging.top_k': tagging.top_k,
+    'telemetry.sys_root': telemetry.sys_root,
+    'telemetry.proc_root': telemetry.proc_root,
+    // At full speed a lower rate would save no heat: the machine works without a pause either way.
+    'thermal.enabled': speed === 'max' ? false : thermal.enabled,
+    'thermal.soft_limit_c': thermal.soft_limit_c,
+    'thermal.hard_limit_c': thermal.hard_limit_c,
+    'thermal.min_rate_hz': thermal.min_rate_hz,
+  };
+  return Object.fromEntries(
+    Object.entries(values).flatMap(([key, value]) =>
+      value === null || value === ''
+        ? []
+        : [[environmentName(key), typeof value === 'string' ? value : JSON.stringify(value)]],
+    ),
+  );
+}
+
+async function writeReports(
+  report: SoakReport,
+  own: Own,
+  context: CommandContext,
+  last = false,
+): Promise<void> {
+  const { json, html } = own;
+  const text = `${JSON.stringify(report, null, 1)}\n`;
+  if (json === '-') {
+    if (last) context.stdout.write(text);
+  } else if (typeof json === 'string') {
+    await writeFileAtomic(resolve(json), text);
+  }
+  if (typeof html === 'string') await writeFileAtomic(resolve(html), soakHtml(report));
+}
+
+function print(report: SoakReport, { stdout }: CommandContext): void {
+  stdout.write(`${headline(report)}\n`);
+  for (const rows of reportTables(report)) stdout.write(`\n${table(rows, 60)}`);
+  const { failure, faults } = report;
+  const trouble = [...(failure === null ? [] : [failure.reason, ...failure.lastWords]), ...faults.examples];
+  if (trouble.length > 0) stdout.write(`\n${trouble.map((line) => `  ${line}\n`).join('')}`);
+  stdout.write(`\n${report.kept ? 'All limits were kept.' : 'Limits were MISSED.'}\n`);
+}

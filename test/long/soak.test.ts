@@ -1,0 +1,132 @@
+/** `soundpost soak` as a person meets it: short runs of the whole service, with a verdict. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { t } from 'tap';
+import type { SoakReport } from '../../src/bench/soak/report.js';
+import { cli, gone, startCli } from '../support/cli.js';
+import { descendants, inferencePids, writeWav } from '../support/service.js';
+import { installToneModel, tone } from '../support/tone-models.js';
+
+const folder = t.testdir();
+const dataDir = join(folder, 'data');
+const env = { SOUNDPOST_DATA_DIR: dataDir };
+const recording = join(folder, 'beeps.wav');
+const report = (name: string) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as SoakReport;
+
+/** Time is not what is tested: the machine may be busy, and a run of a minute has no steady state. */
+const lenient = ['--max-latency-drift', '1000', '--max-memory-growth', '10', '--max-loop-delay', '10000'];
+const soak = (...more: string[]) => [
+  'soak',
+  '--model',
+  'tone-waveform',
+  '--source',
+  recording,
+  ...lenient,
+  ...more,
+];
+
+t.before(async () => {
+  await installToneModel(dataDir, 'waveform');
+  await installToneModel(dataDir, 'log_mel');
+  const sound = tone(3100, 20, 16_000, 0.01);
+  sound.set(tone(500, 3, 16_000, 0.5), 32_000);
+  await writeWav(recording, sound, 16_000);
+});
+
+void t.test('two minutes of sound at full speed with swaps', async (t) => {
+  const files = ['--html', join(folder, 'a.html'), '--json', join(folder, 'a.json')];
+  const swaps = ['--swap-every', '30', '--swap-to', 'tone-logmel'];
+  const run = await cli(soak('--hours', '0.034', '--speed', 'max', ...swaps, ...files), { env });
+  t.equal(run.code, 0, run.stdout + run.stderr);
+  t.match(run.stdout, /windows missing in the row +0 +≤ 0 +kept/);
+  t.match(run.stdout, /All limits were kept/);
+  const found = report('a.json');
+  t.match(found, { end: 'complete', kept: true, failure: null, faults: { total: 0 } });
+  t.ok(found.audioSeconds >= 122);
+  t.match(found.windows, { missing: 0, dropped: 0, processed: found.windows.lastSeq });
+  t.equal(found.windows.arrived, found.windows.lastSeq! - found.windows.firstSeq! + 1);
+  t.ok(found.swaps!.asked >= 1 && found.swaps!.failed === 0);
+  t.ok(found.swaps!.list.every(({ tookMs, rssBeforeMb }) => tookMs! > 0 && rssBeforeMb! > 0));
+  t.ok(found.events.started > 0, 'something was heard');
+  t.equal(found.events.open, 0);
+  t.ok(found.history.processes[0]!.rssMb['service']! > 20);
+  const html = readFileSync(join(folder, 'a.html'), 'utf8');
+  t.match(html, /<svg/);
+  t.notMatch(html, /<script|<link|src=|NaN|undefined/, 'the page needs nothing else');
+});
+
+void t.test('an interrupt ends it with its report', async (t) => {
+  const running = startCli(soak('--hours', '1', '--json', join(folder, 'b.json'), '--broker', 'embedded'), {
+    env: { ...env, SOUNDPOST_INFERENCE_RATE_HZ: '10' },
+  });
+  let service: { pid: number; command: string } | undefined;
+  while (service === undefined || (await inferencePids(service.pid)).length === 0) {
+    service = (await descendants(running.child.pid!)).find(({ command }) => command.includes('main.js run'));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  await running.printed('stderr', /the first windows have arrived/);
+  running.child.kill('SIGINT');
+  const { code, stdout, stderr } = await running.ended;
+  t.equal(code, 0, stdout + stderr);
+  t.match(stderr, /its report follows/);
+  t.match(stdout, /interrupted/);
+  const found = report('b.json');
+  t.match(found, { end: 'interrupted', faults: { total: 0 }, settings: { broker: 'embedded', rateHz: 10 } });
+  t.ok(found.windows.arrived > 0);
+  await gone(service.pid);
+});
+
+void t.test('an inference process that is killed is counted, and misses the limit', async (t) => {
+  const running = startCli(soak('--hours', '0.005', '--json', join(folder, 'c.json')), { env });
+  const victims = async () => {
+    const service = (await descendants(running.child.pid!)).find(({ command }) =>
+      command.includes('main.js run'),
+    );
+    return service === undefined ? [] : await inferencePids(service.pid);
+  };
+  // What dies while it loads is no restart but a failed start.
+  await running.printed('stderr', /the first windows have arrived/);
+  const [victim] = await victims();
+  process.kill(victim!, 'SIGKILL');
+  const { code, stdout } = await running.ended;
+  t.equal(code, 1, stdout);
+  t.match(stdout, /restarts of processes +1 +≤ 0 +MISSED/);
+  t.match(report('c.json'), {
+    kept: false,
+    end: 'complete',
+    restarts: { inference: 1 },
+    windows: { missing: 0 },
+  });
+});
+
+void t.test('a service that cannot go on ends the run with its last words', async (t) => {
+  const running = startCli(soak('--hours', '1', '--json', '-'), { env });
+  let service: { pid: number } | undefined;
+  while (service === undefined || (await inferencePids(service.pid)).length === 0) {
+    service = (await descendants(running.child.pid!)).find(({ command }) => command.includes('main.js run'));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  process.kill(service.pid, 'SIGKILL');
+  const { code, stdout } = await running.ended;
+  t.equal(code, 1);
+  t.match(JSON.parse(stdout), { end: 'failed', kept: false, failure: { reason: /ended with SIGKILL/ } });
+});
+
+void t.test('wrong usage', async (t) => {
+  const wrong: [string[], RegExp][] = [
+    [['--source', 'microphone', '--speed', 'max'], /real time only/],
+    [['--speed', '2'], /must be 1 or max/],
+    [['--hours', '0'], /--hours 0: must be a number above 0/],
+    [['--swap-every', '5', '--swap-to', 'tone-waveform'], /another model/],
+    [['--swap-to', 'tone-logmel'], /--swap-every says how often/],
+    [['--max-gaps', '-1'], /not below 0/],
+  ];
+  for (const [flags, message] of wrong) {
+    const { code, stderr } = await cli(['soak', '--model', 'tone-waveform', ...flags], { env });
+    t.equal(code, 2, flags.join(' '));
+    t.match(stderr, message);
+  }
+  const unknown = await cli(['soak', '--model', 'nothing'], { env });
+  t.equal(unknown.code, 1);
+  t.match(unknown.stderr, /nothing/);
+});

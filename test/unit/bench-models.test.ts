@@ -1,0 +1,392 @@
+import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { t } from 'tap';
+import { readArchitectureTensors } from '../../src/bench/models/architecture-tensors.js';
+import { countMacs } from '../../src/bench/models/count-macs.js';
+import { createDistribution } from '../../src/bench/models/distribution.js';
+import type { ModelMeasurement } from '../../src/bench/models/measure.js';
+import { formatPage } from '../../src/bench/models/page.js';
+import { paretoFront } from '../../src/bench/models/pareto.js';
+import { projectTemperature, scaleTemperature } from '../../src/bench/models/projection.js';
+import { judge, type Board, type Measured } from '../../src/bench/models/recommend.js';
+import type { BenchRow, ModelBenchReport } from '../../src/bench/models/report.js';
+import { spanOf } from '../../src/bench/models/sensors.js';
+import { linearScale, logScale } from '../../src/bench/models/svg.js';
+import { syntheticWeights } from '../../src/bench/models/synthetic-weights.js';
+import { formatMarkdown, formatTerminal, short } from '../../src/bench/models/table.js';
+import { duration } from '../../src/cli/bar.js';
+import { architectures } from '../../src/convert/architectures/index.js';
+import { buildNetwork } from '../../src/convert/network.js';
+import { createWeights } from '../../src/convert/weights.js';
+import { readCatalogue } from '../../src/models/catalogue.js';
+import type { SocReading } from '../../src/telemetry/soc.js';
+import { architectureTensorsText } from '../support/architecture-tensors.js';
+import { projectPath } from '../support/shared.js';
+
+const bundled = projectPath('models');
+
+t.test('a distribution is what its values are', (test) => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.double({ min: 0.01, max: 60_000, noNaN: true }), { minLength: 1, maxLength: 200 }),
+      (values) => {
+        const recorder = createDistribution();
+        for (const value of values) recorder.record(value);
+        const found = recorder.summary()!;
+        const sorted = [...values].sort((a, b) => a - b);
+        const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+        const variance =
+          values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, values.length - 1);
+        const close = (a: number, b: number) => Math.abs(a - b) <= 1e-6 + 1e-6 * Math.abs(b);
+        // Three digits and a microsecond.
+        const near = (a: number, b: number) => Math.abs(a - b) <= 0.002 + 0.002 * b;
+        const rank = (percent: number) => sorted[Math.ceil((percent / 100) * sorted.length) - 1]!;
+        const binned = recorder.bins();
+        return (
+          found.count === values.length &&
+          close(found.mean, mean) &&
+          close(found.standard_deviation ** 2, variance) &&
+          found.min === sorted[0] &&
+          found.max === sorted.at(-1) &&
+          near(found.p50, rank(50)) &&
+          near(found.p95, rank(95)) &&
+          near(found.p99, rank(99)) &&
+          binned.reduce((sum, { count }) => sum + count, 0) === values.length &&
+          binned.every(({ from, to }, i) => from < to && (i === 0 || close(from, binned[i - 1]!.to))) &&
+          binned[0]!.from <= sorted[0] * (1 + 1e-9) &&
+          binned.at(-1)!.to >= sorted.at(-1)! * (1 - 1e-9)
+        );
+      },
+    ),
+  );
+  const empty = createDistribution();
+  empty.record(NaN);
+  test.equal(empty.summary(), null);
+  test.same(empty.bins(), []);
+  test.end();
+});
+
+t.test('the Pareto front holds what nothing beats, and nothing else', (test) => {
+  const candidate = fc.record({
+    cost: fc.integer({ min: 1, max: 9 }),
+    worth: fc.integer({ min: 1, max: 9 }),
+  });
+  fc.assert(
+    fc.property(fc.array(candidate, { maxLength: 20 }), (all) => {
+      const front = new Set(paretoFront(all));
+      const beaten = (one: (typeof all)[number]) =>
+        all.some(
+          ({ cost, worth }) =>
+            cost <= one.cost && worth >= one.worth && (cost < one.cost || worth > one.worth),
+        );
+      return all.every((one) => front.has(one) !== beaten(one));
+    }),
+  );
+  test.end();
+});
+
+t.test('the tensors of every architecture are those of the originals, and build it', async (test) => {
+  test.equal(
+    readFileSync(projectPath('models', 'architectures.json'), 'utf8'),
+    architectureTensorsText(),
+    'models/architectures.json is not up to date: see test/support/architecture-tensors.ts',
+  );
+  const tensors = await readArchitectureTensors(bundled);
+  const catalogue = await readCatalogue(bundled);
+  test.same([...tensors.keys()].sort(), architectures.map(({ name }) => name).sort());
+  let compared = 0;
+  for (const architecture of architectures) {
+    const { name, input, sampleRate } = architecture;
+    const shapes = tensors.get(name)!;
+    const empty = new Map(shapes.map((tensor) => [tensor.name, { ...tensor, data: new Float32Array(0) }]));
+    const { graph } = buildNetwork(architecture, createWeights(empty)).model;
+    const samples = 10 * sampleRate;
+    const frames = input.kind === 'waveform' ? 0 : Math.floor(samples / input.frontend.hop_length) + 1;
+    const macs = countMacs(graph, { batch: 1, frames, samples });
+    const published = catalogue.models.find((entry) => entry.architecture === name)?.macs;
+    if (macs === null || published === undefined) continue;
+    compared += 1;
+    // They were counted on the originals; attention and gates are counted in different ways.
+    test.ok(Math.abs(macs / published - 1) < 0.05, `${name}: ${macs} multiply-accumulates, ${published}`);
+  }
+  test.ok(compared > 40, `${compared} networks compared`);
+  test.end();
+});
+
+t.test('synthetic weights are repeatable, and neither huge nor tiny', (test) => {
+  const shapes = [
+    { name: 'a.weight', shape: [8, 4, 3, 3] },
+    { name: 'n.weight', shape: [8] },
+    { name: 'n.running_var', shape: [8] },
+    { name: 'n.running_mean', shape: [8] },
+    { name: 'r.lambdas', shape: [4] },
+    { name: 'd_conv.weight', shape: [1, 1, 4, 400] },
+  ];
+  const made = syntheticWeights(shapes);
+  test.same(made, syntheticWeights(shapes));
+  const spread = (name: string) => Math.max(...made.get(name)!.data.map(Math.abs));
+  test.ok(spread('a.weight') > 0.1 && spread('a.weight') <= Math.sqrt(6 / 36));
+  test.same([...made.get('n.running_var')!.data], new Array(8).fill(1));
+  test.same([...made.get('r.lambdas')!.data], [1, 1, 0.5, 0.5]);
+  test.ok(spread('d_conv.weight') <= Math.sqrt(6 / 20));
+  test.end();
+});
+
+t.test('the temperature of a board with one heat capacity is projected', (test) => {
+  const course = (idle: number, end: number, seconds: number) =>
+    Array.from({ length: seconds }, (_, s) => ({
+      t_s: s,
+      temperature_c: idle + (end - idle) * (1 - Math.exp(-s / 180)),
+    }));
+  test.ok(Math.abs(projectTemperature(course(45, 85, 40))! - 85) < 0.5);
+  // The same behind a jump of the chip itself.
+  const jump = course(55, 85, 40).map((point) => ({ ...point, temperature_c: point.temperature_c + 4 }));
+  test.ok(Math.abs(projectTemperature(jump)! - 89) < 0.5);
+  const cooling = projectTemperature(course(60, 40, 40))!;
+  test.ok(cooling > 55 && cooling < 60, 'a board that cools down stays as it is');
+  test.equal(projectTemperature(course(45, 85, 8)), null, 'too short');
+  test.equal(projectTemperature(course(45, 85, 40).slice(0, 3)), null, 'too few');
+  test.equal(projectTemperature([]), null);
+  test.equal(scaleTemperature(45, 85, 1, 0.25), 55);
+  test.equal(scaleTemperature(45, 40, 1, 0.25), 45, 'a load does not cool');
+  test.end();
+});
+
+const measured = (id: string, map: number | null, ms: number, more: Partial<Measured> = {}): Measured => ({
+  id,
+  published_map: map,
+  mean_ms: ms,
+  p95_ms: ms * 1.1,
+  cpu_ms_per_hop: ms,
+  peak_mb: 200,
+  ...more,
+});
+const board: Board = { memory_available_mb: 1000, heat: null };
+const wish = { rate_hz: 1, max_temperature_c: 70 };
+
+t.test('the recommendation: what holds the rate, best mAP first', (test) => {
+  const models = [
+    measured('small', 0.3, 10),
+    measured('unknown', null, 5),
+    measured('best', 0.48, 500),
+    measured('slow', 0.49, 700),
+    measured('unsteady', 0.5, 400, { p95_ms: 900 }),
+    measured('large', 0.6, 100, { peak_mb: 900 }),
+  ];
+  const judged = judge(models, board, wish);
+  test.same(
+    judged.map(({ id, fits }) => [id, fits]),
+    [
+      ['best', true],
+      ['small', true],
+      ['unknown', true],
+      ['large', false],
+      ['unsteady', false],
+      ['slow', false],
+    ],
+  );
+  const why = (id: string) => judged.find((one) => one.id === id)!.reasons.join();
+  test.match(why('slow'), /busy 70 %/);
+  test.match(why('unsteady'), /p95 latency is 90 %/);
+  test.match(why('large'), /needs 900 MB, and 1000 MB/);
+  const [best] = judged;
+  test.ok(Math.abs(best!.highest_rate_hz - 1.2) < 1e-9);
+  test.equal(best!.projected_temperature_c, null);
+  test.equal(judge(models, board, { ...wish, rate_hz: 0.5 }).filter(({ fits }) => fits)[0]!.id, 'unsteady');
+  test.ok(
+    judge(models, board, { ...wish, rate_hz: 20 }).every(
+      ({ fits, id }) => fits === ['small', 'unknown'].includes(id),
+    ),
+  );
+
+  // 40 °C for one busy core: half a core is 20 °C above idle.
+  const warm: Board = { ...board, heat: { idle_c: 55, loaded_c: 95, loaded_cores: 1 } };
+  const hot = judge(models, warm, wish);
+  test.same(
+    hot.filter(({ fits }) => fits).map(({ id }) => id),
+    ['small', 'unknown'],
+  );
+  test.match(hot.find(({ id }) => id === 'best')!.reasons.join(), /about 75 °C .* more than 70 °C/);
+  test.end();
+});
+
+t.test('the course of the sensors', (test) => {
+  const reading = (temperature_c: number | null, frequency_mhz: number | null): SocReading => ({
+    temperature_c,
+    frequency_mhz,
+    throttled: null,
+    under_voltage: null,
+    throttled_since_boot: null,
+  });
+  test.same(spanOf([reading(50, 1800), reading(null, 600), { ...reading(61, 1500), throttled: true }]), {
+    temperature_c: { start: 50, end: 61, peak: 61 },
+    frequency_mhz: { start: 1800, end: 1500, peak: 1800, lowest: 600 },
+    throttled: true,
+    under_voltage: null,
+  });
+  test.same(spanOf([]).temperature_c, { start: null, end: null, peak: null });
+  test.end();
+});
+
+t.test('scales', (test) => {
+  test.same(linearScale([0.2, 0.5], [0, 300]).ticks, [0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5]);
+  test.equal(linearScale([0, 10], [100, 0])(5), 50);
+  test.same(logScale([1, 1000], [0, 300]).ticks, [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]);
+  test.ok(Math.abs(logScale([1, 1000], [0, 300])(10) - 100) < 1e-9);
+  test.same([0.00123, 1.234, 12.34, 123.4].map(short), ['0.001', '1.23', '12.3', '123']);
+  test.same([3, 75, 3601].map(duration), ['3 s', '1:15', '1:00:01']);
+  test.end();
+});
+
+const HOSTILE = `<script>alert("x")</script>'"&|*`;
+
+function rowOf(id: string, ms: number | null, map: number | null, more: Partial<BenchRow> = {}): BenchRow {
+  const recorder = createDistribution();
+  if (ms !== null) for (const factor of [0.9, 1, 1.1]) recorder.record(ms * factor);
+  const total = recorder.summary();
+  const parts = { total, features: total, network: total };
+  const result: ModelMeasurement = {
+    load_ms: 321,
+    clip_ms: parts,
+    clip_bins: recorder.bins(),
+    real_time_factor: ms === null ? null : ms / 10_000,
+    clip_cpu_ms: 1,
+    stream: { rate_hz: 1, hop_ms: parts, late: 0, cpu_ms_per_hop: 5 },
+    cpu_s_per_hour: 18,
+    memory_mb: { peak: 145.4, resident: 120 },
+  };
+  return {
+    id,
+    title: id,
+    family: 'f',
+    architecture: 'a',
+    synthetic: false,
+    published_map: map,
+    parameters: 4_880_000,
+    macs: 541e6,
+    window_s: 10,
+    sample_rate: 32_000,
+    threads: 1,
+    file_bytes: 19_500_000,
+    from_s: 0,
+    to_s: 10,
+    interrupted: false,
+    sensors: null,
+    result: ms === null ? null : result,
+    error: ms === null ? { code: 'x', message: `broken ${HOSTILE}` } : null,
+    ...more,
+  };
+}
+
+const reportOf = (rows: BenchRow[], more: Partial<ModelBenchReport> = {}): ModelBenchReport => ({
+  schema: 1,
+  started_at: '2026-01-02T03:04:05.000Z',
+  finished_at: '2026-01-02T03:14:05.000Z',
+  interrupted: false,
+  settings: { seconds: 60, rate_hz: 1, threads: [1] },
+  machine: {
+    board: `Board ${HOSTILE}`,
+    cpu: 'CPU',
+    cores: 4,
+    memory_mb: 4096,
+    os: 'Debian',
+    kernel: '6.1',
+    arch: 'arm64',
+    node: '20.0.0',
+    onnxruntime: '1.30.0',
+    soundpost: '0.1.0',
+    load_before: 0,
+  },
+  rows,
+  sensors: [
+    { t_s: 0, temperature_c: 50, frequency_mhz: 1800 },
+    { t_s: 5, temperature_c: null, frequency_mhz: null },
+    { t_s: 10, temperature_c: 60, frequency_mhz: 1500 },
+  ],
+  ...more,
+});
+
+/** The page as a reader has it. */
+const withoutScript = (html: string): string => html.replace(/<(style|script)>[\s\S]*?<\/\1>/g, '');
+
+/** Every element is closed by the tag that it must be closed by. */
+function wellNested(html: string): boolean {
+  const open: string[] = [];
+  const markup = withoutScript(html);
+  for (const [, slash, name] of markup.matchAll(/<(\/?)([a-z0-9]+)(?:\s[^<>]*)?>/g)) {
+    if (['meta', 'br'].includes(name!)) continue;
+    if (slash === '') open.push(name!);
+    else if (open.pop() !== name) return false;
+  }
+  return open.length === 0 && !/<(?!\/?[a-z0-9]+[\s>]|!doctype)/.test(markup);
+}
+
+t.test('the page: complete, self-contained, and nothing in it is taken for markup', (test) => {
+  const sensors = {
+    temperature_c: { start: 50, end: 60, peak: 61.5 },
+    frequency_mhz: { start: 1800, end: 1500, peak: 1800, lowest: 600 },
+    throttled: true,
+    under_voltage: false,
+  };
+  const rows = [
+    rowOf('mn10_as', 89, 0.471, { sensors }),
+    rowOf(HOSTILE, 200, 0.4),
+    rowOf('no-map', 5, null),
+    rowOf('broken', null, 0.3),
+  ];
+  const page = formatPage(reportOf(rows));
+  const text = withoutScript(page);
+  test.ok(wellNested(page), 'well nested');
+  test.equal(wellNested('<p><b></p></b>'), false);
+  test.notMatch(page, /<script>alert/);
+  test.notMatch(text, /undefined|NaN|Infinity|\[object/);
+  test.notMatch(page, /https?:|\ssrc=|\shref=|url\(|@import|<link|<iframe|<img/, 'no reference to elsewhere');
+  test.match(page, /Content-Security-Policy" content="default-src 'none'/);
+  test.equal(page.match(/<svg/g)?.length, 3);
+  for (const value of [
+    'mn10_as',
+    '0.471',
+    '4.88 M',
+    '541 M',
+    '61.5',
+    '&lt;script&gt;alert',
+    'Debian',
+    'arm64',
+  ]) {
+    test.ok(text.includes(value), value);
+  }
+  test.match(page, /<tr class="front"><td data-value="mn10_as">/);
+  test.notMatch(page, /class="front"><td data-value="&lt;script/, 'slower and worse');
+  test.match(page, /<b>broken<\/b> \(threads: 1\): <span class="bad">broken &lt;script/);
+  test.match(page, /slowed the cores down/);
+
+  const bare = formatPage(reportOf([rowOf('x', null, null)], { sensors: [], interrupted: true }));
+  test.ok(wellNested(bare));
+  test.equal(bare.match(/<svg/g), null);
+  test.match(bare, /Interrupted/);
+  test.notMatch(withoutScript(bare), /undefined|NaN|Infinity/);
+  test.end();
+});
+
+t.test('the table on a terminal and as Markdown', (test) => {
+  const report = reportOf([
+    rowOf('mn10_as', 89, 0.471),
+    rowOf('a|b', 100, 0.2, { synthetic: true }),
+    rowOf('broken', null, 0.3),
+  ]);
+  const text = formatTerminal(report);
+  test.match(text, /^mn10_as \* +0\.471 +4\.88 M +541 M +89\.0 /m);
+  test.match(text, /^FAILED broken \(threads: 1\) could not be measured/m);
+  test.match(text, /Synthetic weights/);
+  test.notMatch(text, /undefined|NaN/);
+  const markdown = formatMarkdown(report);
+  const lines = markdown.split('\n').filter((line) => line.startsWith('|'));
+  test.equal(lines.length, 4);
+  const bars = lines.map((line) => line.replaceAll('\\|', '').split('|').length);
+  test.equal(new Set(bars).size, 1, 'as many cells in every line');
+  test.match(markdown, /\| a\\\|b \|/);
+  const threads = formatTerminal({ ...report, settings: { ...report.settings, threads: [1, 2] } });
+  test.match(threads, /^model +threads +mAP/m);
+  test.match(formatTerminal(reportOf([])), /Nothing was measured/);
+  test.end();
+});
