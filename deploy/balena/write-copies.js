@@ -1,0 +1,44 @@
+// Writes what the balena CLI and the deploy button want in the root of the project: copies of docker-compose.yml and
+// balena.yml, with paths that start at the root; and the program's version into balena.yml. Part of "npm run docs".
+//
+//   node deploy/balena/write-copies.js [--check]      --check: write nothing, exit 1 where something is out of date
+import { readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, posix } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+const home = 'deploy/balena';
+const read = (path) => {
+  try {
+    return readFileSync(join(root, path), 'utf8');
+  } catch (error) {
+    if (error.code === 'ENOENT') return '';
+    throw error;
+  }
+};
+
+const { version } = JSON.parse(read('package.json'));
+const compose = read(`${home}/docker-compose.yml`);
+const contract = read(`${home}/balena.yml`).replace(/^version: .*$/m, `version: ${version}`);
+const note = (name) => `# Written by "npm run docs" from ${home}/${name}: change that one.\n`;
+const withoutHeading = (text) => text.replace(/^(#.*\n)+/, '');
+
+const wanted = {
+  [`${home}/balena.yml`]: contract,
+  'balena.yml': note('balena.yml') + withoutHeading(contract),
+  // Contexts are relative to the file they stand in.
+  'docker-compose.yml':
+    note('docker-compose.yml') +
+    withoutHeading(compose).replace(
+      /^((?:# )?\s*(?:#\s+)?context: )(\S+)$/gm,
+      (_, key, path) => `${key}${posix.join(home, path).replace(/\/$/, '')}`,
+    ),
+};
+
+const stale = Object.entries(wanted).filter(([path, text]) => read(path) !== text);
+if (process.argv.includes('--check')) {
+  for (const [path] of stale) console.error(`${path} is out of date: run "npm run docs".`);
+  process.exitCode = stale.length > 0 ? 1 : 0;
+} else {
+  for (const [path, text] of stale) writeFileSync(join(root, path), text);
+}
