@@ -47,6 +47,13 @@ interface Session {
   lastEvent: number;
   /** Runs while the broker refuses events: none is handed over meanwhile. */
   eventsHeld: NodeJS.Timeout | null;
+  /** Events handed over and not answered yet. */
+  eventsOnTheirWay: number;
+  /**
+   * The last event that was answered was refused: until one is taken they go one by one. With several on their way
+   * a broker that changes its mind between two of them would take the later one first.
+   */
+  eventsOneByOne: boolean;
   /** Replies on their way, in order. */
   replies: Set<Outgoing>;
 }
@@ -210,7 +217,7 @@ export function createSender(options: {
   }
 
   function takesEvents(s: Session): boolean {
-    return s.eventsHeld === null && !congested(s);
+    return s.eventsHeld === null && !congested(s) && !(s.eventsOneByOne && s.eventsOnTheirWay > 0);
   }
 
   async function sendEvents(s: Session): Promise<void> {
@@ -221,11 +228,16 @@ export function createSender(options: {
         // States may have taken the places meanwhile; the rest is read again.
         if (!takesEvents(s)) return;
         s.lastEvent = key;
+        s.eventsOnTheirWay += 1;
+        const alone = s.eventsOneByOne;
         send(s, outgoing('event', eventTopic, event), (fate) => {
+          s.eventsOnTheirWay -= 1;
           if (fate === 'refused') {
+            s.eventsOneByOne = true;
             holdEvents(s, key);
             return;
           }
+          if (alone) s.eventsOneByOne = false;
           if (fate === 'unfit') unfitEvents += 1;
           outbox.remove(key).then(pump, outboxFailed);
         });
@@ -296,6 +308,8 @@ export function createSender(options: {
         unacknowledged: 0,
         lastEvent: -Infinity,
         eventsHeld: null,
+        eventsOnTheirWay: 0,
+        eventsOneByOne: false,
         replies: new Set(),
       };
       client.stream.on('drain', pump);

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Aedes } from 'aedes';
+import { generate, parser, type Packet } from 'mqtt-packet';
 import t, { type Test } from 'tap';
 import { silentLogger, type Logger } from '../../src/common/log.js';
 import { isoTime, type EventPayload, type TelemetryPayload } from '../../src/mqtt/contract.js';
@@ -149,8 +150,9 @@ t.test('with mosquitto', { skip: skipWithout('mosquitto', 'mosquitto_passwd') },
     const { log, warned } = awaitWarning('publish_refused');
     const link = makeLink(t, { url: broker.url, ...owl, log, timing: { refusedEventMs: 100 } });
     await link.start();
-    for (const id of ['1', '2', '3']) link.publish('event', eventWith({ id }));
+    link.publish('event', eventWith({ id: '1' }));
     t.match(await warned, /let this device write soundpost\/test\/event/);
+    for (const id of ['2', '3']) link.publish('event', eventWith({ id }));
     t.same(link.counters(), { queued: 3, dropped: 0 });
 
     await broker.changeAcl(rules);
@@ -164,6 +166,49 @@ t.test('with mosquitto', { skip: skipWithout('mosquitto', 'mosquitto_passwd') },
   });
 
   t.end();
+});
+
+/** A broker for one client that answers each event as `accepts` says; no real one changes its mind at will. */
+async function moodyBroker(t: Test, accepts: (id: string) => boolean) {
+  const taken: string[] = [];
+  const answer = (socket: Socket, packet: Packet) => {
+    const say = (reply: Packet) => socket.write(generate(reply, { protocolVersion: 5 }));
+    if (packet.cmd === 'connect') say({ cmd: 'connack', reasonCode: 0, sessionPresent: false });
+    if (packet.cmd === 'subscribe')
+      say({ cmd: 'suback', messageId: packet.messageId!, granted: packet.subscriptions.map(() => 1) });
+    if (packet.cmd !== 'publish' || packet.qos === 0) return;
+    const { id } =
+      packet.topic === `${B}/event` ? (JSON.parse(packet.payload.toString()) as EventPayload) : {};
+    const fine = id === undefined || accepts(id);
+    if (id !== undefined && fine) taken.push(id);
+    say({ cmd: 'puback', messageId: packet.messageId!, reasonCode: fine ? 0 : 135 });
+  };
+  const server = createServer((socket) => {
+    const incoming = parser({ protocolVersion: 5 });
+    incoming.on('packet', (packet: Packet) => answer(socket, packet));
+    socket.on('data', (bytes) => incoming.parse(bytes)).on('error', () => undefined);
+    t.teardown(() => socket.destroy());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  return { url: `mqtt://127.0.0.1:${(server.address() as AddressInfo).port}`, taken };
+}
+
+t.test('events stay in order where the broker changes its mind between two of them', async (t) => {
+  let round = 0;
+  const broker = await moodyBroker(t, (id) => {
+    if (id === '1') round += 1;
+    // Of the first round nothing is taken; of the second all but the first event.
+    return round > 2 || (round === 2 && id !== '1');
+  });
+  const link = makeLink(t, { url: broker.url, timing: { refusedEventMs: 20 } });
+  for (const id of ['1', '2', '3']) link.publish('event', eventWith({ id }));
+  await link.start();
+  while (broker.taken.length < 3) await delay(10);
+  t.same(broker.taken, ['1', '2', '3']);
+  await link.stop();
+  t.same(link.counters(), { queued: 0, dropped: 0 });
 });
 
 t.test('a refused subscription is named', async (t) => {
