@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createLevelMeter } from './audio/level.js';
-import type { AudioSink } from './audio/source.js';
+import { chunkSecondsFor, type AudioSink } from './audio/source.js';
 import { createHealthFile } from './common/health-file.js';
 import { codeOf, messageOf, SoundpostError } from './common/errors.js';
 import type { Logger } from './common/log.js';
@@ -141,6 +141,7 @@ export function createService(options: {
     const source = await chooseSource({
       config,
       device: wishes.audioDevice,
+      chunkSeconds: chunkSecondsFor(wishes.rateHz),
       root,
       demoAllowed: broker !== null,
       log,

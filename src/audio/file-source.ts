@@ -1,5 +1,4 @@
 import { basename } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { openAudioFile, type AudioFile } from './decode.js';
@@ -16,12 +15,14 @@ export interface FileSourceOptions {
   speed: 1 | 'max';
   /** The one channel to take (1 is the first); the mean of all channels where it is left out. */
   channel?: number | undefined;
+  /** How much sound is handed over at a time; 0.1 where it is left out. */
+  chunkSeconds?: number;
   log: Logger;
   /** The ffmpeg executable, for what is not WAV. */
   ffmpeg?: string;
 }
 
-const CHUNK_SECONDS = 0.1;
+const DEFAULT_CHUNK_SECONDS = 0.1;
 
 /** After a pause of the machine or of the sink this much is caught up with in a burst. */
 const MOST_BEHIND_MS = 500;
@@ -38,6 +39,7 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
   const stopping = new AbortController();
   let running: Promise<void> | undefined;
   let playing: AudioFile | undefined;
+  let wake: () => void = () => undefined;
 
   return {
     kind: options.kind ?? 'file',
@@ -59,6 +61,7 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
     },
     async stop() {
       stopping.abort();
+      wake();
       await running;
     },
     pids: () => playing?.pids() ?? [],
@@ -92,7 +95,8 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
     const { signal } = stopping;
     const { sampleRate } = file;
     const pace = options.speed === 1 ? createPace({ mostBehindMs: MOST_BEHIND_MS }) : null;
-    const chunk = new Float32Array(Math.max(1, Math.round(sampleRate * CHUNK_SECONDS)));
+    const { chunkSeconds = DEFAULT_CHUNK_SECONDS } = options;
+    const chunk = new Float32Array(Math.max(1, Math.round(sampleRate * chunkSeconds)));
     const startMs = Date.now();
     let position = 0;
     while (!signal.aborted) {
@@ -103,7 +107,7 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
         if (pace !== null) {
           const dueMs = pace.dueMs(count / sampleRate, performance.now());
           const waitMs = dueMs - performance.now();
-          if (waitMs > 0) await sleep(waitMs, undefined, { signal });
+          if (waitMs > 0) await pause(waitMs);
           endMs = Date.now() - (performance.now() - dueMs);
         }
         signal.throwIfAborted();
@@ -112,6 +116,20 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
       }
       if (count < chunk.length) return;
     }
+  }
+
+  /**
+   * Waits, or until `stop`. A plain timer: registering at the abort signal for every chunk costs more than all that
+   * is done with the chunk.
+   */
+  function pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   /** Fills a chunk, across the seam where the recording is looped. */

@@ -77,7 +77,14 @@ export async function listenCommand(
     },
     end: () => void pipeline.idle().then(() => over.abort()),
   };
-  const source = await chooseSource({ config, root: projectRoot(), demoAllowed: true, log });
+  const source = await chooseSource({
+    config,
+    // Finer than the meter, so that it finds something new each time.
+    chunkSeconds: METER_INTERVAL_MS / 2000,
+    root: projectRoot(),
+    demoAllowed: true,
+    log,
+  });
   const stop = () => over.abort();
   process.once('SIGINT', stop).once('SIGTERM', stop);
   let deadline: NodeJS.Timeout | undefined;

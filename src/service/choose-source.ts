@@ -22,11 +22,13 @@ export async function chooseSource(options: {
   config: Config;
   /** In place of `audio.device`: the name of the microphone, a part of it, or its index; empty for the default. */
   device?: string | number;
+  /** How much sound the source hands over at a time; see `chunkSecondsFor`. */
+  chunkSeconds: number;
   root: string;
   demoAllowed: boolean;
   log: Logger;
 }): Promise<AudioSource> {
-  const { config, root, demoAllowed, log } = options;
+  const { config, chunkSeconds, root, demoAllowed, log } = options;
   const { audio } = config;
   const device = options.device ?? audio.device;
   const channel = audio.channel === 'mix' ? {} : { channel: audio.channel };
@@ -36,10 +38,18 @@ export async function chooseSource(options: {
       ...channel,
       ...(audio.sample_rate !== null && { sampleRate: audio.sample_rate }),
       workFolder: join(config.data_dir, 'run'),
+      timing: { chunkMs: 1000 * chunkSeconds },
       log,
     });
   const demo = () =>
-    createFileSource({ kind: 'demo', path: join(root, DEMO_RECORDING), loop: true, speed: 1, log });
+    createFileSource({
+      kind: 'demo',
+      path: join(root, DEMO_RECORDING),
+      loop: true,
+      speed: 1,
+      chunkSeconds,
+      log,
+    });
 
   switch (audio.source) {
     case 'microphone':
@@ -56,6 +66,7 @@ export async function chooseSource(options: {
         path: audio.file,
         loop: audio.loop,
         speed: audio.speed,
+        chunkSeconds,
         ...channel,
         log,
       });

@@ -10,6 +10,7 @@ import {
   type StreamResampler,
 } from '../../src/audio/resample.js';
 import { createRing } from '../../src/audio/ring.js';
+import { chunkSecondsFor } from '../../src/audio/source.js';
 import { SoundpostError } from '../../src/common/errors.js';
 import { sine } from '../support/wav.js';
 
@@ -361,5 +362,10 @@ t.test('address', (t) => {
     t.end();
   });
 
+  t.end();
+});
+
+t.test('a chunk is a fifth of a hop, within bounds', (t) => {
+  t.same([0.01, 1, 2, 4, 20].map(chunkSecondsFor), [0.2, 0.2, 0.1, 0.05, 0.05]);
   t.end();
 });
