@@ -3,8 +3,10 @@
  * forked by start-engine.ts and may be killed at any time; it keeps nothing.
  */
 import { codeOf, messageOf } from '../common/errors.js';
+import type { InferenceRequest } from './engine.js';
 import { loadModel, type LoadedModel } from './loaded-model.js';
-import type { FromProcess, ToProcess } from './protocol.js';
+import type { FromProcess, LoadRequest, ToProcess } from './protocol.js';
+import { readRequests } from './request-pipe.js';
 
 process.title = 'soundpost inference';
 // Ctrl-C reaches every process of the terminal; when to end is for the parent to say.
@@ -14,20 +16,21 @@ process.on('disconnect', () => process.exit(0));
 
 let model: LoadedModel | undefined;
 
-async function answer(message: Exclude<ToProcess, { kind: 'stop' }>): Promise<FromProcess> {
-  if (message.kind === 'load') {
-    const started = performance.now();
-    model = await loadModel(message, () => process.send?.({ kind: 'progress' } satisfies FromProcess));
-    return { kind: 'ready', loadMs: performance.now() - started, fixedWindow: model.fixedWindow };
-  }
+async function load(request: LoadRequest): Promise<FromProcess> {
+  const started = performance.now();
+  model = await loadModel(request, () => process.send?.({ kind: 'progress' } satisfies FromProcess));
+  return { kind: 'ready', loadMs: performance.now() - started, fixedWindow: model.fixedWindow };
+}
+
+async function infer(request: InferenceRequest): Promise<FromProcess> {
   if (model === undefined) throw new Error('asked to infer before a model was loaded');
-  return { kind: 'result', ...(await model.infer(message)) };
+  return { kind: 'result', ...(await model.infer(request)) };
 }
 
 /**
- * The samples and scores that come and go with the messages lie outside the JavaScript heap, which therefore
- * sees no reason to collect them before there are some 30 MB; a collection of the small heap after every few
- * windows costs nothing that can be measured. (The parent starts this process with --expose-gc.)
+ * What comes with the tensors and messages lies outside the JavaScript heap, which therefore sees no reason to
+ * collect it before there are some 30 MB; a collection of the small heap after every few windows costs nothing that
+ * can be measured. (The parent starts this process with --expose-gc.)
  */
 const WINDOWS_PER_COLLECTION = 10;
 let windowsSinceCollection = 0;
@@ -39,15 +42,14 @@ function collectNowAndThen(): void {
   globalThis.gc?.({ type: 'minor', execution: 'sync' });
 }
 
-/** Messages are served one after the other; a window belongs after the one before it. */
+/** Requests are served one after the other; a window belongs after the one before it. */
 let previous: Promise<void> = Promise.resolve();
 
-process.on('message', (message: ToProcess) => {
-  if (message.kind === 'stop') process.exit(0);
+function serve(work: () => Promise<FromProcess>): void {
   previous = previous.then(async () => {
     let reply: FromProcess;
     try {
-      reply = await answer(message);
+      reply = await work();
     } catch (error) {
       reply = { kind: 'failed', code: codeOf(error), message: messageOf(error) };
     }
@@ -55,4 +57,10 @@ process.on('message', (message: ToProcess) => {
     process.send?.(reply, undefined, undefined, () => undefined);
     collectNowAndThen();
   });
+}
+
+readRequests((request) => serve(() => infer(request)));
+process.on('message', (message: ToProcess) => {
+  if (message.kind === 'stop') process.exit(0);
+  serve(() => load(message));
 });

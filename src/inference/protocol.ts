@@ -1,15 +1,16 @@
 import type { Manifest } from '../models/manifest.js';
-import type { InferenceRequest, InferenceResult } from './engine.js';
+import type { InferenceResult } from './engine.js';
 
 /**
  * What the service process and an inference process say to each other, over `fork`'s channel with the
- * 'advanced' serialization (typed arrays as bytes; the default JSON would cost 40 times as much).
+ * 'advanced' serialization (typed arrays as bytes; the default JSON would cost 40 times as much). The windows go
+ * another way: see request-pipe.ts.
  *
- * service → process: `load` once, then `infer` any number of times, then `stop`.
- * process → service: `progress` any number of times, then `ready` or `failed` for `load`; `result` or `failed` for each `infer`, in order.
+ * service → process: `load` once, then requests through the pipe, then `stop`.
+ * process → service: `progress` any number of times, then `ready` or `failed` for `load`; `result` or `failed` for
+ * each request, in order.
  */
-export type ToProcess =
-  ({ kind: 'load' } & LoadRequest) | ({ kind: 'infer' } & InferenceRequest) | { kind: 'stop' };
+export type ToProcess = ({ kind: 'load' } & LoadRequest) | { kind: 'stop' };
 
 export type FromProcess =
   /** Loaded, or one more window of the warm-up done: the process is not stuck. */

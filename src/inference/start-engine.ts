@@ -1,13 +1,14 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { childEnvironment } from '../common/child-environment.js';
 import { SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { InstalledModel } from '../models/registry.js';
-import type { InferenceEngine, InferenceResult, StartEngine } from './engine.js';
-import type { FromProcess, ToProcess } from './protocol.js';
+import type { InferenceEngine, InferenceRequest, InferenceResult, StartEngine } from './engine.js';
+import type { FromProcess, LoadRequest, ToProcess } from './protocol.js';
+import { REQUEST_FD, writeRequest } from './request-pipe.js';
 
 /** How long an inference process may stay silent before it is killed. */
 export interface EngineTimeouts {
@@ -110,13 +111,15 @@ function createEngine(
   };
 }
 
+type Asked = ({ kind: 'load' } & LoadRequest) | ({ kind: 'infer' } & InferenceRequest);
+
 /** A child process that answers each question with one message, in order. */
 interface EngineProcess {
   readonly pid: number;
   readonly exited: Promise<{ reason: string }>;
   /** Sends a question; rejects when the process fails it, is silent for `timeoutMs`, or dies. */
   ask<K extends FromProcess['kind']>(
-    message: ToProcess,
+    message: Asked,
     expected: K,
     timeoutMs: number,
     doing: string,
@@ -142,10 +145,12 @@ interface Question extends Patience {
 function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
   const child = fork(PROCESS_FILE, [], {
     serialization: 'advanced',
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
     execArgv: NODE_FLAGS,
     env: childEnvironment(OF_THE_PROCESS),
   });
+  const requests = child.stdio[REQUEST_FD] as Writable | null | undefined;
+  requests?.on('error', () => undefined);
   const questions: Question[] = [];
   /** Why the process ends, where it is known before it does. */
   let fate: SoundpostError | undefined;
@@ -231,7 +236,8 @@ function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
           },
         });
         if (questions.length === 1) watch();
-        send(child, message);
+        if (message.kind === 'load') send(child, message);
+        else if (requests?.writable === true) writeRequest(requests, message);
       });
     },
     kill,
