@@ -40,7 +40,7 @@ export async function runCommand(
     log[level]({ code: 'config' }, `${message}. This setting is left out`);
   }
   const version = programVersion();
-  const guard = keepGoing ? await openStartGuard({ config, version, log }) : null;
+  const guard = keepGoing ? await openStartGuard({ config, root: projectRoot(), version, log }) : null;
 
   return new Promise((resolve) => {
     let ending = false;
