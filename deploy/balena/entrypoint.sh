@@ -6,11 +6,11 @@ set -eu
 user=node
 
 if [ "$(id -u)" -eq 0 ]; then
-  uid=$(id -u "$user")
-
-  # A volume may have been created, or filled by an earlier version, with another owner.
-  if [ -d /data ] && [ "$(stat -c %u /data)" != "$uid" ]; then
-    chown -R "$user:" /data || echo "soundpost-entrypoint: /data cannot be given to $user" >&2
+  # A volume may have been created, or filled by an earlier version or by somebody who was root, with another owner.
+  # Links are not followed, and what is mounted below belongs to somebody else.
+  if [ -d /data ]; then
+    find /data -xdev ! -uid "$(id -u "$user")" -exec chown -h "$user:" {} + ||
+      echo "soundpost-entrypoint: not everything in /data can be given to $user" >&2
   fi
 
   # Where balena looks for the update lock. The mode is the one balena itself gives the folder when it takes the
@@ -27,18 +27,6 @@ if [ "$(id -u)" -eq 0 ]; then
   else
     rmdir "$kernel_devices" 2>/dev/null || true
   fi
-
-  # The group that may use the microphones has another number on another system: theirs counts, Debian's is added.
-  groups=$(getent group audio | cut -d: -f3)
-  for node in /dev/snd/*; do
-    [ -c "$node" ] || continue
-    group=$(stat -c %g "$node")
-    case ",$groups,0," in *",$group,"*) ;; *) groups="$groups,$group" ;; esac
-  done
-
-  export HOME="/home/$user" USER="$user" LOGNAME="$user"
-  exec setpriv --reuid="$uid" --regid="$(id -g "$user")" --groups="$groups" --no-new-privs \
-    --inh-caps=-all --bounding-set=-all tini -- "$@"
 fi
 
-exec tini -- "$@"
+exec as-node tini -- "$@"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Puts the models named in SOUNDPOST_MODELS into a folder, ready to be bundled with the program: ID, or ID@SHA256
-# where the catalogue knows no digest. Called while the image is built.
+# where the catalogue knows no digest. Called while the image is built, as root: "soundpost" would go on as "node",
+# who may not write where the models are to be.
 set -eu
 target=$1
 mkdir -p "$target"
@@ -13,6 +14,6 @@ for entry in $(printf '%s' "$wanted" | tr ',' ' '); do
   id=${entry%%@*}
   set -- "$id" --data-dir "$work"
   case $entry in *@*) set -- "$@" --accept-digest "${entry#*@}" ;; esac
-  soundpost models pull "$@"
+  node /app/dist/src/main.js models pull "$@"
   mv "$work/models/$id" "$target/$id"
 done

@@ -22,6 +22,7 @@ cd "$(dirname "$0")/../.."
 
 say() { printf '%s %s\n' "$(date +%T)" "$*"; }
 ok() { printf '         ok    %s\n' "$*"; passed=$((passed + 1)); }
+omit() { printf '         skip  %s\n' "$*"; }
 bad() { printf '         FAIL  %s\n' "$*"; failed=$((failed + 1)); }
 fail() { bad "$*"; exit 1; }
 skip() { echo "skipped: $*" >&2; exit 77; }
@@ -242,22 +243,46 @@ stop() {
   local ms=$(((after - before) / 1000000))
   if [ "$code" = 0 ] && [ $ms -lt 8000 ]; then ok "stopped in $ms ms with exit code 0"; else bad "stopped in $ms ms with exit code $code"; fi
 }
+# pids_below PID: a process and all that come from it.
+pids_below() {
+  local child
+  echo "$1"
+  for child in $(cat "/proc/$1/task"/*/children 2>/dev/null || true); do pids_below "$child"; done
+}
 # The processes of the container, seen from outside: "uid effective-capabilities no-new-privileges command".
 processes() {
   local pid
-  for pid in $(cat "/proc/$(pod inspect soundpost --format '{{.State.Pid}}')/task"/*/children 2>/dev/null) "$(pod inspect soundpost --format '{{.State.Pid}}')"; do
-    awk '/^Uid:/{u=$2} /^CapEff:/{c=$2} /^NoNewPrivs:/{n=$2} /^Name:/{m=$2} END{print u, c, n, m}' "/proc/$pid/status"
+  for pid in $(pids_below "$(pod inspect soundpost --format '{{.State.Pid}}')"); do
+    # One may have ended meanwhile.
+    { awk '/^Uid:/{u=$2} /^CapEff:/{c=$2} /^NoNewPrivs:/{n=$2} END{printf "%s %s %s ", u, c, n}' "/proc/$pid/status" &&
+      tr '\0' ' ' <"/proc/$pid/cmdline" && echo; } 2>/dev/null || true
   done
+}
+# check_rights KIND: no process has a right, and one of KIND (inference, capture) is among them.
+check_rights() {
+  local rights=""
+  for _ in $(seq $((20 * slow))); do
+    rights=$(processes)
+    grep -q "$1" <<<"$rights" && break
+    sleep 1
+  done
+  if ! grep -q "$1" <<<"$rights"; then bad "no process of $1 was seen: $rights"
+  elif grep -qvE '^1000 0000000000000000 1 ' <<<"$rights"; then bad "processes: $rights"
+  else ok "all $(wc -l <<<"$rights") processes, $1 among them, are node's and have no capability"; fi
 }
 
 say "run as root, as balena does: read-only root, $memory of memory, a new volume"
 mkdir -p "$files/lock" && chmod 755 "$files/lock"
-run -v "$files/lock:/tmp/balena"
+# The supervisor gives a container a terminal unless it is told not to.
+run -t -v "$files/lock:/tmp/balena"
 expect "tags arrive" tags '"tags":\[\{' 60
 expect "name and id are the device's" info 'quiet-sun' 30
 if healthy; then ok "health check: healthy"; else bad "health check: $(pod healthcheck run soundpost 2>&1 | tail -n 2)"; fi
-rights=$(processes)
-if ! grep -qvE '^1000 0000000000000000 1 ' <<<"$rights"; then ok "every process is node's and has no capability"; else bad "processes: $rights"; fi
+check_rights inference
+logged=$(pod logs soundpost 2>&1)
+if grep -q '^{"level"' <<<"$logged"; then ok "the log is lines of JSON, with a terminal too"; else bad "log: $(head -c 300 <<<"$logged")"; fi
+if pod exec soundpost soundpost models list >/dev/null 2>&1; then ok "soundpost runs in the terminal"; else bad "soundpost models list in the terminal: $(pod exec soundpost soundpost models list 2>&1 | tail -n 2)"; fi
+pod exec soundpost sh -c 'mkdir -p /data/of-root && touch /data/of-root/file'
 if pod exec --user node soundpost sh -c 'echo x > /tmp/balena/probe && rm /tmp/balena/probe && touch /data/probe && rm /data/probe'; then
   ok "the program may write the update lock and the volume"
 else bad "the program may not write /tmp/balena or /data"; fi
@@ -288,6 +313,9 @@ done
 say "the container is thrown away, the volume kept"
 pod rm soundpost >/dev/null
 run
+expect "tags arrive again" tags '"tags":\[\{' 60
+foreign=$(pod exec soundpost find /data ! -user node)
+if [ -z "$foreign" ]; then ok "what root has left in the volume belongs to node"; else bad "in the volume, not node's: $foreign"; fi
 expect "the remembered model is back" state "\"model\":\"$second\"" 60
 expect "and tags" tags "\"model\":\"$second\"" 60
 if healthy; then ok "health check: healthy"; else bad "health check"; fi
@@ -336,12 +364,17 @@ if grep -q default <<<"$devices"; then ok "devices: $(tr '\n' ';' <<<"$devices" 
 heard=$(timeout -s KILL $((60 * slow)) podman "${store[@]}" run "${mic[@]}" soundpost soundpost listen --audio.source microphone --seconds 6 2>"$files/stderr" | tr '\r' '\n' | tail -n 3 || true)
 if grep -qE 'dBFS' <<<"$heard"; then ok "listens: $(tr '\n' ' ' <<<"$heard" | tr -s ' ' | cut -c 1-160)"; else bad "listens to nothing: $heard $(tail -n 3 "$files/stderr")"; fi
 
+say "the same microphone in a container that is started as root"
+pod run -d --name soundpost --network none --read-only --tmpfs /tmp "${emulated[@]}" -v "$files:/mic:ro" -v "$files/asound.conf:/etc/asound.conf:ro" \
+  -e ALSA_CONFIG_PATH=/etc/asound.conf soundpost soundpost listen --audio.source microphone --seconds $((20 * slow)) >/dev/null
+check_rights capture
+pod rm -f -t 0 soundpost >/dev/null
+
 say "privileged: what the kernel calls devices now is what the container sees"
 run --privileged
 expect "tags arrive" tags '"tags":\[\{' 60
 if [ "$(pod exec soundpost readlink /dev/snd)" = /dev/.kernel/snd ]; then ok "/dev/snd is the kernel's, a later microphone appears in it"; else bad "/dev/snd: $(pod exec soundpost ls -ld /dev/snd)"; fi
-rights=$(processes)
-if ! grep -qvE '^1000 0000000000000000 1 ' <<<"$rights"; then ok "every process is node's and has no capability"; else bad "processes: $rights"; fi
+check_rights inference
 stop
 pod rm soundpost >/dev/null
 say "the broker is away, the container is killed and thrown away: the events come late"
@@ -374,12 +407,17 @@ for model in soundpost-mini $([ $second = mn04_as ] && echo mn04_as); do
     [ "$model" = soundpost-mini ] || node dist/src/main.js models pull "$model" "${here[@]}" --models.mirror "$VERIFY_CHECKPOINTS" >/dev/null 2>&1 || true
     node dist/src/main.js tag --model "$model" "${here[@]}" --json models/demo/day-at-home.wav >"$reference" 2>/dev/null || true
   fi
-  if compared=$(node deploy/balena/verify/compare-tags.js "$files/tags-$model.json" "$reference" 2>&1); then
+  same=0
+  compared=$(node deploy/balena/verify/compare-tags.js "$files/tags-$model.json" "$reference" 2>&1) || same=$?
+  if [ $same -eq 0 ]; then
     ok "$model in $seconds s: ${compared//$'\n'/; }"
+  elif [ $same -eq 3 ] && [ ! -f dist/src/main.js ]; then
+    omit "$model in $seconds s: ${compared//$'\n'/; }; the program is not built here (npm ci && npm run build)"
   else
     bad "$model: $compared $(tail -n 2 "$files/stderr")"
   fi
 done
+
 say "the optional broker: one user, and what it keeps survives its container"
 if buildah "${store[@]}" build --isolation chroot --network host --pull=never --layers="$keep" --format docker \
   --platform "linux/$arch" -t broker deploy/balena/broker >"$work/build-broker.log" 2>&1; then

@@ -1,5 +1,6 @@
-// Writes what the balena CLI and the deploy button want in the root of the project: copies of docker-compose.yml and
-// balena.yml, with paths that start at the root; and the program's version into balena.yml. Part of "npm run docs".
+// Keeps beside the Dockerfile what the balena CLI and the deploy button want in the root of the project: copies of
+// docker-compose.yml and balena.yml, with paths that start here; and writes the program's version into balena.yml.
+// Part of "npm run docs". Nothing that is built or pushed needs the copies.
 //
 //   node deploy/balena/write-copies.js [--check]      --check: write nothing, exit 1 where something is out of date
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -18,20 +19,21 @@ const read = (path) => {
 };
 
 const { version } = JSON.parse(read('package.json'));
-const compose = read(`${home}/docker-compose.yml`);
-const contract = read(`${home}/balena.yml`).replace(/^version: .*$/m, `version: ${version}`);
-const note = (name) => `# Written by "npm run docs" from ${home}/${name}: change that one.\n`;
+const compose = read('docker-compose.yml');
+const contract = read('balena.yml').replace(/^version: .*$/m, `version: ${version}`);
+const note = (name) =>
+  `# A copy of ${name} in the root of the project, which is the one that counts: change that.\n`;
 const withoutHeading = (text) => text.replace(/^(#.*\n)+/, '');
 
 const wanted = {
-  [`${home}/balena.yml`]: contract,
-  'balena.yml': note('balena.yml') + withoutHeading(contract),
+  'balena.yml': contract,
+  [`${home}/balena.yml`]: note('balena.yml') + withoutHeading(contract),
   // Contexts are relative to the file they stand in.
-  'docker-compose.yml':
+  [`${home}/docker-compose.yml`]:
     note('docker-compose.yml') +
     withoutHeading(compose).replace(
       /^((?:# )?\s*(?:#\s+)?context: )(\S+)$/gm,
-      (_, key, path) => `${key}${posix.join(home, path).replace(/\/$/, '')}`,
+      (_, key, path) => `${key}${posix.relative(home, path)}`,
     ),
 };
 

@@ -6,7 +6,7 @@ import { createProblemFeed } from '../common/problem-feed.js';
 import { projectRoot } from '../common/project.js';
 import { loadConfig, loadConfigAnyway } from '../config/load.js';
 import { secretsOf } from '../config/mask.js';
-import { updateLockPath } from '../install/update-lock.js';
+import { createUpdateLock, updateLockPath } from '../install/update-lock.js';
 import { createService } from '../service.js';
 import { SETTLED_AFTER_MS } from '../service/start-guard.js';
 import { openStartGuard, type StartGuard } from '../service/start-record.js';
@@ -23,11 +23,14 @@ const SHUTDOWN_LIMIT_MS = 8_000;
  * With `--keep-going` a setting that is wrong does not end it, but is left out and told; starts that fail are
  * counted, each is followed by a longer wait before the process ends, and after a few of them the service starts in
  * safe mode. It resolves to 2 where there is no way to the broker.
+ *
+ * @param options.shutdownLimitMs how long a stop may take before the process is ended by force, with exit code 1
  */
 export async function runCommand(
   context: CommandContext,
-  { keepGoing }: { keepGoing: boolean },
+  options: { keepGoing: boolean; shutdownLimitMs?: number },
 ): Promise<number> {
+  const { keepGoing, shutdownLimitMs = SHUTDOWN_LIMIT_MS } = options;
   const { config, problems: wrong, unusable } = keepGoing ? loadConfigAnyway(context) : strictly(context);
   const problems = createProblemFeed();
   const log = createLogger({
@@ -40,7 +43,10 @@ export async function runCommand(
     log[level]({ code: 'config' }, `${message}. This setting is left out`);
   }
   const version = programVersion();
-  const guard = keepGoing ? await openStartGuard({ config, version, log }) : null;
+  const lockPath = updateLockPath(context.env);
+  // First of all: a start that fails before it comes to its models must not leave the device without updates.
+  await createUpdateLock({ path: lockPath, log }).removeLeftover();
+  const guard = keepGoing ? await openStartGuard({ config, root: projectRoot(), version, log }) : null;
 
   return new Promise((resolve) => {
     let ending = false;
@@ -56,7 +62,7 @@ export async function runCommand(
             log,
             problems,
             onRestart: () => end('A restart was asked for', 1, true),
-            updateLockPath: updateLockPath(context.env),
+            updateLockPath: lockPath,
             configProblems: wrong.map(({ message }) => message),
             safeMode:
               guard === null || guard.safeMode === null
@@ -72,7 +78,7 @@ export async function runCommand(
       const limit = setTimeout(() => {
         log.error({ code: 'stop' }, 'Stopping takes too long; leaving');
         process.exit(1);
-      }, SHUTDOWN_LIMIT_MS);
+      }, shutdownLimitMs);
       void Promise.resolve(service?.stop())
         .then(() => {
           clearTimeout(limit);

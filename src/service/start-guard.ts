@@ -4,9 +4,10 @@
  *
  * Invariants:
  * - only starts that ended before they had settled count; a long life wipes what was before it;
+ * - a start that was cut off together with the whole machine does not count: that was the mains, not a setting;
  * - only failures that follow each other within `CHAIN_MS` count together;
  * - safe mode begins at `FAILURES` of them and ends only by what a person does: another configuration, another
- *   version, or a model that was chosen over MQTT.
+ *   version or build, or a model that was chosen over MQTT.
  */
 
 /** A start that has lived so long has settled. */
@@ -19,18 +20,25 @@ const CHAIN_MS = 15 * 60_000;
 const KEPT = 10;
 const FIRST_DELAY_MS = 2_000;
 const MAX_DELAY_MS = 5 * 60_000;
+/** The wait where the count cannot be kept, so that it cannot grow from start to start. */
+export const UNCOUNTED_DELAY_MS = 60_000;
 
 export interface StartRecord {
   /** When starts failed, in ms since the epoch, oldest first. */
   readonly failures: readonly number[];
   /** When the start began that has neither settled nor ended; null: there is none. */
   readonly pending: number | null;
-  /** What was started: a digest of the version and the configuration. */
+  /** The life of the machine in which the last start began, as its kernel names it; null: not known. */
+  readonly boot: string | null;
+  /** What was started: a digest of the version, the build and the configuration. */
   readonly setup: string;
   readonly safe: boolean;
 }
 
-export const noStarts: StartRecord = { failures: [], pending: null, setup: '', safe: false };
+/** What a start is told apart by. */
+export type StartOf = Pick<StartRecord, 'setup' | 'boot'>;
+
+export const noStarts: StartRecord = { failures: [], pending: null, boot: null, setup: '', safe: false };
 
 function withFailure(record: StartRecord, at: number): StartRecord {
   const last = record.failures.at(-1);
@@ -40,11 +48,15 @@ function withFailure(record: StartRecord, at: number): StartRecord {
   return { ...record, failures, pending: null, safe: record.safe || failures.length >= FAILURES };
 }
 
-/** A start begins. One that is still pending was cut off: by a crash, a kill, the lack of memory, the mains. */
-export function startBegins(record: StartRecord, now: number, setup: string): StartRecord {
-  if (record.setup !== setup) return { failures: [], pending: now, setup, safe: false };
-  const known = record.pending === null ? record : withFailure(record, now);
-  return { ...known, pending: now };
+/**
+ * A start begins at `now` (ms since the epoch). One that is still pending was cut off: by a crash, a kill, the lack
+ * of memory; or by the end of the machine's life, which is nobody's failure.
+ */
+export function startBegins(record: StartRecord, now: number, { setup, boot }: StartOf): StartRecord {
+  if (record.setup !== setup) return { ...noStarts, pending: now, setup, boot };
+  const cutOff = record.pending !== null && record.boot === boot;
+  const known = cutOff ? withFailure(record, now) : record;
+  return { ...known, pending: now, boot };
 }
 
 /** It has lived for `SETTLED_AFTER_MS`. */
@@ -63,8 +75,12 @@ export function modelChosen(record: StartRecord): StartRecord {
   return { ...record, failures: [], safe: false };
 }
 
-/** How long to wait before the process ends, so that a loop of starts is a slow one. In milliseconds. */
-export function delayBeforeEnd({ failures }: StartRecord): number {
+/**
+ * How long to wait before the process ends, so that a loop of starts is a slow one. In milliseconds.
+ * @param kept whether the record is on the disk, where the next start finds it
+ */
+export function delayBeforeEnd({ failures }: StartRecord, kept = true): number {
   if (failures.length === 0) return 0;
+  if (!kept) return UNCOUNTED_DELAY_MS;
   return Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** (failures.length - 1));
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomic } from '../common/atomic-file.js';
@@ -14,6 +15,7 @@ import {
   startBegins,
   startEnds,
   startSettled,
+  UNCOUNTED_DELAY_MS,
   type StartRecord,
 } from './start-guard.js';
 
@@ -32,6 +34,7 @@ const MAX_BYTES = 16 * 1024;
 const recordSchema = z.object({
   failures: z.array(z.number().int().nonnegative()).max(100),
   pending: z.number().int().nonnegative().nullable(),
+  boot: z.string().max(100).nullable().default(null),
   setup: z.string().max(100),
   safe: z.boolean(),
 });
@@ -39,25 +42,35 @@ const recordSchema = z.object({
 /** Counts this start. A record that cannot be read counts as none; one that cannot be written is told once. */
 export async function openStartGuard(options: {
   config: Config;
+  /** The program's folder. */
+  root: string;
   version: string;
   log: Logger;
   now?: () => number;
 }): Promise<StartGuard> {
-  const { config, version, log } = options;
+  const { config, root, version, log } = options;
   const now = options.now ?? Date.now;
   const path = join(config.data_dir, 'run', 'starts.json');
   let told = false;
-  let record = startBegins(readRecord(path), now(), setupOf(version, config));
+  let kept = true;
+  let record = startBegins(readRecord(path), now(), {
+    setup: setupOf(version, buildOf(root), config),
+    boot: bootOf(config.telemetry.proc_root),
+  });
 
-  const save = (next: StartRecord) => {
+  const save = async (next: StartRecord) => {
     record = next;
-    return writeFileAtomic(path, `${JSON.stringify(record)}\n`).catch((error: unknown) => {
+    try {
+      await writeFileAtomic(path, `${JSON.stringify(record)}\n`);
+      kept = true;
+    } catch (error) {
+      kept = false;
       if (!told) {
-        const text = `${path} cannot be written (${messageOf(error)}): starts that fail are not counted`;
+        const text = `${path} cannot be written (${messageOf(error)}): starts that fail are not counted, and each is followed by the same wait of ${UNCOUNTED_DELAY_MS / 1000} s`;
         log.warn({ code: 'starts_not_counted' }, text);
       }
       told = true;
-    });
+    }
   };
   await save(record);
 
@@ -66,19 +79,37 @@ export async function openStartGuard(options: {
     settled: () => save(startSettled(record)),
     async ended(orderly) {
       await save(startEnds(record, now(), orderly));
-      return orderly ? 0 : delayBeforeEnd(record);
+      return orderly ? 0 : delayBeforeEnd(record, kept);
     },
     modelChosen: () => save(modelChosen(record)),
   };
 }
 
-/** Another version or configuration deserves another try. Secrets stay out: a digest of a short one gives it away. */
-function setupOf(version: string, config: Config): string {
+/** Another program or configuration deserves another try. Secrets stay out: a digest of a short one gives it away. */
+function setupOf(version: string, build: string, config: Config): string {
   return createHash('sha256')
     .update(version)
+    .update(build)
     .update(JSON.stringify(maskConfig(config)))
     .digest('hex')
     .slice(0, 16);
+}
+
+/** What is made anew with every build, of the same version too: the compiled program, and the models beside it. */
+const BUILT = ['package.json', join('dist', 'src', 'main.js'), 'models'];
+
+/** Tells builds apart by their times and sizes; the same at every start of one build. */
+function buildOf(root: string): string {
+  return BUILT.map((name) => {
+    const found = statSync(join(root, name), { throwIfNoEntry: false });
+    return found === undefined ? 'none' : `${found.mtimeMs} ${found.size}`;
+  }).join('\n');
+}
+
+/** How the kernel names the life of the machine; null where it does not say. */
+function bootOf(procRoot: string): string | null {
+  const read = readBounded(join(procRoot, 'sys', 'kernel', 'random', 'boot_id'), 100);
+  return 'problem' in read ? null : read.bytes.toString('utf8').trim();
 }
 
 function readRecord(path: string): StartRecord {

@@ -1,6 +1,10 @@
-import { existsSync, watch } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, watch } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 import t from 'tap';
 import type { EventPayload, InfoPayload, LogPayload, StatePayload } from '../../src/mqtt/contract.js';
 import { installBadModel } from '../support/bad-models.js';
@@ -13,9 +17,10 @@ import {
   startService,
   writeWav,
   type ServiceProcess,
+  type Settings,
 } from '../support/service.js';
 import { beep, looped, sound, start, stopsCleanly } from '../support/service-rig.js';
-import { sharedPath, skipWithoutShared } from '../support/shared.js';
+import { projectPath, sharedPath, skipWithoutShared } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { installToneModel } from '../support/tone-models.js';
 import { skipWithout } from '../support/tools.js';
@@ -45,6 +50,25 @@ function supervisorEnvironment(lockFolder: string): Record<string, string> {
   return { ...named('RESIN'), ...named('BALENA'), BALENA: '1', RESIN: '1', USER: 'root' };
 }
 
+/** `soundpost health` with these settings, as the engine calls it in the container. */
+function health(settings: Settings): { status: number | null; stdout: string; stderr: string } {
+  const env = Object.entries(settings).map(([name, value]) => [`SOUNDPOST_${name}`, value]);
+  return spawnSync(process.execPath, [projectPath('dist', 'src', 'main.js'), 'health'], {
+    encoding: 'utf8',
+    env: { PATH: process.env['PATH'], ...(Object.fromEntries(env) as Settings) },
+  });
+}
+
+/** Resolves once a file is in a folder. */
+async function written(folder: string, name: string): Promise<void> {
+  const watcher = watch(folder);
+  try {
+    while (!existsSync(join(folder, name))) await once(watcher, 'change');
+  } finally {
+    watcher.close();
+  }
+}
+
 t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (t) => {
   const port = await freePort();
   const url = `mqtt://127.0.0.1:${port}`;
@@ -61,30 +85,28 @@ t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (
   await installBadModel(volume, 'hang-at-once');
   await writeWav(join(volume, 'sound.wav'), beep(4, 0.5), 16_000);
 
+  const settings = {
+    ...looped,
+    DATA_DIR: volume,
+    AUDIO_FILE: join(volume, 'sound.wav'),
+    MQTT_URL: url,
+    MODEL_ID: 'tone-waveform',
+    HOMEASSISTANT_ENABLED: 'false',
+    INFERENCE_RATE_HZ: '4',
+    TAGGING_MIN_GAP_SECONDS: '0.5',
+    TAGGING_TOP_K: 'many',
+    PORT: 'tcp://10.0.0.7:1883',
+  };
   /** A new container: all that it keeps is the volume, and the folder of the lock, which is the host's. */
   const live = (): ServiceProcess => {
     const layer = temporaryFolder(t);
-    return startService(
-      t,
-      {
-        ...looped,
-        DATA_DIR: volume,
-        AUDIO_FILE: join(volume, 'sound.wav'),
-        MQTT_URL: url,
-        MODEL_ID: 'tone-waveform',
-        HOMEASSISTANT_ENABLED: 'false',
-        INFERENCE_RATE_HZ: '4',
-        TAGGING_MIN_GAP_SECONDS: '0.5',
-        TAGGING_TOP_K: 'many',
-        PORT: 'tcp://10.0.0.7:1883',
-      },
-      { ...supervisorEnvironment(lockFolder), HOME: layer, TMPDIR: layer },
-      ['--keep-going'],
-    );
+    const env = { ...supervisorEnvironment(lockFolder), HOME: layer, TMPDIR: layer };
+    return startService(t, settings, env, ['--keep-going']);
   };
   const inState = (fits: (state: StatePayload) => boolean) => console.on<StatePayload>('state', fits);
   const end = async (service: ServiceProcess) => {
     const children = await descendants(service.pid);
+    t.ok(children.length > 0, 'there is something that could be left behind');
     const from = Date.now();
     service.signal('SIGTERM');
     t.equal(await service.exited, 0);
@@ -104,6 +126,13 @@ t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (
   });
   t.ok(first.lines.some(({ level, message }) => level === 'warn' && message.includes('SOUNDPOST_PORT')));
   await inState(({ model }) => model === 'tone-waveform');
+  await first.line(({ message }) => message.startsWith('Tagging file'));
+  await written(join(volume, 'run'), 'health.json');
+  t.match(
+    health(settings),
+    { status: 0, stdout: /healthy\n$/ },
+    'the same settings do not fail the health check',
+  );
   const seen: (string | null)[] = [];
   const watcher = watch(lockFolder, (_, name) => seen.push(name));
   t.match(await console.set('model/set', 'tone-logmel'), { status: 'ok' });
@@ -120,7 +149,8 @@ t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (
   t.comment('It is killed in the middle of a change, and then two times more right after its start');
   await console.publish(`${console.base}/model/set`, 'bad-hang-at-once');
   await inState(({ swap }) => swap.model === 'bad-hang-at-once');
-  while (!existsSync(lock)) await new Promise((resolve) => setImmediate(resolve));
+  // The file it was prepared in goes a moment after the lock is there.
+  while (readdirSync(lockFolder).join(' ') !== 'updates.lock') await setImmediate();
   first.signal('SIGKILL');
   await first.exited;
   t.match(JSON.parse(await readFile(lock, 'utf8')), { program: 'soundpost', pid: first.pid });
@@ -173,6 +203,48 @@ t.test('a broker that cannot be meant slows the starts down', async (t) => {
   const second = startService(t, settings, {}, ['--keep-going']);
   await second.line(({ message }) => message.startsWith('Ending in 4 s'));
   t.equal(await second.stop(), 2, 'a signal ends the wait');
+});
+
+t.test('a lock that was left behind goes, however early a start fails', async (t) => {
+  const lockFolder = temporaryFolder(t);
+  const lock = join(lockFolder, 'updates.lock');
+  const env = { BALENA_APP_LOCK_PATH: lock };
+  const volume = await makeDataDir(t);
+  const spoilt = await makeDataDir(t);
+  await writeFile(join(spoilt, 'run'), 'no folder');
+  for (const settings of [
+    { DATA_DIR: volume, MQTT_URL: 'broker:1883' },
+    { DATA_DIR: spoilt, AUDIO_SOURCE: 'demo' },
+  ]) {
+    await writeFile(lock, '{"program":"soundpost","pid":1,"started":"never","boot_id":"another"}');
+    const service = startService(t, settings, env, ['--keep-going']);
+    await service.line(({ message }) => message.startsWith('Ending in'));
+    t.strictSame(await readdir(lockFolder), []);
+    t.ok(service.lines.some(({ code }) => code === 'update_lock_leftover'));
+    t.not(await service.stop(), 0);
+  }
+});
+
+t.test('a stop that takes too long is cut short', async (t) => {
+  const dataDir = await makeDataDir(t);
+  const run = pathToFileURL(projectPath('dist', 'src', 'cli', 'run.js')).href;
+  // A stop ends a process of inference at least, which no limit of a millisecond allows for.
+  const script = `
+    const { runCommand } = await import(${JSON.stringify(run)});
+    const flags = { data_dir: ${JSON.stringify(dataDir)}, 'broker.port': '0', 'audio.source': 'demo', 'log.format': 'json' };
+    const context = { env: {}, flags, json: false, stdout: process.stdout };
+    process.exitCode = await runCommand(context, { keepGoing: false, shutdownLimitMs: 1 });`;
+  const service = spawn(process.execPath, ['--input-type=module', '-e', script]);
+  t.teardown(() => service.kill('SIGKILL'));
+  let said = '';
+  service.stderr.on('data', (bytes: Buffer) => (said += bytes.toString()));
+  while (!said.includes('Read along')) await once(service.stderr, 'data');
+  const children = await descendants(service.pid ?? -1);
+  t.ok(children.length > 0);
+  service.kill('SIGTERM');
+  t.strictSame(await once(service, 'close'), [1, null]);
+  t.match(said, /Stopping takes too long; leaving/);
+  for (const { pid, command } of children) t.notOk(await isAlive(pid), command);
 });
 
 t.test('SIGTERM while a checkpoint is being converted', { skip: skipWithoutShared() }, async (t) => {

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t from 'tap';
 import { silentLogger, type Logger } from '../../src/common/log.js';
@@ -123,23 +123,57 @@ t.test('a configuration that is wrong', (t) => {
 
 t.test('the guard of the starts', (t) => {
   const minute = 60_000;
+  const begun = (setup: string, boot: string | null = 'boot 1') => ({ setup, boot });
   /** Lives that end by a crash, one minute apart. */
-  const crash = (record: StartRecord, at: number, setup = 'a') =>
-    startEnds(startBegins(record, at, setup), at + 1000, false);
+  const crash = (record: StartRecord, at: number, start = begun('a')) =>
+    startEnds(startBegins(record, at, start), at + 1000, false);
 
   t.test('three failures in a row, however they ended', (t) => {
     let record = crash(noStarts, 0);
     t.equal(delayBeforeEnd(record), 2000);
     // One that was killed told nobody.
-    record = startBegins(record, minute, 'a');
-    record = startBegins(record, 2 * minute, 'a');
+    record = startBegins(record, minute, begun('a'));
+    record = startBegins(record, 2 * minute, begun('a'));
     t.notOk(record.safe);
-    record = startBegins(record, 3 * minute, 'a');
+    record = startBegins(record, 3 * minute, begun('a'));
     t.ok(record.safe);
     const settled = startSettled(record);
-    t.ok(startBegins(settled, 4 * minute, 'a').safe, 'that it now works shows nothing about the model');
+    t.ok(
+      startBegins(settled, 4 * minute, begun('a')).safe,
+      'that it now works shows nothing about the model',
+    );
     t.notOk(modelChosen(record).safe);
-    t.notOk(startBegins(record, 4 * minute, 'b').safe, 'another configuration');
+    t.notOk(startBegins(record, 4 * minute, begun('b')).safe, 'another configuration');
+    t.end();
+  });
+
+  t.test('failures far apart have nothing to do with each other', (t) => {
+    let record = noStarts;
+    for (let life = 0; life < 6; life += 1) record = crash(record, life * 16 * minute);
+    t.notOk(record.safe);
+    t.equal(delayBeforeEnd(record), 2000, 'each is the first one');
+    record = noStarts;
+    for (let life = 0; life < 3; life += 1) record = crash(record, life * 14 * minute);
+    t.ok(record.safe, 'a quarter of an hour is near enough');
+    t.end();
+  });
+
+  t.test('a machine that was switched off cuts a start off, which is no failure', (t) => {
+    let record = noStarts;
+    for (const boot of ['boot 1', 'boot 2', 'boot 3', 'boot 4', 'boot 5']) {
+      record = startBegins(record, minute, begun('a', boot));
+      t.strictSame(record.failures, [], boot);
+    }
+    // A crash of its own counts whatever becomes of the machine afterwards.
+    record = crash(record, 2 * minute, begun('a', 'boot 6'));
+    record = crash(record, 3 * minute, begun('a', 'boot 7'));
+    t.equal(record.failures.length, 2);
+    record = startBegins(record, 4 * minute, begun('a', 'boot 8'));
+    record = startBegins(record, 5 * minute, begun('a', 'boot 8'));
+    t.ok(record.safe, 'a kill in the same life of the machine does count');
+    t.ok(startBegins(noStarts, 0, begun('a', null)).failures.length === 0);
+    const blind = startBegins(startBegins(noStarts, 0, begun('a', null)), 1, begun('a', null));
+    t.equal(blind.failures.length, 1, 'where no boot is known every cut counts');
     t.end();
   });
 
@@ -148,6 +182,7 @@ t.test('the guard of the starts', (t) => {
       gap: fc.integer({ min: 0, max: 3 * 60 * minute }),
       fate: fc.constantFrom('crash', 'kill', 'stop', 'settle', 'settle then crash', 'settle then kill'),
       setup: fc.constantFrom('a', 'a', 'a', 'b'),
+      boot: fc.constantFrom('x', 'x', 'x', 'y', null),
     });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
@@ -155,12 +190,12 @@ t.test('the guard of the starts', (t) => {
         let now = 0;
         let bad = 0;
         let setupBefore = '';
-        for (const { gap, fate, setup } of steps) {
+        for (const { gap, fate, setup, boot } of steps) {
           now += gap;
           if (setup !== setupBefore) bad = 0;
           setupBefore = setup;
           const wasSafe = record.safe && record.setup === setup;
-          record = startBegins(record, now, setup);
+          record = startBegins(record, now, begun(setup, boot));
           t.ok(!wasSafe || record.safe, 'only a person ends safe mode');
           t.ok(!record.safe || wasSafe || bad >= FAILURES, 'never without a row of failures');
           if (fate.startsWith('settle')) {
@@ -182,14 +217,30 @@ t.test('the guard of the starts', (t) => {
 
   t.test('on the disk', async (t) => {
     const dataDir = temporaryFolder(t);
-    const { config } = loadConfig(sources({ SOUNDPOST_DATA_DIR: dataDir }));
+    const procRoot = temporaryFolder(t);
+    const bootFile = join(procRoot, 'sys', 'kernel', 'random', 'boot_id');
+    mkdirSync(dirname(bootFile), { recursive: true });
+    writeFileSync(bootFile, 'boot 1\n');
+    const root = temporaryFolder(t);
+    const main = join(root, 'dist', 'src', 'main.js');
+    mkdirSync(dirname(main), { recursive: true });
+    writeFileSync(main, '');
+    const { config } = loadConfig(
+      sources({ SOUNDPOST_DATA_DIR: dataDir, SOUNDPOST_TELEMETRY_PROC_ROOT: procRoot }),
+    );
     const path = join(dataDir, 'run', 'starts.json');
     let now = 1_000_000;
     const open = (version = '1', given = config) =>
-      openStartGuard({ config: given, version, log: silentLogger, now: () => (now += 1000) });
+      openStartGuard({ config: given, root, version, log: silentLogger, now: () => (now += 1000) });
+    for (let boot = 2; boot < 7; boot += 1) {
+      t.equal((await open()).safeMode, null, 'the mains were cut');
+      writeFileSync(bootFile, `boot ${boot}\n`);
+    }
     for (let life = 0; life < 3; life += 1) t.equal((await open()).safeMode, null);
     const guard = await open();
     t.type(guard.safeMode, 'string', 'three were cut off');
+    utimesSync(main, 1, 1);
+    t.equal((await open()).safeMode, null, 'another build of the same version tries again');
     t.equal((await open('2')).safeMode, null, 'another version tries again');
     for (let life = 0; life < 3; life += 1) await (await open('2')).ended(false);
     t.type((await open('2')).safeMode, 'string');
@@ -203,9 +254,11 @@ t.test('the guard of the starts', (t) => {
     const warned: string[] = [];
     const log = { ...silentLogger, warn: (_: unknown, text: string) => void warned.push(text) } as Logger;
     const blocked = { ...config, data_dir: path };
-    const lame = await openStartGuard({ config: blocked, version: '1', log });
-    t.ok((await lame.ended(false)) > 0, 'it slows down without a disk');
-    t.equal(warned.length, 1, 'said once');
+    const lame = await openStartGuard({ config: blocked, root, version: '1', log });
+    t.equal(await lame.ended(false), 60_000, 'a wait that cannot grow is long at once');
+    t.equal(await lame.ended(true), 0, 'none after a stop');
+    t.match(warned, [/cannot be written.*60 s/], 'said once');
+    t.equal(warned.length, 1);
   });
   t.end();
 });
@@ -322,17 +375,16 @@ t.test("balena's update lock", (t) => {
     t.strictSame(readdirSync(folder), [], 'an end by force takes it along');
   });
 
-  t.test('a folder that may not be written to is told, and stops nothing', async (t) => {
+  t.test('a lock that cannot be created is told, and stops nothing', async (t) => {
     const folder = temporaryFolder(t);
-    const sub = join(folder, 'balena');
-    mkdirSync(sub);
-    chmodSync(sub, 0o555);
-    t.teardown(() => chmodSync(sub, 0o755));
     const warned: string[] = [];
     const log = { ...silentLogger, warn: (_: unknown, text: string) => void warned.push(text) } as Logger;
-    t.equal(await make(join(sub, 'updates.lock'), log).during(() => Promise.resolve('done')), 'done');
-    const isRoot = process.getuid?.() === 0;
-    t.equal(warned.length, isRoot ? 0 : 1);
+    // No file system takes such a name, not even from root, whom rights do not hold back.
+    const lock = make(join(folder, 'x'.repeat(256)), log);
+    t.equal(await lock.during(() => Promise.resolve('done')), 'done');
+    t.match(warned, [/cannot be taken \(ENAMETOOLONG.*Check that this user may write there/]);
+    t.equal(warned.length, 1);
+    t.strictSame(readdirSync(folder), []);
   });
   t.end();
 });

@@ -21,7 +21,7 @@ const read = (...parts: string[]) => readFileSync(projectPath(...parts), 'utf8')
 const balena = (...parts: string[]) => projectPath('deploy', 'balena', ...parts);
 const composition = read('docker-compose.yml');
 
-t.test('the copies in the root are what "npm run docs" would write', (t) => {
+t.test('the copies beside the Dockerfile are what "npm run docs" would write', (t) => {
   const check = (root: string) =>
     spawnSync(process.execPath, [join(root, 'deploy/balena/write-copies.js'), '--check'], {
       encoding: 'utf8',
@@ -42,12 +42,20 @@ t.test('the copies in the root are what "npm run docs" would write', (t) => {
   );
   const stale = check(other);
   t.equal(stale.status, 1);
-  for (const name of ['docker-compose.yml', 'balena.yml', 'deploy/balena/balena.yml']) {
+  for (const name of ['balena.yml', 'deploy/balena/docker-compose.yml', 'deploy/balena/balena.yml']) {
     t.match(stale.stderr, `${name} is out of date`);
   }
   execFileSync(process.execPath, [join(other, 'deploy/balena/write-copies.js')]);
   t.equal(check(other).status, 0);
-  t.match(readFileSync(join(other, 'balena.yml'), 'utf8'), /^version: 9\.8\.7$/m);
+  const written = (...path: string[]) => readFileSync(join(other, ...path), 'utf8');
+  t.match(written('balena.yml'), /^version: 9\.8\.7$/m);
+  t.match(written('docker-compose.yml'), /read_only: false/, 'what an operator has changed stays');
+  t.match(parse(uncommented(written('deploy/balena/docker-compose.yml'), ['broker', 'broker-data'])), {
+    services: {
+      soundpost: { build: { context: '../..', dockerfile: 'deploy/balena/Dockerfile' }, read_only: false },
+      broker: { build: { context: 'broker' } },
+    },
+  });
   t.end();
 });
 
@@ -324,6 +332,21 @@ t.test('the composition for plain Docker has the same image, settings that exist
     security_opt: ['no-new-privileges:true'],
   });
   const names = new Set([...keys.keys()].map(environmentName));
-  for (const name of Object.keys(plain.services.soundpost.environment)) t.ok(names.has(name), name);
+  const { environment } = plain.services.soundpost;
+  for (const name of Object.keys(environment)) t.ok(names.has(name), name);
+  t.match(
+    environment,
+    { SOUNDPOST_DEVICE_ID: /^\$\{SOUNDPOST_DEVICE_ID:-[\w-]+\}$/ },
+    'not the id of the container',
+  );
+  t.end();
+});
+
+t.test('the unit of systemd goes on as the container does', (t) => {
+  const unit = read('deploy', 'systemd', 'soundpost.service');
+  t.match(unit, /^ExecStart=.* run --keep-going$/m);
+  const dockerfile = read('deploy', 'balena', 'Dockerfile');
+  t.match(dockerfile, /^CMD \["soundpost", "run", "--keep-going"\]$/m);
+  t.match(dockerfile, /^ENV .*\bSOUNDPOST_DATA_DIR=\/data\b/m, 'whatever file SOUNDPOST_CONFIG names');
   t.end();
 });
