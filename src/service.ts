@@ -8,6 +8,7 @@ import type { Logger } from './common/log.js';
 import type { ProblemFeed } from './common/problem-feed.js';
 import type { Config } from './config/schema.js';
 import { openStateStore } from './config/state-store.js';
+import { optimizedFolderIn } from './inference/optimized-copy.js';
 import { Pipeline } from './inference/pipeline.js';
 import { createStartEngine } from './inference/start-engine.js';
 import { convertCheckpoint } from './convert/convert.js';
@@ -102,6 +103,7 @@ export function createService(options: {
       log,
     });
     const updateLock = createUpdateLock({ path: options.updateLockPath ?? updateLockPath({}), log });
+    const optimizedFolder = optimizedFolderIn(config.data_dir);
     const installer = createInstaller({
       registry,
       bundledFolder: join(root, 'models'),
@@ -113,6 +115,7 @@ export function createService(options: {
       convert: convertCheckpoint,
       startEngine: createStartEngine({ log }),
       threads: config.model.threads,
+      optimizedFolder,
       updateLock,
       log,
     });
@@ -181,7 +184,7 @@ export function createService(options: {
     const windowLevel = level.reader();
     const installed = await registry.list();
     const pipeline = new Pipeline({
-      startEngine: createStartEngine({ log }),
+      startEngine: createStartEngine({ log, optimizedFolder }),
       fallback,
       rateHz: wishes.rateHz,
       windowSeconds: config.inference.window_seconds,

@@ -5,6 +5,7 @@ import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { openStateStore } from '../config/state-store.js';
+import { optimizedFolderIn } from '../inference/optimized-copy.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { convertCheckpoint } from '../convert/convert.js';
 import { createInstaller, type Installer, type InstallProgress } from '../install/installer.js';
@@ -76,6 +77,7 @@ function openInstaller(context: CommandContext): Installer {
     convert: convertCheckpoint,
     startEngine: createStartEngine({ log: silentLogger }),
     threads: config.model.threads,
+    optimizedFolder: optimizedFolderIn(config.data_dir),
     updateLock: createUpdateLock({ path: updateLockPath(context.env), log: silentLogger }),
     log: silentLogger,
   });

@@ -1,10 +1,10 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
-import { messageOf, SoundpostError } from '../common/errors.js';
-import { checkDigest } from '../models/digest.js';
+import { SoundpostError } from '../common/errors.js';
 import type { InferenceRequest, InferenceResult } from './engine.js';
 import { createModelInput, type ModelInput } from './model-input.js';
+import { firstLine, openSession } from './open-session.js';
 import type { LoadRequest } from './protocol.js';
-import { loadRuntime, sessionOptions, type OnnxRuntime } from './runtime.js';
+import { loadRuntime, type OnnxRuntime } from './runtime.js';
 import { finishScores } from './scores.js';
 import { checkSignature } from './signature.js';
 
@@ -18,6 +18,8 @@ export interface LoadedModel {
    * refuses, `bad_output` when a score is not a number from 0 to 1.
    */
   infer(request: InferenceRequest): Promise<InferenceResult>;
+  /** Does what makes the next load faster; in a moment in which nobody waits. Never rejects. */
+  afterLoad(): Promise<void>;
 }
 
 /**
@@ -26,10 +28,9 @@ export interface LoadedModel {
  * @throws SoundpostError `model_digest`, `model_unreadable`, `model_shape`, `model_output`, `inference_unsupported`.
  */
 export async function loadModel(request: LoadRequest, onProgress: () => void): Promise<LoadedModel> {
-  const { manifest, onnxPath } = request;
-  await checkDigest(manifest.id, onnxPath, manifest.onnx_sha256);
+  const { manifest } = request;
   const runtime = await loadRuntime();
-  const session = await createSession(runtime, request);
+  const { session, proven } = await openSession(runtime, request);
 
   const windowSamples = samplesOf(manifest.input.window_seconds, manifest.input.sample_rate);
   const input = await createModelInput(manifest.input, windowSamples);
@@ -38,25 +39,12 @@ export async function loadModel(request: LoadRequest, onProgress: () => void): P
 
   const model = createLoadedModel(runtime, session, input, request, fixedWindow);
   await warmUp(model, request, onProgress);
-  return model;
+  return { ...model, afterLoad: proven };
 }
 
 /** A number of samples from a time; the same rounding everywhere. */
 function samplesOf(seconds: number, sampleRate: number): number {
   return Math.round(seconds * sampleRate);
-}
-
-async function createSession(runtime: OnnxRuntime, request: LoadRequest): Promise<InferenceSession> {
-  try {
-    // By path: a model handed over as a buffer is in memory twice.
-    return await runtime.InferenceSession.create(request.onnxPath, sessionOptions(request.threads));
-  } catch (error) {
-    throw new SoundpostError(
-      'model_unreadable',
-      `The model ${request.manifest.id} cannot be loaded: ONNX Runtime says "${firstLine(error)}" about ${request.onnxPath}. Install the model again, or export it with an opset that this version knows.`,
-      { cause: error },
-    );
-  }
 }
 
 function createLoadedModel(
@@ -65,7 +53,7 @@ function createLoadedModel(
   firstInput: ModelInput,
   { manifest, labelCount }: LoadRequest,
   fixedWindow: boolean,
-): LoadedModel {
+): Omit<LoadedModel, 'afterLoad'> {
   const { id, output } = manifest;
   const feeds: Record<string, Tensor> = {};
   // Only the scores: an embedding that nobody reads is not computed.
@@ -145,7 +133,11 @@ function describe(result: Tensor | undefined): string {
  * before it goes live. Twice the full window, with noise and with digital silence (which a microphone can
  * give, and which makes careless normalisations divide by zero), and the shortest window where there is one.
  */
-async function warmUp(model: LoadedModel, { manifest }: LoadRequest, onProgress: () => void): Promise<void> {
+async function warmUp(
+  model: Pick<LoadedModel, 'infer' | 'fixedWindow'>,
+  { manifest }: LoadRequest,
+  onProgress: () => void,
+): Promise<void> {
   const { sample_rate: rate, window_seconds: full, min_seconds: shortest } = manifest.input;
   const trials = [
     { seconds: full, level: 0.05, name: 'noise' },
@@ -177,9 +169,4 @@ function noise(count: number, level: number): Float32Array {
     samples[index] = level * (state / 2 ** 31 - 1);
   }
   return samples;
-}
-
-/** ONNX Runtime's messages run over lines of C++; the first says it. */
-function firstLine(error: unknown): string {
-  return (messageOf(error).split('\n')[0] ?? '').slice(0, 300);
 }

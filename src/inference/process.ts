@@ -16,9 +16,13 @@ process.on('disconnect', () => process.exit(0));
 
 let model: LoadedModel | undefined;
 
+/** The first window of a model is waited for; what is for the next load comes later. */
+const AFTER_LOAD_MS = 3000;
+
 async function load(request: LoadRequest): Promise<FromProcess> {
   const started = performance.now();
   model = await loadModel(request, () => process.send?.({ kind: 'progress' } satisfies FromProcess));
+  setTimeout(() => void model?.afterLoad(), AFTER_LOAD_MS).unref();
   return { kind: 'ready', loadMs: performance.now() - started, fixedWindow: model.fixedWindow };
 }
 

@@ -25,4 +25,6 @@ export interface LoadRequest {
   onnxPath: string;
   labelCount: number;
   threads: number;
+  /** Where copies that were optimised for this machine are kept; null: none are used or made. */
+  optimizedFolder: string | null;
 }

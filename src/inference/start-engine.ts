@@ -45,8 +45,10 @@ const NODE_FLAGS = ['--expose-gc', '--max-semi-space-size=1', '--max-old-space-s
 export function createStartEngine(dependencies: {
   log: Logger;
   timeouts?: Partial<EngineTimeouts>;
+  /** Where copies of models that were optimised for this machine are kept; none are used where it is left out. */
+  optimizedFolder?: string;
 }): StartEngine {
-  const { log, timeouts = {} } = dependencies;
+  const { log, timeouts = {}, optimizedFolder = null } = dependencies;
   return async (model, { threads, signal }) => {
     const { id, input } = model.manifest;
     const aborted = () =>
@@ -67,6 +69,7 @@ export function createStartEngine(dependencies: {
           onnxPath: model.onnxPath,
           labelCount: model.labels.length,
           threads,
+          optimizedFolder,
         },
         'ready',
         timeouts.loadMs ?? DEFAULT_LOAD_MS,

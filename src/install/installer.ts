@@ -4,6 +4,7 @@ import { messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { SelfTest } from '../convert/self-test.js';
 import type { StartEngine } from '../inference/engine.js';
+import { removeOptimizedCopies } from '../inference/optimized-copy.js';
 import { makeSelfTest, runSelfTest, writeSelfTest } from '../inference/self-test.js';
 import { catalogueEntry, licenceOf, readCatalogue, type Catalogue } from '../models/catalogue.js';
 import type { DownloadTuning } from '../models/download.js';
@@ -83,6 +84,8 @@ export function createInstaller(dependencies: {
   convert: ConvertCheckpoint;
   startEngine: StartEngine;
   threads: number;
+  /** Where copies of models that were optimised for this machine are kept; those of a removed model go with it. */
+  optimizedFolder: string;
   /** Held while models are put in place and removed; not while they are downloaded, which can go on later. */
   updateLock: UpdateLock;
   log: Logger;
@@ -272,6 +275,7 @@ export function createInstaller(dependencies: {
         );
       }
       await updateLock.during(() => removeAtomically(root, id));
+      await removeOptimizedCopies(dependencies.optimizedFolder, id);
       log.info({ model: id }, `Removed the model ${id}`);
     },
 

@@ -92,6 +92,7 @@ async function setUp(
     convert: given.convert ?? standIn,
     startEngine,
     threads: 1,
+    optimizedFolder: join(dataDir, 'optimized'),
     updateLock: createUpdateLock({ path: join(dataDir, 'balena', 'updates.lock'), log }),
     log,
     tuning: { retryDelaysMs: [], stallMs: 5000 },
@@ -376,6 +377,7 @@ t.test('the real checkpoint by the real converter', { skip: skipWithoutShared() 
     convert: convertCheckpoint,
     startEngine,
     threads: 1,
+    optimizedFolder: join(dataDir, 'optimized'),
     updateLock: createUpdateLock({ path: join(dataDir, 'balena', 'updates.lock'), log }),
     log,
   });

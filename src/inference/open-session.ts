@@ -1,0 +1,92 @@
+import { stat } from 'node:fs/promises';
+import type { InferenceSession } from 'onnxruntime-node';
+import { messageOf, SoundpostError } from '../common/errors.js';
+import { checkDigest } from '../models/digest.js';
+import { optimizedCopy, processorOf, type OptimizedCopy } from './optimized-copy.js';
+import type { LoadRequest } from './protocol.js';
+import { sessionOptions, type OnnxRuntime } from './runtime.js';
+
+/** A network in ONNX Runtime. */
+export interface OpenedSession {
+  session: InferenceSession;
+  /** To be called once the network has proven itself: the next load of it is faster. Never rejects. */
+  readonly proven: () => Promise<void>;
+}
+
+/**
+ * Opens a model's network: the copy that was optimised on this machine, where there is one, else the model itself,
+ * which then leaves such a copy.
+ * @throws SoundpostError `model_digest`, `model_unreadable`.
+ */
+export async function openSession(runtime: OnnxRuntime, request: LoadRequest): Promise<OpenedSession> {
+  const { manifest, optimizedFolder } = request;
+  if (optimizedFolder === null)
+    return { session: await openModel(runtime, request), proven: () => Promise.resolve() };
+  const copy = optimizedCopy(optimizedFolder, manifest.id, [
+    manifest.onnx_sha256,
+    runtime.env.versions.node ?? runtime.env.versions.common,
+    processorOf(),
+  ]);
+  const session = (await openCopy(runtime, request, copy)) ?? (await openAndSave(runtime, request, copy));
+  // Whatever goes wrong with a copy, the model itself is there.
+  return { session, proven: () => copy.keep().catch(() => undefined) };
+}
+
+async function openCopy(
+  runtime: OnnxRuntime,
+  { threads }: LoadRequest,
+  copy: OptimizedCopy,
+): Promise<InferenceSession | null> {
+  try {
+    const path = await copy.take();
+    if (path === null) return null;
+    return await runtime.InferenceSession.create(path, {
+      ...sessionOptions(threads),
+      graphOptimizationLevel: 'disabled',
+    });
+  } catch {
+    await copy.discard().catch(() => undefined);
+    return null;
+  }
+}
+
+async function openAndSave(
+  runtime: OnnxRuntime,
+  request: LoadRequest,
+  copy: OptimizedCopy,
+): Promise<InferenceSession> {
+  const draft = await stat(request.onnxPath)
+    .then(({ size }) => copy.draft(size))
+    .catch(() => null);
+  if (draft === null) return openModel(runtime, request);
+  try {
+    return await openModel(runtime, request, { optimizedModelFilePath: draft });
+  } catch (error) {
+    await copy.discard().catch(() => undefined);
+    if (error instanceof SoundpostError && error.code === 'model_digest') throw error;
+    return openModel(runtime, request);
+  }
+}
+
+async function openModel(
+  runtime: OnnxRuntime,
+  { manifest, onnxPath, threads }: LoadRequest,
+  extra: { optimizedModelFilePath?: string } = {},
+): Promise<InferenceSession> {
+  await checkDigest(manifest.id, onnxPath, manifest.onnx_sha256);
+  try {
+    // By path: a model handed over as a buffer is in memory twice.
+    return await runtime.InferenceSession.create(onnxPath, { ...sessionOptions(threads), ...extra });
+  } catch (error) {
+    throw new SoundpostError(
+      'model_unreadable',
+      `The model ${manifest.id} cannot be loaded: ONNX Runtime says "${firstLine(error)}" about ${onnxPath}. Install the model again, or export it with an opset that this version knows.`,
+      { cause: error },
+    );
+  }
+}
+
+/** ONNX Runtime's messages run over lines of C++; the first says it. */
+export function firstLine(error: unknown): string {
+  return (messageOf(error).split('\n')[0] ?? '').slice(0, 300);
+}

@@ -1,0 +1,141 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdir, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { cpus, freemem } from 'node:os';
+import { join } from 'node:path';
+import { sha256OfFile } from '../models/files.js';
+
+/*
+ * ONNX Runtime spends most of the time of a load on rewriting the graph for this processor, and can save what comes
+ * of it. Such a copy is as large as the model and good for this kind of processor and this version only, so it is made
+ * on the device, kept in the data folder, and never shipped.
+ *
+ * A copy is `<id>.<key>.<sha256 of the file>.onnx`: a change in whatever it was made from is another key, and bytes
+ * that have changed are noticed. While it is being loaded it has another name, and gets its own back once the model
+ * has proven itself: a copy that crashes its process is not tried twice.
+ */
+
+/** Where the copies are kept. */
+export function optimizedFolderIn(dataDir: string): string {
+  return join(dataDir, 'optimized');
+}
+
+/** How many copies are kept, of all models together. */
+const MAX_COPIES = 3;
+/** What a load that was cut short has left is removed after so long. */
+const ABANDONED_MS = 10 * 60_000;
+/** The disk is not filled up with copies: so much stays free, beside twice the model. */
+const FREE_BYTES = 500e6;
+/** Saving holds the network in memory several times. */
+const MEMORY_OF_SAVING = 4;
+
+const TRYING = '.trying-';
+const DRAFT = '.draft-';
+
+/** The optimised copy of one model on this machine. */
+export interface OptimizedCopy {
+  /** The path of a copy that is whole, now out of sight; null where there is none. */
+  take(): Promise<string | null>;
+  /** A path for a new copy; null where there is no room for one. */
+  draft(modelBytes: number): Promise<string | null>;
+  /** The copy that was taken or drafted is good: it gets its name, and the oldest ones go. */
+  keep(): Promise<void>;
+  /** It is of no use. */
+  discard(): Promise<void>;
+}
+
+/**
+ * @param madeFrom whatever decides what the copy looks like: the digest of the model, versions, the processor
+ */
+export function optimizedCopy(folder: string, id: string, madeFrom: readonly string[]): OptimizedCopy {
+  const key = createHash('sha256').update(JSON.stringify(madeFrom)).digest('hex').slice(0, 16);
+  const prefix = `${id}.${key}.`;
+  const copyName = new RegExp(`^${prefix.replaceAll('.', '\\.')}([0-9a-f]{64})\\.onnx$`);
+  /** What is in work, and the digest where it is known. */
+  let path: string | null = null;
+  let digest: string | null = null;
+
+  return {
+    async take() {
+      for (const name of await namesIn(folder)) {
+        const [, wanted] = copyName.exec(name) ?? [];
+        if (wanted === undefined) continue;
+        path = join(folder, `${TRYING}${randomUUID()}`);
+        await rename(join(folder, name), path);
+        digest = await sha256OfFile(path);
+        if (digest === wanted) return path;
+        await this.discard();
+      }
+      return null;
+    },
+    async draft(modelBytes) {
+      if (memoryBytes() < MEMORY_OF_SAVING * modelBytes) return null;
+      await mkdir(folder, { recursive: true });
+      const { bavail, bsize } = await statfs(folder);
+      if (bavail * bsize < 2 * modelBytes + FREE_BYTES) return null;
+      digest = null;
+      return (path = join(folder, `${DRAFT}${randomUUID()}`));
+    },
+    async keep() {
+      if (path === null) return;
+      digest ??= await sha256OfFile(path);
+      const target = join(folder, `${prefix}${digest}.onnx`);
+      const now = new Date();
+      await utimes(path, now, now);
+      await rename(path, target);
+      path = null;
+      await removeOld(folder);
+    },
+    async discard() {
+      if (path !== null) await rm(path, { force: true });
+      path = null;
+    },
+  };
+}
+
+/** Removes the copies of a model that goes. */
+export async function removeOptimizedCopies(folder: string, id: string): Promise<void> {
+  for (const name of await namesIn(folder)) {
+    if (name.startsWith(`${id}.`)) await rm(join(folder, name), { force: true });
+  }
+}
+
+/** The processor, as far as ONNX Runtime chooses its kernels by it. */
+export function processorOf(): string {
+  const [cpu] = cpus();
+  return [process.arch, cpu?.model ?? '', featuresOf()].join(' ');
+}
+
+/** The instruction sets of the first core: `flags` on x86, `Features` on Arm. */
+function featuresOf(): string {
+  try {
+    return /^(?:flags|Features)\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'latin1'))?.[1] ?? '';
+  } catch {
+    return '';
+  }
+}
+
+/** What this process may still take: of the machine, or of the container's limit. */
+function memoryBytes(): number {
+  const limit = process.constrainedMemory();
+  // Without a limit it is 0 or larger than any memory.
+  return Math.min(freemem(), limit > 0 ? limit - process.memoryUsage.rss() : Infinity);
+}
+
+async function removeOld(folder: string): Promise<void> {
+  const copies: { path: string; usedMs: number }[] = [];
+  for (const name of await namesIn(folder)) {
+    const path = join(folder, name);
+    const found = await stat(path).catch(() => null);
+    if (found === null) continue;
+    const unfinished = name.startsWith(TRYING) || name.startsWith(DRAFT);
+    if (!unfinished) copies.push({ path, usedMs: found.mtimeMs });
+    else if (Date.now() - found.ctimeMs > ABANDONED_MS) await rm(path, { force: true });
+  }
+  copies.sort((one, other) => other.usedMs - one.usedMs);
+  for (const { path } of copies.slice(MAX_COPIES)) await rm(path, { force: true });
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return readdir(folder).catch(() => []);
+}
