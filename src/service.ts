@@ -18,7 +18,6 @@ import { startEmbeddedBroker, type EmbeddedBroker } from './mqtt/broker.js';
 import { commandTable } from './mqtt/command-table.js';
 import { createCommandRouter } from './mqtt/commands.js';
 import { isoTime } from './mqtt/contract.js';
-import { birthTopic } from './mqtt/discovery/payload.js';
 import { openDiskOutbox } from './mqtt/disk-outbox.js';
 import { createLink } from './mqtt/link.js';
 import { createAnnouncer } from './service/announcer.js';
@@ -158,7 +157,7 @@ export function createService(options: {
       log,
       onRequest: (message) => router.handle(message),
       ...(config.homeassistant.enabled && {
-        birthTopic: birthTopic(config.homeassistant.prefix),
+        birthTopic: config.homeassistant.status_topic,
         onBirth: (text: string) => homeAssistant.birth(text),
       }),
     });
