@@ -165,11 +165,15 @@ export function createService(options: {
       homeAssistant.stateChanges(now);
       link.publish('state', now);
     });
+    const installed = await registry.list();
     const latency = createLatencyRecorder();
     const rate = createRateMeter();
     const announcer = createAnnouncer({
       link,
       settings: wishes.tagging,
+      // In safe mode those set over MQTT are not in effect.
+      keptLabels: safeMode === null ? [] : startingWishes(config, store).tagging.labels,
+      installed,
       topK: config.tagging.top_k,
       memory: openLabelMemory({ dataDir: config.data_dir, log }),
       latency,
@@ -177,7 +181,6 @@ export function createService(options: {
     });
     const level = createLevelMeter();
     const windowLevel = level.reader();
-    const installed = await registry.list();
     const pipeline = new Pipeline({
       startEngine: createStartEngine({ log }),
       fallback,
@@ -223,7 +226,8 @@ export function createService(options: {
       version,
       link,
       catalogue: await knownModels(installer, log),
-      watched: () => announcer.watched(),
+      watched: () => announcer.named(),
+      keepsGone: safeMode !== null || (options.configProblems ?? []).length > 0,
       log,
     });
     undo.push(() => homeAssistant.stop());
