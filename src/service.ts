@@ -66,6 +66,8 @@ export function createService(options: {
   updateLockPath?: string;
   /** What was wrong with the configuration and has been left out of it; for `B/info`. */
   configProblems?: readonly string[];
+  /** Whether that was more than variables that may be somebody else's. */
+  configIncomplete?: boolean;
   /**
    * Why this start does without the configured model and what is remembered (see service/start-guard.ts), and who
    * wants to know when somebody has chosen a model.
@@ -227,7 +229,7 @@ export function createService(options: {
       link,
       catalogue: await knownModels(installer, log),
       watched: () => announcer.named(),
-      keepsGone: safeMode !== null || (options.configProblems ?? []).length > 0,
+      keepsGone: safeMode !== null || options.configIncomplete === true,
       log,
     });
     undo.push(() => homeAssistant.stop());
