@@ -19,7 +19,6 @@ import { startEmbeddedBroker, type EmbeddedBroker } from './mqtt/broker.js';
 import { commandTable } from './mqtt/command-table.js';
 import { createCommandRouter } from './mqtt/commands.js';
 import { isoTime } from './mqtt/contract.js';
-import { birthTopic } from './mqtt/discovery/payload.js';
 import { openDiskOutbox } from './mqtt/disk-outbox.js';
 import { createLink } from './mqtt/link.js';
 import { createAnnouncer } from './service/announcer.js';
@@ -68,6 +67,8 @@ export function createService(options: {
   updateLockPath?: string;
   /** What was wrong with the configuration and has been left out of it; for `B/info`. */
   configProblems?: readonly string[];
+  /** Whether that was more than variables that may be somebody else's. */
+  configIncomplete?: boolean;
   /**
    * Why this start does without the configured model and what is remembered (see service/start-guard.ts), and who
    * wants to know when somebody has chosen a model.
@@ -162,7 +163,7 @@ export function createService(options: {
       log,
       onRequest: (message) => router.handle(message),
       ...(config.homeassistant.enabled && {
-        birthTopic: birthTopic(config.homeassistant.prefix),
+        birthTopic: config.homeassistant.status_topic,
         onBirth: (text: string) => homeAssistant.birth(text),
       }),
     });
@@ -170,11 +171,15 @@ export function createService(options: {
       homeAssistant.stateChanges(now);
       link.publish('state', now);
     });
+    const installed = await registry.list();
     const latency = createLatencyRecorder();
     const rate = createRateMeter();
     const announcer = createAnnouncer({
       link,
       settings: wishes.tagging,
+      // In safe mode those set over MQTT are not in effect.
+      keptLabels: safeMode === null ? [] : startingWishes(config, store).tagging.labels,
+      installed,
       topK: config.tagging.top_k,
       memory: openLabelMemory({ dataDir: config.data_dir, log }),
       latency,
@@ -182,7 +187,6 @@ export function createService(options: {
     });
     const level = createLevelMeter();
     const windowLevel = level.reader();
-    const installed = await registry.list();
     const pipeline = new Pipeline({
       startEngine: createStartEngine({ log, optimizedFolder }),
       fallback,
@@ -228,7 +232,8 @@ export function createService(options: {
       version,
       link,
       catalogue: await knownModels(installer, log),
-      watched: () => announcer.watched(),
+      watched: () => announcer.named(),
+      keepsGone: safeMode !== null || options.configIncomplete === true,
       log,
     });
     undo.push(() => homeAssistant.stop());

@@ -64,6 +64,7 @@ export async function runCommand(
             onRestart: () => end('A restart was asked for', 1, true),
             updateLockPath: lockPath,
             configProblems: wrong.map(({ message }) => message),
+            configIncomplete: wrong.some(({ level }) => level === 'error'),
             safeMode:
               guard === null || guard.safeMode === null
                 ? null

@@ -249,7 +249,10 @@ export const schema = {
       doc: 'Describe the device to Home Assistant (MQTT discovery), so that it appears there by itself. Switched off, it is taken away there.',
     }),
     prefix: key(topic, 'homeassistant', {
-      doc: 'Topic under which Home Assistant listens for discovery, and says that it has started.',
+      doc: 'Topic under which Home Assistant listens for discovery (the discovery prefix of its MQTT integration).',
+    }),
+    status_topic: key(topic, 'homeassistant/status', {
+      doc: 'Topic on which Home Assistant says that it has started (the birth message of its MQTT integration). It does not follow the prefix.',
     }),
     models: key<'all' | readonly string[]>(offer, ['mn04_as', 'mn10_as'], {
       doc: 'The models that Home Assistant is offered for installation: ids of the catalogue, `all`, or an empty list. Of `all`, those that are not in the default have to be enabled there one by one.',

@@ -50,7 +50,7 @@ export function createTopics(baseTopic: string, deviceId: string, birthTopic?: s
   if (birthTopic?.startsWith(`${base}/`) === true) {
     throw new SoundpostError(
       'invalid_topic',
-      `${birthTopic} is this device’s own: choose another homeassistant.prefix or mqtt.base_topic.`,
+      `${birthTopic} is this device’s own: choose another homeassistant.status_topic or mqtt.base_topic.`,
     );
   }
   const requestPrefix = `${base}/request/`;

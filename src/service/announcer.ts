@@ -4,11 +4,13 @@ import type { WindowResult } from '../inference/pipeline.js';
 import type { InstalledModel } from '../models/registry.js';
 import { isoTime } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';
+import { slugOf, uniqueSlugs } from '../tagging/slug.js';
 import { createTagger, type TagEvent, type Tagger } from '../tagging/tagger.js';
 import { topTags } from '../tagging/top.js';
 import { resolveWatched, type TaggingSettings, type Watched } from '../tagging/watch.js';
 import type { LatencyRecorder } from '../telemetry/latency.js';
 import type { LabelMemory } from './label-memory.js';
+import { labelNames } from './remembered.js';
 
 /** Turns answered windows into `B/tags`, `B/event` and `B/label/<slug>`. */
 export interface Announcer {
@@ -31,6 +33,11 @@ export interface Announcer {
   preview(settings: TaggingSettings): Watched | null;
   /** The labels and groups that the settings name and the model knows; none where every label is watched. */
   watched(): { name: string; slug: string; group: boolean }[];
+  /**
+   * The labels and groups that the settings name, or those kept settings that are not in effect now. `known`: the
+   * model knows it, and it is watched. None as long as there is no model.
+   */
+  named(): { name: string; slug: string; known: boolean }[];
   /** How the current model or the settings spell this label (name in any case, or MID) or group; null: unknown. */
   nameOf(label: string): string | null;
 }
@@ -38,6 +45,10 @@ export interface Announcer {
 export function createAnnouncer(options: {
   link: Link;
   settings: TaggingSettings;
+  /** Labels that are kept for a later start and not in effect in this one, unless others are chosen. */
+  keptLabels?: TaggingSettings['labels'];
+  /** Models whose spelling of labels is taken for those that the model at work does not know. */
+  installed?: readonly Pick<InstalledModel, 'labels'>[];
   topK: number;
   memory: LabelMemory;
   latency: LatencyRecorder;
@@ -48,6 +59,23 @@ export function createAnnouncer(options: {
   let model: InstalledModel | null = null;
   let tagger: Tagger | null = null;
   let audible = true;
+  /** Labels by name in any case and by MID: the same label has the same name with a model that does not know it. */
+  const spellings = new Map<string, string>();
+  const learn = ({ labels }: Pick<InstalledModel, 'labels'>) => {
+    for (const { name, mid } of labels) {
+      for (const text of [name, mid ?? name]) spellings.set(text.toLowerCase(), name);
+    }
+  };
+  for (const installed of options.installed ?? []) learn(installed);
+  const nameOfUnknown = (text: string) => spellings.get(text.trim().toLowerCase()) ?? text.trim();
+
+  let keptLabels = options.keptLabels ?? [];
+  /** What is kept and not in effect, with the slugs that it has when it is. */
+  const kept = () => {
+    const names = [...new Set(labelNames(keptLabels).map(nameOfUnknown))];
+    const slugs = uniqueSlugs(names);
+    return names.map((name, position) => ({ name, slug: slugs[position]!, known: false }));
+  };
 
   const announce = (events: readonly TagEvent[]) => {
     for (const event of events) {
@@ -100,6 +128,7 @@ export function createAnnouncer(options: {
     modelChanged(next) {
       if (tagger !== null) announce(tagger.close());
       model = next;
+      learn(next);
       tagger = createTagger({ labels: next.labels, settings, newId: randomUUID });
       warnOfUnknown();
       showWatched();
@@ -140,6 +169,7 @@ export function createAnnouncer(options: {
     },
     update(next) {
       const events = tagger?.update(next) ?? [];
+      if (next.labels !== settings.labels) keptLabels = [];
       settings = next;
       announce(events);
       warnOfUnknown();
@@ -149,6 +179,20 @@ export function createAnnouncer(options: {
     watched() {
       if (tagger === null || settings.labels.length === 0) return [];
       return tagger.items.map(({ name, slug, group }) => ({ name, slug, group: group !== null }));
+    },
+    named() {
+      if (tagger === null) return [];
+      const inEffect = settings.labels.length === 0 ? [] : tagger.named;
+      const named = inEffect.map(({ name, slug, group, known }) => {
+        if (known || group !== null) return { name, slug, known };
+        const spelt = nameOfUnknown(name);
+        return { name: spelt, slug: spelt === name ? slug : slugOf(spelt), known };
+      });
+      const bySlug = new Map<string, { name: string; slug: string; known: boolean }>();
+      for (const item of [...named, ...kept()]) {
+        if (item.known || !bySlug.has(item.slug)) bySlug.set(item.slug, item);
+      }
+      return [...bySlug.values()];
     },
     nameOf(label) {
       const wanted = label.toLowerCase();

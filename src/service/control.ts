@@ -229,8 +229,8 @@ export function createControl(options: {
         const model = await installer.pullRemote(request, work);
         return { model: model.manifest.id, installed: true };
       } finally {
-        reporter.end();
-        await options.publishInfo();
+        // The model is installed before its installation is over: it is never offered again between the two.
+        await options.publishInfo().finally(() => reporter.end());
       }
     },
 

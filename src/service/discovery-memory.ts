@@ -6,16 +6,23 @@ import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { Platform } from '../mqtt/discovery/entities.js';
 
-/** What Home Assistant may know of this device: the platforms of its components by their ids, under each topic. */
-export type Announced = Readonly<Record<string, Readonly<Record<string, Platform>>>>;
+/** The platforms of components by their ids. */
+export type Components = Readonly<Record<string, Platform>>;
+
+/** What Home Assistant may know of this device: its components under each topic. */
+export type Announced = Readonly<Record<string, Components>>;
 
 /** Remembers what has been announced, so that what is gone by the next start can be taken away. */
 export interface DiscoveryMemory {
   /** The topics under which the device has been described, by this life of the service or an earlier one. */
   topics(): string[];
-  components(topic: string): Readonly<Record<string, Platform>>;
-  /** Null forgets the topic. Writes only what has changed. */
-  set(topic: string, components: Readonly<Record<string, Platform>> | null): void;
+  components(topic: string): Components;
+  /**
+   * Null forgets the topic. Writes only what has changed.
+   * @returns null where all of it is on the disk already, else what resolves when it is, or when it cannot be
+   * written, which is logged.
+   */
+  set(topic: string, components: Components | null): Promise<void> | null;
 }
 
 const MAX_BYTES = 4 * 1024 * 1024;
@@ -29,15 +36,33 @@ const platform = z.enum([
   'switch',
   'update',
 ]) satisfies z.ZodType<Platform>;
-const fileSchema = z.record(z.string().min(1).max(1024), z.record(z.string().max(200), platform));
+const topicSchema = z.string().min(1).max(1024);
+const entrySchema = z.tuple([z.string().max(200), platform]);
+const mapSchema = z.record(z.string(), z.unknown());
 
-/** Reads `<dataDir>/homeassistant.json`; a file that is absent or broken is an empty memory. */
+/**
+ * Reads `<dataDir>/homeassistant.json`. A file that is absent or no JSON is an empty memory; of any other, the
+ * entries that are broken, or of a platform that this version does not have, are passed over.
+ */
 export function openDiscoveryMemory(options: { dataDir: string; log: Logger }): DiscoveryMemory {
   const { log } = options;
   const path = join(options.dataDir, 'homeassistant.json');
   let announced: Announced = read(path);
   let written = JSON.stringify(announced);
-  let writing = Promise.resolve();
+  /** The last of the writes, while there are any. */
+  let writing: Promise<void> | null = null;
+
+  async function write(text: string, before: Promise<void> | null): Promise<void> {
+    await before;
+    try {
+      await writeFileAtomic(path, `${text}\n`, { durable: true });
+    } catch (error) {
+      log.warn(
+        { code: 'discovery_not_written' },
+        `${path} cannot be written (${messageOf(error)}): entities that go while the service is off may stay in Home Assistant`,
+      );
+    }
+  }
 
   return {
     topics: () => Object.keys(announced),
@@ -46,16 +71,13 @@ export function openDiscoveryMemory(options: { dataDir: string; log: Logger }): 
       const others = Object.entries(announced).filter(([other]) => other !== topic);
       announced = Object.fromEntries(components === null ? others : [...others, [topic, components]]);
       const text = JSON.stringify(announced);
-      if (text === written) return;
+      if (text === written) return writing;
       written = text;
-      writing = writing
-        .then(() => writeFileAtomic(path, `${text}\n`, { durable: true }))
-        .catch((error: unknown) => {
-          log.warn(
-            { code: 'discovery_not_written' },
-            `${path} cannot be written (${messageOf(error)}): entities that go while the service is off may stay in Home Assistant`,
-          );
-        });
+      const mine = write(text, writing).then(() => {
+        if (writing === mine) writing = null;
+      });
+      writing = mine;
+      return mine;
     },
   };
 }
@@ -63,9 +85,29 @@ export function openDiscoveryMemory(options: { dataDir: string; log: Logger }): 
 function read(path: string): Announced {
   const found = readBounded(path, MAX_BYTES);
   if ('problem' in found) return {};
+  const topics = Object.entries(mapOf(parsed(found.bytes))).filter(
+    ([topic]) => topicSchema.safeParse(topic).success,
+  );
+  return Object.fromEntries(topics.map(([topic, components]) => [topic, componentsOf(components)]));
+}
+
+function componentsOf(value: unknown): Components {
+  return Object.fromEntries(
+    Object.entries(mapOf(value)).flatMap((entry) => {
+      const { data } = entrySchema.safeParse(entry);
+      return data === undefined ? [] : [data];
+    }),
+  );
+}
+
+function mapOf(value: unknown): Record<string, unknown> {
+  return mapSchema.safeParse(value).data ?? {};
+}
+
+function parsed(bytes: Uint8Array): unknown {
   try {
-    return fileSchema.parse(JSON.parse(new TextDecoder().decode(found.bytes)));
+    return JSON.parse(new TextDecoder().decode(bytes)) as unknown;
   } catch {
-    return {};
+    return null;
   }
 }

@@ -8,6 +8,7 @@ import {
   discoveryTopic,
   platformsOf,
   removals,
+  type DiscoveryPayload,
   type WatchedLabel,
 } from '../mqtt/discovery/payload.js';
 import type { Link } from '../mqtt/link.js';
@@ -16,8 +17,8 @@ import { openDiscoveryMemory, type DiscoveryMemory } from './discovery-memory.js
 /** Keeps Home Assistant's picture of this device right. */
 export interface HomeAssistant {
   /**
-   * The models that are installed now. The first call is also the sign that the device is complete: before it
-   * nothing is published, so that nothing is taken away only because it has not come up yet.
+   * The models that are installed now. Before the first call, and before a model is at work, nothing is published, so
+   * that nothing is taken away only because it has not come up yet.
    */
   installed(ids: readonly string[]): void;
   /**
@@ -32,6 +33,11 @@ export interface HomeAssistant {
 
 /** Home Assistant has started and asks all its devices at once: each waits for a while of its own. */
 const BIRTH_DELAY_MS = { least: 1_000, most: 10_000 };
+/**
+ * How long removals stay in the message at the broker. Home Assistant passes over what it is too busy for, so one
+ * that was just starting gets them a second time with all that is sent after its birth message.
+ */
+const REMOVAL_HOLD_MS = 45_000;
 /** Nobody looks at more, and the message has to get through the broker. */
 const MAX_LABELS = 250;
 
@@ -39,8 +45,9 @@ const MAX_LABELS = 250;
  * The life of the discovery message. Invariants:
  * - the message lies retained at the broker, is sent again after every connect, and goes before the states, which
  *   Home Assistant reads by what it says;
- * - what was ever announced is remembered on the disk before it is, until its removal has reached the broker: a
- *   component that is gone is sent once as its platform alone, and then left out.
+ * - what is announced is on the disk before it is at the broker, and stays there until its removal has been at the
+ *   broker for a while: a component that is gone is described as its platform alone for so long, and then left out;
+ * - nothing is described before a model is at work, since only then it is known which labels there are.
  */
 export function createHomeAssistant(options: {
   prefix: string;
@@ -52,25 +59,40 @@ export function createHomeAssistant(options: {
   offer: Offer;
   shownByDefault: Offer;
   catalogue: readonly CatalogueEntry[];
+  /** Whether checkpoints come from a mirror. */
+  mirrored: boolean;
   watched: () => readonly WatchedLabel[];
+  /** Takes nothing away in this life: the settings are not all in effect that were. */
+  keepsGone: boolean;
   log: Logger;
   random?: () => number;
+  /** For tests, in ms. */
+  removalHoldMs?: number;
 }): HomeAssistant {
   const { link, memory, log, device } = options;
   const random = options.random ?? Math.random;
   const topic = discoveryTopic(options.prefix, device.id);
-  const { offered, unknown } = offeredModels(options.offer, options.catalogue);
+  const removalHoldMs = options.removalHoldMs ?? REMOVAL_HOLD_MS;
+  const choose = (offer: Offer) => offeredModels(offer, options.catalogue, options.mirrored);
+  const { offered, unknown, unreachable } = choose(options.offer);
   for (const id of unknown) {
     log.warn({ code: 'model_unknown' }, `homeassistant.models names ${id}, which is not in the catalogue`);
   }
+  for (const id of unreachable) {
+    log.warn(
+      { code: 'no_address' },
+      `homeassistant.models names ${id}, for which no address is known: it can only be offered where models.mirror is set`,
+    );
+  }
   const shownOffer = options.offer === 'all' ? options.shownByDefault : options.offer;
-  const shown = new Set(offeredModels(shownOffer, options.catalogue).offered.map(({ id }) => id));
+  const shown = new Set(choose(shownOffer).offered.map(({ id }) => id));
 
   let models: readonly string[] | null = null;
   let state: Readonly<StatePayload> | null = null;
-  /** The installation that is shown. It stays until the installed models are known anew. */
-  let progress: ReturnType<typeof installing> = null;
-  let published = '';
+  /** The newest description, published or about to be. */
+  let described = '';
+  /** Runs while removals are held at the broker. */
+  let holdTimer: NodeJS.Timeout | null = null;
   const publishedInstalls = new Map<string, string>();
   let birthTimer: NodeJS.Timeout | null = null;
   let tooManyReported = false;
@@ -90,41 +112,67 @@ export function createHomeAssistant(options: {
   }
 
   function publishDiscovery(): void {
-    if (models === null) return;
     const inUse = state?.model ?? null;
+    if (models === null || inUse === null) return;
+    const known = memory.components(topic);
     const payload = buildDiscovery({
       device,
       version: options.version,
       topics: link.topics,
       // The model in use is an option whoever installed it: a state that is no option is an error there.
-      models: inUse === null || models.includes(inUse) ? models : [...models, inUse],
+      models: models.includes(inUse) ? models : [...models, inUse],
       installs: offered.map(({ id, title }) => ({ id, title, shown: shown.has(id) })),
       watched: watched(),
-      known: memory.components(topic),
+      known: options.keepsGone ? {} : known,
     });
     const text = JSON.stringify(payload);
-    if (text === published) return;
-    published = text;
-    memory.set(topic, platformsOf(payload));
+    if (text === described) return;
+    described = text;
+    endHold();
+    const send = () => {
+      if (text === described) sendDescription(text, payload);
+    };
+    const written = memory.set(topic, { ...known, ...platformsOf(payload) });
+    // At once where it can be: the states come after it.
+    if (written === null) send();
+    else void written.then(send);
+  }
+
+  function sendDescription(text: string, payload: DiscoveryPayload): void {
     const gone = removals(payload);
     link.publishElsewhere(topic, text, {
       leads: true,
+      // Called each time that it is sent: the hold begins anew after a birth message.
       delivered() {
-        if (gone.length === 0 || text !== published) return;
-        const left = Object.entries(platformsOf(payload)).filter(([id]) => !gone.includes(id));
-        memory.set(topic, Object.fromEntries(left));
-        publishDiscovery();
+        if (gone.length > 0 && text === described) holdRemovals(gone);
       },
     });
     for (const id of gone) forgetInstall(link, id);
   }
 
+  function holdRemovals(gone: readonly string[]): void {
+    endHold();
+    holdTimer = setTimeout(() => {
+      const left = Object.entries(memory.components(topic)).filter(([id]) => !gone.includes(id));
+      void memory.set(topic, Object.fromEntries(left));
+      publishDiscovery();
+    }, removalHoldMs);
+  }
+
+  function endHold(): void {
+    if (holdTimer !== null) clearTimeout(holdTimer);
+    holdTimer = null;
+  }
+
   function publishInstalls(): void {
-    if (models === null) return;
+    if (models === null || state === null || state.model === null) return;
+    const progress = installing(state.swap);
     for (const entry of offered) {
+      const installed = models.includes(entry.id);
       const payload = installPayload(entry, {
-        installed: models.includes(entry.id),
-        progress: progress?.id === entry.id ? progress : null,
+        installed,
+        // What is here is not on its way any more, though the last step may not be over.
+        progress: !installed && progress?.id === entry.id ? progress : null,
       });
       const text = JSON.stringify(payload);
       if (publishedInstalls.get(entry.id) === text) continue;
@@ -136,18 +184,18 @@ export function createHomeAssistant(options: {
   return {
     installed(ids) {
       models = [...ids];
-      progress = state === null ? null : installing(state.swap);
       publishDiscovery();
       publishInstalls();
     },
     stateChanges(next) {
       state = next;
       publishDiscovery();
-      progress = installing(next.swap) ?? progress;
       publishInstalls();
     },
     birth(text) {
-      if (text !== 'online' || birthTimer !== null) return;
+      if (text !== 'online') return;
+      holdTimer?.refresh();
+      if (birthTimer !== null) return;
       const { least, most } = BIRTH_DELAY_MS;
       birthTimer = setTimeout(
         () => {
@@ -160,6 +208,8 @@ export function createHomeAssistant(options: {
     stop() {
       if (birthTimer !== null) clearTimeout(birthTimer);
       birthTimer = null;
+      endHold();
+      described = '';
       models = null;
     },
   };
@@ -172,6 +222,7 @@ export function openHomeAssistant(options: {
   link: Link;
   catalogue: readonly CatalogueEntry[];
   watched: () => readonly WatchedLabel[];
+  keepsGone: boolean;
   log: Logger;
 }): HomeAssistant {
   const { config, ...parts } = options;
@@ -187,6 +238,7 @@ export function openHomeAssistant(options: {
     prefix,
     device: config.device,
     offer: models,
+    mirrored: config.models.mirror !== '',
     shownByDefault: schema.homeassistant.models.default,
   });
 }
@@ -206,7 +258,7 @@ function retireHomeAssistant(link: Link, memory: DiscoveryMemory): void {
 function leaveOtherTopics(link: Link, memory: DiscoveryMemory, present: string | null): void {
   for (const topic of memory.topics()) {
     if (topic === present) continue;
-    link.publishElsewhere(topic, '', { leads: true, delivered: () => memory.set(topic, null) });
+    link.publishElsewhere(topic, '', { leads: true, delivered: () => void memory.set(topic, null) });
   }
 }
 

@@ -2,6 +2,7 @@ import type { Label } from '../models/registry.js';
 import {
   resolveWatched,
   type Member,
+  type NamedItem,
   type TaggingSettings,
   type UnknownLabel,
   type Watched,
@@ -69,6 +70,8 @@ export interface ScoredWindow {
 export interface Tagger {
   /** What watched items there are, in the order of the settings. */
   readonly items: readonly WatchedItem[];
+  /** The same, and what is watched and the model does not know. */
+  readonly named: readonly NamedItem[];
   /** Names in the settings that the model does not have. */
   readonly unknown: readonly UnknownLabel[];
   /** Offsets first, then onsets. */
@@ -160,6 +163,9 @@ export function createTagger(options: {
   return {
     get items() {
       return watched.items;
+    },
+    get named() {
+      return watched.named;
     },
     get unknown() {
       return watched.unknown;

@@ -65,15 +65,21 @@ export interface UnknownLabel {
   suggestions: string[];
 }
 
+/** A label or a group that the settings watch, whether the model knows it or not. */
+export type NamedItem = Pick<WatchedItem, 'name' | 'slug' | 'group'> & { readonly known: boolean };
+
 export interface Watched {
   items: readonly WatchedItem[];
+  /** The items, and between them what the settings watch and the model does not know, in the order of the settings. */
+  named: readonly NamedItem[];
   unknown: readonly UnknownLabel[];
 }
 
 /**
  * Works out what the settings mean for a model. Names the model does not know are left out and reported in
  * `unknown` (after a swap to another model they may be known again); a group without a single known label is
- * left out as well. Thresholds, the first that is given: `thresholds` of the group, the group's own,
+ * left out as well. Both keep their slugs, so that no other item has another slug with another model.
+ * Thresholds, the first that is given: `thresholds` of the group, the group's own,
  * `thresholds` of the label, `threshold`, the model's, 0.5.
  *
  * Throws SoundpostError `invalid_tagging` where the settings contradict themselves.
@@ -106,23 +112,31 @@ export function resolveWatched(labels: readonly Label[], settings: TaggingSettin
   };
 
   const entries = settings.labels.length > 0 ? settings.labels : labels.map((label) => label.name);
-  const items = new Map<string, Omit<WatchedItem, 'slug'>>();
+  const items = new Map<
+    string,
+    Omit<WatchedItem, 'slug' | 'members'> & { members: readonly Member[] | null }
+  >();
   for (const entry of entries) {
     const group = typeof entry === 'string' ? null : entry;
     const found = group
       ? new Set(group.labels.flatMap(find))
       : new Set(typeof entry === 'string' ? find(entry) : []);
     const [first] = found;
-    if (!first) continue;
-    const name = group?.name ?? first.name;
+    const name = typeof entry === 'string' ? (first?.name ?? entry.trim()) : entry.name;
     const key = `${group ? 'group' : 'label'}:${fold(name)}`;
+    if (!first) {
+      if (!items.has(key)) items.set(key, { key, name, group: group?.name ?? null, members: null });
+      continue;
+    }
     const groupThreshold = group ? (groupThresholds.get(fold(group.name)) ?? group.threshold) : undefined;
     const members = [...found].map((label) => memberOf(label, groupThreshold));
     items.set(key, { key, name, group: group?.name ?? null, members });
   }
   const slugs = uniqueSlugs([...items.values()].map((item) => item.name));
+  const named = [...items.values()].map((item, position) => ({ ...item, slug: slugs[position]! }));
   return {
-    items: [...items.values()].map((item, position) => ({ ...item, slug: slugs[position]! })),
+    items: named.flatMap(({ members, ...item }) => (members === null ? [] : [{ ...item, members }])),
+    named: named.map(({ name, slug, group, members }) => ({ name, slug, group, known: members !== null })),
     unknown: [...unknownNames].map((name, position) => ({
       name,
       suggestions: position < suggestionLimit ? suggest(name, labels) : [],

@@ -9,6 +9,8 @@ import t from 'tap';
 import type { EventPayload, InfoPayload, LogPayload, StatePayload } from '../../src/mqtt/contract.js';
 import { installBadModel } from '../support/bad-models.js';
 import { freePort, startMosquitto } from '../support/broker.js';
+import { home } from '../support/home-assistant.js';
+import type { HomeEntity } from '../support/home-assistant-schema.js';
 import {
   createConsole,
   descendants,
@@ -91,7 +93,8 @@ t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (
     AUDIO_FILE: join(volume, 'sound.wav'),
     MQTT_URL: url,
     MODEL_ID: 'tone-waveform',
-    HOMEASSISTANT_ENABLED: 'false',
+    HOMEASSISTANT_ENABLED: 'true',
+    HOMEASSISTANT_MODELS: '[]',
     INFERENCE_RATE_HZ: '4',
     TAGGING_MIN_GAP_SECONDS: '0.5',
     TAGGING_TOP_K: 'many',
@@ -140,6 +143,7 @@ t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (
   t.ok(seen.includes('updates.lock'), 'it was there meanwhile');
   watcher.close();
   t.match(await console.set('rate/set', '8'), { status: 'ok' });
+  t.match(await console.request('labels/set', { labels: ['Tone 0'] }), { status: 'ok' });
   await writeFile(lock, '');
   await console.publish(`${console.base}/model/set`, 'tone-waveform');
   await first.line(({ message }) => message.startsWith('Waiting for the update lock'));
@@ -165,11 +169,16 @@ t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (
   }
 
   t.comment('The fourth life is in safe mode until somebody chooses a model');
+  const { described } = await home(t, url, UUID.slice(0, 7));
   await console.word('status', (text) => text === 'offline');
   const fourth = live();
   t.match(await console.on<LogPayload>('log', ({ code }) => code === 'safe_mode'), { level: 'error' });
   await console.on<InfoPayload>('info', ({ safe_mode }) => typeof safe_mode === 'string');
   t.match(await inState(({ model, rate_hz }) => model === 'soundpost-mini' && rate_hz === 4), {});
+  // The labels set over MQTT are kept and not in effect: Home Assistant keeps them too, unavailable.
+  const label = (entities: Map<string, HomeEntity>) => entities.get('label_tone_0')?.config['availability'];
+  const kept = await described((entities) => (label(entities) as object[] | undefined)?.length === 3);
+  t.same(kept.removed, []);
   t.match(await console.set('model/set', 'tone-waveform'), { status: 'ok' });
   await console.on<InfoPayload>('info', ({ safe_mode }) => safe_mode === null);
 

@@ -169,6 +169,42 @@ t.test('the example broker: everybody can do their part, and nothing else', { sk
     );
   });
 
+  await t.test('the reply comes to a response topic below that of the device', async (t) => {
+    const asker = await as('operator', ['soundpost/attic/response/me', 'answers/me']);
+    const ask = (responseTopic: string) =>
+      asker.publish('soundpost/attic/request/info', '', { properties: { responseTopic } });
+    // As in the guide; another one needs rules for both sides.
+    await ask('answers/me');
+    await ask('soundpost/attic/response/me');
+    const { text } = await asker.next('soundpost/attic/response/me');
+    t.match(JSON.parse(text), { status: 'ok' });
+    t.same(
+      asker.messages.filter(({ topic }) => topic === 'answers/me'),
+      [],
+    );
+    for (const guide of ['docs/mqtt.md', 'docs/fleet.md']) {
+      const topics = [...readFileSync(projectPath(guide), 'utf8').matchAll(/mosquitto_rr .* -e "?([^" ]+)/g)];
+      t.ok(topics.length > 0, guide);
+      for (const [, topic] of topics) t.match(topic, /^(soundpost\/attic|\$device)\/response\/\w+$/, guide);
+    }
+  });
+
+  await t.test('Home Assistant may take a description away, and no one else that of others', async (t) => {
+    const topic = 'homeassistant/device/soundpost_gone/config';
+    for (const user of ['operator', 'dashboard', 'attic']) {
+      t.notOk(await mayWrite(await as(user, ['x']), topic), user);
+    }
+    t.notOk(await mayWrite(everything, 'homeassistant/device/a/b/config'));
+    const cellar = await as('cellar', ['x']);
+    const described = 'homeassistant/device/soundpost_cellar/config';
+    await cellar.publish(described, '{}', { retain: true });
+    await everything.next(described);
+    await everything.publish(described, '', { retain: true });
+    const late = await as('homeassistant', ['homeassistant/device/#']);
+    await late.next('homeassistant/device/soundpost_attic/config');
+    t.notOk(late.messages.some((message) => message.topic === described));
+  });
+
   await t.test('who reads only cannot command; who has no name cannot come in', async (t) => {
     const reader = await as('dashboard', ['soundpost/#']);
     await reader.next('soundpost/attic/status');

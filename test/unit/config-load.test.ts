@@ -11,6 +11,9 @@ import { flagNames } from '../../src/config/layers.js';
 import { loadConfig, type ConfigSources, type Entry } from '../../src/config/load.js';
 import { maskConfig, maskEntries, maskUrl, secretsOf } from '../../src/config/mask.js';
 import { environmentName, keys } from '../../src/config/schema.js';
+import { readCatalogue } from '../../src/models/catalogue.js';
+import { readLabels } from '../../src/models/labels.js';
+import { resolveWatched } from '../../src/tagging/watch.js';
 import { projectPath } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
 
@@ -624,7 +627,14 @@ t.test('the schema', (t) => {
     t.end();
   });
 
-  t.test('the examples are allowed', (t) => {
+  t.test('the examples are allowed, and their models know their labels', async (t) => {
+    const { models } = await readCatalogue(projectPath('models'));
+    const labelsOf = async (id: string) => {
+      const set = models.find((entry) => entry.id === id)?.labels;
+      const path = set === undefined ? [id, 'labels.json'] : ['labels', `${set}.json`];
+      const labels = await readLabels(projectPath('models', ...path));
+      return labels.map((label) => ({ ...label, threshold: null }));
+    };
     const folder = temporaryFolder(t);
     writeFileSync(join(folder, 'secret'), 'hush\n');
     writeFileSync(join(folder, 'ca.pem'), certificate);
@@ -637,9 +647,15 @@ t.test('the schema', (t) => {
         configPath,
         source.replace('/etc/soundpost/mqtt-password', 'secret').replace('/etc/soundpost/ca.pem', 'ca.pem'),
       );
-      t.ok(load({ configPath, cwd: folder }).config, path);
+      const { tagging, model } = load({ configPath, cwd: folder }).config;
+      const { unknown } = resolveWatched(await labelsOf(model.id), {
+        ...tagging,
+        offFraction: tagging.off_fraction,
+        confirm: parseConfirm(tagging.confirm),
+        minGapSeconds: tagging.min_gap_seconds,
+      });
+      t.same(unknown, [], path);
     }
-    t.end();
   });
 
   t.test('the nearest word', (t) => {

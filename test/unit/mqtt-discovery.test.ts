@@ -6,7 +6,6 @@ import { contract, isoTime, type EventPayload } from '../../src/mqtt/contract.js
 import { entities, LATE_EVENT_LIMIT_S, type Platform } from '../../src/mqtt/discovery/entities.js';
 import { installing, installPayload, offeredModels, releasePage } from '../../src/mqtt/discovery/installs.js';
 import {
-  birthTopic,
   buildDiscovery,
   discoveryTopic,
   platformsOf,
@@ -25,7 +24,7 @@ const input = (changes: Partial<DiscoveryInput> = {}): DiscoveryInput => ({
   topics: createTopics('soundpost', 'nursery'),
   models: ['soundpost-mini', 'mn10_as'],
   installs: [{ id: 'mn10_as', title: 'EfficientAT mn10_as', shown: true }],
-  watched: [{ name: 'Baby cry, infant cry', slug: 'baby_cry_infant_cry' }],
+  watched: [{ name: 'Baby cry, infant cry', slug: 'baby_cry_infant_cry', known: true }],
   ...changes,
 });
 const built = (changes?: Partial<DiscoveryInput>) => buildDiscovery(input(changes));
@@ -40,7 +39,6 @@ function accepted(t: Test, payload: object): Map<string, HomeEntity> {
 t.test('topics', (t) => {
   t.equal(discoveryTopic('homeassistant', 'nursery'), 'homeassistant/device/soundpost_nursery/config');
   t.equal(discoveryTopic('ha/test', 'a-B_1'), 'ha/test/device/soundpost_a-B_1/config');
-  t.equal(birthTopic('ha/test'), 'ha/test/status');
   t.end();
 });
 
@@ -123,7 +121,11 @@ t.test('whatever the device, its labels and its models are called', (t) => {
             topics: createTopics(baseTopic, deviceId),
             models,
             installs: models.map((model) => ({ id: model, title: model, shown: false })),
-            watched: names.map((label, index) => ({ name: label, slug: slugs[index]! })),
+            watched: names.map((label, index) => ({
+              name: label,
+              slug: slugs[index]!,
+              known: index % 2 === 0,
+            })),
           }),
         );
         const { faults } = discover(JSON.stringify(payload));
@@ -139,10 +141,40 @@ t.test('what is gone is taken away, whatever it was', (t) => {
   const payload = built({ watched: [], installs: [], known });
   t.same(removals(payload), ['label_baby_cry_infant_cry', 'install_mn10_as']);
   t.same(payload.components['label_baby_cry_infant_cry'], { platform: 'binary_sensor' });
+  t.same(
+    Object.keys(payload.components).slice(0, 2),
+    removals(payload),
+    'before the others: Home Assistant drops the rest of a message at the first component that it is busy with',
+  );
   const result = discover(JSON.stringify(payload));
   t.match(result, { faults: [], removed: removals(payload) });
   t.same(removals(built({ known })), [], 'and what is there stays');
   t.same(removals(built()), []);
+  t.end();
+});
+
+t.test('a label that the model does not know stays, and is never available', (t) => {
+  const watched = (known: boolean) => [{ name: 'Glass', slug: 'glass', known }];
+  const known = platformsOf(built({ watched: watched(true) }));
+  const payload = built({ watched: watched(false), known });
+  t.same(removals(payload), []);
+  const glass = accepted(t, payload).get('label_glass');
+  const { availability, ...unavailable } = glass!.config;
+  const entries = availability as { topic: string; value_template?: string }[];
+  t.equal(
+    new Set(entries.map(({ topic }) => topic)).size,
+    entries.length,
+    'Home Assistant keeps one of each topic',
+  );
+  t.equal(glass!.config['availability_mode'], 'all');
+  const templates = entries.flatMap(({ value_template }) => value_template ?? []);
+  t.same(
+    templates.map((template) => render(template, JSON.stringify({ model: 'mn04_as', paused: false }))),
+    ['offline'],
+  );
+  const before = accepted(t, built({ watched: watched(true) })).get('label_glass')!.config;
+  t.match(before, unavailable, 'and is the same otherwise');
+  t.equal((before['availability'] as object[]).length, 2);
   t.end();
 });
 
@@ -153,7 +185,11 @@ t.test('the same input gives the same text', (t) => {
 
 t.test('a device with many labels and every model of the catalogue fits into a message', async (t) => {
   const { models } = await readCatalogue(projectPath('models'));
-  const watched = Array.from({ length: 250 }, (_, index) => ({ name: `Label ${index}`, slug: `l_${index}` }));
+  const watched = Array.from({ length: 250 }, (_, index) => ({
+    name: `Label ${index}`,
+    slug: `l_${index}`,
+    known: false,
+  }));
   const installs = models.map(({ id, title }) => ({ id, title, shown: false }));
   const text = JSON.stringify(built({ watched, installs }));
   accepted(t, JSON.parse(text) as object);
@@ -253,6 +289,11 @@ t.test('readings that are not there are unknown', (t) => {
   t.equal(state('threshold', { threshold: 0 }), 0);
   t.equal(state('model', { model: null }), null);
   t.equal(state('model', { model: 'mn10_as' }), 'mn10_as');
+  t.match(
+    ['memory', 'disk_free'].map((id) => found.get(id)?.config['unit_of_measurement']),
+    ['MiB', 'MiB'],
+    'a megabyte of the readings has 1024 × 1024 bytes',
+  );
   t.throws(() => state('model', { model: 'mn99' }), /no valid option/);
   t.throws(() => state('rate', { rate_hz: 21 }), /not from/);
   t.end();
@@ -296,14 +337,37 @@ t.test('an event that comes too late fires nothing', (t) => {
 
 t.test('installs', async (t) => {
   const { models } = await readCatalogue(projectPath('models'));
-  t.same(offeredModels(['mn10_as', 'mn99'], models).unknown, ['mn99']);
+  t.same(offeredModels(['mn10_as', 'mn99'], models, false).unknown, ['mn99']);
   t.same(
-    offeredModels(['mn10_as', 'mn99'], models).offered.map(({ id }) => id),
+    offeredModels(['mn10_as', 'mn99'], models, false).offered.map(({ id }) => id),
     ['mn10_as'],
   );
-  t.equal(offeredModels('all', models).offered.length, models.length);
-  const { offered } = offeredModels([], models);
+  t.equal(offeredModels('all', models, true).offered.length, models.length);
+  const { offered } = offeredModels([], models, false);
   t.same(offered, []);
+
+  // Without an address there is nothing to install, but for a mirror.
+  const homeless = models.filter(({ url }) => url === null).map(({ id }) => id);
+  t.ok(homeless.length > 0);
+  t.same(
+    offeredModels('all', models, false)
+      .offered.filter(({ url }) => url === null)
+      .map(({ id }) => id),
+    [],
+  );
+  t.match(offeredModels(homeless, models, false), { offered: [], unknown: [], unreachable: homeless });
+  t.match(offeredModels(homeless, models, true), {
+    offered: homeless.map((id) => ({ id })),
+    unreachable: [],
+  });
+  for (const entry of models) {
+    const { release_summary: summary } = installPayload(entry, { installed: false, progress: null });
+    t.equal(
+      /no SHA-256 known/.test(summary),
+      entry.sha256 === null,
+      `${entry.id} says what its install needs`,
+    );
+  }
 
   const entity: HomeEntity = { id: 'install_x', platform: 'update', config: {} };
   for (const entry of models) {

@@ -13,12 +13,14 @@ import { createTopics } from '../../src/mqtt/topics.js';
 import { createAnnouncer } from '../../src/service/announcer.js';
 import { openLabelMemory } from '../../src/service/label-memory.js';
 import { createLatencyRecorder } from '../../src/telemetry/latency.js';
+import type { TaggingSettings } from '../../src/tagging/watch.js';
 import { projectPath } from '../support/shared.js';
+import { temporaryFolder } from '../support/temporary.js';
 
 const manifestPath = projectPath('models', 'soundpost-mini', 'model.json');
 const manifest = parseManifest(readFileSync(manifestPath, 'utf8'), manifestPath);
 
-function makeAnnouncer(folder: string) {
+function makeAnnouncer(folder: string, settings: Partial<TaggingSettings> = {}, kept: string[] = []) {
   const published: { topic: string; payload: unknown }[] = [];
   const topics = createTopics('soundpost', 'test');
   const link = {
@@ -34,14 +36,22 @@ function makeAnnouncer(folder: string) {
       offFraction: 0.7,
       confirm: { k: 1, n: 1 },
       minGapSeconds: 0,
+      ...settings,
     },
+    keptLabels: kept,
     topK: 3,
     memory: openLabelMemory({ dataDir: folder, log: silentLogger }),
     latency: createLatencyRecorder(),
     log: silentLogger,
   });
-  const labels = ['Dog', 'Silence'].map((name, index) => ({ index, name, mid: null, threshold: null }));
-  const model: InstalledModel = { manifest, labels, folder: '', onnxPath: '', bundled: true };
+  const modelOf = (names: readonly (readonly [string, string | null])[]): InstalledModel => {
+    const labels = names.map(([name, mid], index) => ({ index, name, mid, threshold: null }));
+    return { manifest, labels, folder: '', onnxPath: '', bundled: true };
+  };
+  const model = modelOf([
+    ['Dog', null],
+    ['Silence', null],
+  ]);
   announcer.modelChanged(model);
   let seq = 0;
   const window = (...scores: number[]) => {
@@ -64,7 +74,7 @@ function makeAnnouncer(folder: string) {
     published
       .filter(({ topic }) => topic.includes('/label/'))
       .map(({ topic, payload }) => [topic.split('/').pop(), payload]);
-  return { announcer, window, published, labelsSaid };
+  return { announcer, window, published, labelsSaid, modelOf };
 }
 
 t.test('without sound nothing is on, whatever the network makes of zeros', (t) => {
@@ -84,6 +94,47 @@ t.test('without sound nothing is on, whatever the network makes of zeros', (t) =
   t.same(labelsSaid().at(-1), ['silence', 'ON']);
   t.equal(announcer.nameOf('dOG'), 'Dog');
   t.equal(announcer.nameOf('cat'), null);
+  t.end();
+});
+
+t.test('what the settings name is named whatever the model knows', (t) => {
+  const folder = temporaryFolder(t);
+  const settings = { labels: ['dog', '/m/039jq', { name: 'Pets', labels: ['Cat'] }] };
+  const { announcer, modelOf } = makeAnnouncer(folder, settings, ['Dog', 'Bark']);
+  t.same(announcer.watched(), [{ name: 'Dog', slug: 'dog', group: false }]);
+  const dog = { name: 'Dog', slug: 'dog', known: true };
+  const pets = { name: 'Pets', slug: 'pets' };
+  const bark = { name: 'Bark', slug: 'bark', known: false };
+  const glass = { name: 'Glass', slug: 'glass' };
+  const mid = { name: '/m/039jq', slug: 'm_039jq', known: false };
+  t.same(announcer.named(), [dog, mid, { ...pets, known: false }, bark], 'what is not in effect comes last');
+  announcer.modelChanged(
+    modelOf([
+      ['Glass', '/m/039jq'],
+      ['Cat', null],
+    ]),
+  );
+  t.same(announcer.named(), [
+    { ...dog, known: false },
+    { ...glass, known: true },
+    { ...pets, known: true },
+    bark,
+  ]);
+  announcer.modelChanged(modelOf([['Dog', null]]));
+  t.same(
+    announcer.named(),
+    [dog, { ...glass, known: false }, { ...pets, known: false }, bark],
+    'a MID that another model knows is the same label still',
+  );
+  announcer.update({
+    labels: ['Dog'],
+    threshold: null,
+    thresholds: {},
+    offFraction: 0.7,
+    confirm: { k: 1, n: 1 },
+    minGapSeconds: 0,
+  });
+  t.same(announcer.named(), [dog], 'chosen labels are all that there are');
   t.end();
 });
 

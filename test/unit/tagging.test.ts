@@ -446,3 +446,26 @@ t.test('the top tags', (t) => {
   );
   t.end();
 });
+
+t.test('what the model does not know is named, and keeps its slug', (t) => {
+  const settings = {
+    ...defaults,
+    labels: [
+      'Glass',
+      'dog',
+      'glass',
+      { name: 'Glass', labels: ['Shatter'] },
+      { name: 'Glass!', labels: ['Bark'] },
+    ],
+  };
+  const names = (known: readonly Label[]) =>
+    resolveWatched(known, settings).named.map(({ slug, known }) => `${slug}${known ? '' : ' unknown'}`);
+  t.same(names(labels), ['glass unknown', 'dog', 'glass_2 unknown', 'glass_3']);
+  const more = ['Glass', 'Shatter', 'Dog', 'Bark'].map((name, index) => ({ ...labels[0]!, index, name }));
+  t.same(names(more), ['glass', 'dog', 'glass_2', 'glass_3'], 'the same with a model that knows it');
+  t.same(
+    resolveWatched(labels, settings).items.map(({ slug }) => slug),
+    ['dog', 'glass_3'],
+  );
+  t.end();
+});

@@ -292,7 +292,8 @@ export const entities: readonly Entity[] = [
       ...hidden,
       ...measurement,
       device_class: 'data_size',
-      unit_of_measurement: 'MB',
+      // The readings are in units of 1024 × 1024 bytes.
+      unit_of_measurement: 'MiB',
       value_template: number('host.memory_rss_mb'),
     },
   },
@@ -306,7 +307,7 @@ export const entities: readonly Entity[] = [
       ...hidden,
       ...measurement,
       device_class: 'data_size',
-      unit_of_measurement: 'MB',
+      unit_of_measurement: 'MiB',
       value_template: number('host.disk_free_mb'),
     },
   },

@@ -17,16 +17,24 @@ const steps = new Map<string, readonly [number, number]>([
   ['verifying', [95, 100]],
 ]);
 
-/** The offered models in the order of the catalogue, and the ids that it does not have. */
+/**
+ * The offered models in the order of the catalogue; among the ids that are named, those that it does not have, and
+ * those whose checkpoint nobody can fetch from here: it has no address.
+ * @param mirrored whether checkpoints come from a mirror, which has no need of their addresses
+ */
 export function offeredModels(
   offer: Offer,
   catalogue: readonly CatalogueEntry[],
-): { offered: CatalogueEntry[]; unknown: string[] } {
-  if (offer === 'all') return { offered: [...catalogue], unknown: [] };
+  mirrored: boolean,
+): { offered: CatalogueEntry[]; unknown: string[]; unreachable: string[] } {
+  const wanted = offer === 'all' ? catalogue : catalogue.filter(({ id }) => offer.includes(id));
+  const offered = wanted.filter(({ url }) => mirrored || url !== null);
+  if (offer === 'all') return { offered, unknown: [], unreachable: [] };
   const known = new Set(catalogue.map(({ id }) => id));
   return {
-    offered: catalogue.filter(({ id }) => offer.includes(id)),
+    offered,
     unknown: offer.filter((id) => !known.has(id)),
+    unreachable: wanted.filter((entry) => !offered.includes(entry)).map(({ id }) => id),
   };
 }
 
@@ -67,6 +75,8 @@ function summary(entry: CatalogueEntry): string {
     `${megabytes} MB to download`,
     `${Math.round(entry.macs / 1e6)} million multiplications for 10 s of sound`,
     `licence: ${licenceOf(entry)}`,
+    // Pressing the button then only fetches it: somebody has to say that it is trusted.
+    entry.sha256 === null ? `no SHA-256 known: accept it once with "models pull ${entry.id}"` : null,
   ];
   return parts
     .filter((part) => part !== null)

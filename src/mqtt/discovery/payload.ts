@@ -6,6 +6,8 @@ import { entities, type Entity, type Options, type Platform } from './entities.j
 export interface WatchedLabel {
   readonly name: string;
   readonly slug: string;
+  /** Whether it can be heard: the model at work knows it, and the setting that names it is in effect. */
+  readonly known: boolean;
 }
 
 export interface DiscoveryInput {
@@ -46,11 +48,6 @@ export function discoveryTopic(prefix: string, deviceId: string): string {
   return `${prefix}/device/soundpost_${deviceId}/config`;
 }
 
-/** Where Home Assistant says `online` when it has started. */
-export function birthTopic(prefix: string): string {
-  return `${prefix}/status`;
-}
-
 /**
  * The one message that describes a device to Home Assistant (device-based discovery; the rules are in its
  * `components/mqtt/schemas.py` and `discovery.py`). The root has no keys but those it knows there, since any other
@@ -67,11 +64,18 @@ export function buildDiscovery(input: DiscoveryInput): DiscoveryPayload {
     ...sound,
     { topic: topics.of('state'), value_template: "{{ 'offline' if value_json.paused else 'online' }}" },
   ];
-  const needed = { service: {}, sound: { availability: sound }, windows: { availability: windows } };
+  // There until a model knows it again: an entity that is taken away loses what its owner has made of it.
+  const never: Availability[] = [...sound, { topic: topics.of('state'), value_template: "{{ 'offline' }}" }];
+  const needed = {
+    service: {},
+    sound: { availability: sound },
+    windows: { availability: windows },
+    never: { availability: never },
+  };
 
   const component = (
     id: string,
-    { platform, name, needs }: Pick<Entity, 'platform' | 'name' | 'needs'>,
+    { platform, name, needs }: Pick<Entity, 'platform' | 'name'> & { needs: keyof typeof needed },
     options: Options,
   ): [string, Component] => [
     id,
@@ -94,10 +98,10 @@ export function buildDiscovery(input: DiscoveryInput): DiscoveryPayload {
       ...(key === 'model' ? { options: input.models } : {}),
     }),
   );
-  const labels = input.watched.map(({ name, slug }) =>
+  const labels = input.watched.map(({ name, slug, known }) =>
     component(
       `label_${slug}`,
-      { platform: 'binary_sensor', name, needs: 'sound' },
+      { platform: 'binary_sensor', name, needs: known ? 'sound' : 'never' },
       { device_class: 'sound', state_topic: topics.of('label', { slug }), qos: 1 },
     ),
   );
@@ -129,9 +133,10 @@ export function buildDiscovery(input: DiscoveryInput): DiscoveryPayload {
     origin: { name: 'Soundpost', sw_version: version },
     availability: service,
     availability_mode: 'all',
+    // What goes comes first: Home Assistant leaves off at the first component that it is still busy with.
     components: {
-      ...present,
       ...Object.fromEntries(gone.map(([id, platform]) => [id, { platform }])),
+      ...present,
     },
   };
 }

@@ -13,6 +13,7 @@ const parameterDescriptions: Record<string, string> = {
   base_topic: '`mqtt.base_topic`; may have several levels.',
   device_id: '`device.id`.',
   prefix: '`homeassistant.prefix`.',
+  status_topic: '`homeassistant.status_topic`; may have several levels.',
   slug: 'The name of the label or group in lower case, with `_` for everything that is no letter or digit.',
   id: 'The id of a model.',
 };

@@ -41,7 +41,7 @@ A broker can forget too. Mosquitto keeps sessions and retained messages in memor
 
 Soundpost speaks MQTT 5 and falls back to 3.1.1 where the broker refuses it (the embedded broker does). With MQTT 5:
 
-- **Response topic and correlation data** of a request are honoured: the reply goes to that topic as well, with the same correlation data. It may be any topic that no device takes commands on.
+- **Response topic and correlation data** of a request are honoured: the reply goes to that topic as well, with the same correlation data. It may be any topic that no device takes commands on; one below \`B/response/\` is the one that access rules such as [the example](../config/examples/mosquitto.acl) let the device write to and the operator read.
 - **Expiry.** What goes stale carries a message expiry, so that nobody is shown an old reading by a broker whose device is gone (the table below has the seconds).
 - **Limits of the broker** are kept: receive maximum, maximum packet size, maximum QoS, retain available.
 - **Reason codes** of refused connections and publications become sentences in the log and in \`B/log\`.
@@ -62,7 +62,7 @@ A command is a message on \`B/request/<command>\`: empty, or a JSON object. Some
 **Whose reply is it?** Any request may carry a \`transaction\`, a number or a text of at most 256 characters, which comes back in the reply. With MQTT 5 the response topic and the correlation data do the same without looking into the payload:
 
 \`\`\`sh
-mosquitto_rr -h BROKER -t soundpost/attic/request/health -e answers/me -n
+mosquitto_rr -h BROKER -t soundpost/attic/request/health -e soundpost/attic/response/me -n
 \`\`\`
 
 **Order.** Commands run one after the other, at most 16 wait. What takes long (changing, pulling and removing models) runs beside them, one at a time; a second one is \`busy\` at once. Each has a time limit. Changes of the model, the rate, the thresholds, the labels and the pause survive a restart.

@@ -1,10 +1,10 @@
-import { birthTopic, discoveryTopic } from '../discovery/payload.js';
+import { discoveryTopic } from '../discovery/payload.js';
 import type { JsonSchema } from './schema.js';
 
 /** A topic outside of the device's own branch, of Home Assistant's discovery. */
 export interface HomeAssistantTopic {
   readonly name: string;
-  /** With `{prefix}` and `{device_id}`. */
+  /** With `{prefix}`, `{device_id}` and `{status_topic}`. */
   readonly address: string;
   readonly description: string;
   readonly contentType: 'application/json' | 'text/plain';
@@ -52,7 +52,7 @@ export const homeAssistantTopics: readonly HomeAssistantTopic[] = [
   },
   {
     name: 'homeAssistantBirth',
-    address: birthTopic('{prefix}'),
+    address: '{status_topic}',
     description:
       'Home Assistant has started: after `online` everything is sent again, within 1 to 10 s. Anything else is passed over.',
     contentType: 'text/plain',

@@ -1,0 +1,269 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { silentLogger, type Logger } from '../../src/common/log.js';
+import { readCatalogue, type CatalogueEntry } from '../../src/models/catalogue.js';
+import type { InstallPayload, StatePayload } from '../../src/mqtt/contract.js';
+import type { Platform } from '../../src/mqtt/discovery/entities.js';
+import type { WatchedLabel } from '../../src/mqtt/discovery/payload.js';
+import type { Link } from '../../src/mqtt/link.js';
+import { createTopics } from '../../src/mqtt/topics.js';
+import {
+  openDiscoveryMemory,
+  type Components,
+  type DiscoveryMemory,
+} from '../../src/service/discovery-memory.js';
+import { createHomeAssistant } from '../../src/service/home-assistant.js';
+import { readDescription } from '../support/home-assistant.js';
+import { createRecordingLog } from '../support/recording-log.js';
+import { projectPath } from '../support/shared.js';
+import { temporaryFolder } from '../support/temporary.js';
+
+/* When the description goes out and what it takes away, with a broker that takes everything at once. */
+
+const TOPIC = 'homeassistant/device/soundpost_attic/config';
+let catalogue: readonly CatalogueEntry[] = [];
+t.before(async () => {
+  catalogue = (await readCatalogue(projectPath('models'))).models;
+});
+
+const known = (...names: string[]): WatchedLabel[] =>
+  names.map((name) => ({ name, slug: name.toLowerCase(), known: true }));
+
+const stateOf = (changes: Partial<StatePayload> = {}): StatePayload => ({
+  model: 'soundpost-mini',
+  rate_hz: 1,
+  effective_rate_hz: 1,
+  paused: false,
+  threshold: null,
+  labels: [],
+  source: 'microphone',
+  audio_device: null,
+  telemetry_interval_seconds: 30,
+  throttle: { active: false, reason: null },
+  swap: { state: 'idle', model: null, progress: null },
+  ...changes,
+});
+
+/** A memory whose writes end when the test says so. */
+function slowMemory(first: Components) {
+  const kept = new Map([[TOPIC, first]]);
+  const writes: (() => void)[] = [];
+  const memory: DiscoveryMemory = {
+    topics: () => [...kept.keys()],
+    components: (topic) => kept.get(topic) ?? {},
+    set(topic, components) {
+      const before = JSON.stringify(kept.get(topic));
+      kept.set(topic, components ?? {});
+      if (before === JSON.stringify(components)) return null;
+      return new Promise<void>((resolve) => writes.push(resolve));
+    },
+  };
+  return { memory, writes, kept };
+}
+
+function rig(changes: {
+  memory: DiscoveryMemory;
+  watched: () => readonly WatchedLabel[];
+  keepsGone?: boolean;
+  offer?: string[];
+  log?: Logger;
+  removalHoldMs?: number;
+}) {
+  const topics = createTopics('soundpost', 'attic');
+  const descriptions: string[] = [];
+  const installs: InstallPayload[] = [];
+  const waiting = new Set<() => void>();
+  let resend: () => void = () => undefined;
+  const link = {
+    topics,
+    publish: (_: string, payload: InstallPayload) => void installs.push(payload),
+    publishElsewhere(topic: string, text: string, { delivered }: { delivered?: () => void } = {}) {
+      if (topic !== TOPIC) return;
+      resend = () => {
+        descriptions.push(text);
+        delivered?.();
+        for (const look of [...waiting]) look();
+      };
+      resend();
+    },
+    resendStates: () => resend(),
+  } as unknown as Link;
+  const { offer = [], log = silentLogger, keepsGone = false, ...rest } = changes;
+  const homeAssistant = createHomeAssistant({
+    prefix: 'homeassistant',
+    device: { id: 'attic', name: 'Attic' },
+    version: '1.2.3',
+    link,
+    offer,
+    shownByDefault: [],
+    catalogue,
+    mirrored: false,
+    keepsGone,
+    log,
+    random: () => 0,
+    ...rest,
+  });
+  const said = () => descriptions.map((text) => readDescription(text));
+  const labels = () => [...(said().at(-1)?.entities.keys() ?? [])].filter((id) => id.startsWith('label_'));
+  /** Resolves once so many descriptions were published. */
+  const count = (wanted: number) =>
+    new Promise<void>((resolve) => {
+      const look = () => {
+        if (descriptions.length < wanted) return;
+        waiting.delete(look);
+        resolve();
+      };
+      waiting.add(look);
+      look();
+    });
+  return { homeAssistant, said, labels, installs, count };
+}
+
+const remembered: Record<string, Platform> = { label_dog: 'binary_sensor', label_bark: 'binary_sensor' };
+
+t.test('nothing is described before a model is at work', (t) => {
+  const { memory, kept } = slowMemory(remembered);
+  let watched: WatchedLabel[] = [];
+  const { homeAssistant, said, installs } = rig({ memory, watched: () => watched, offer: ['mn04_as'] });
+  // A request for the info comes while the model is being loaded: no label is known yet.
+  homeAssistant.installed(['soundpost-mini']);
+  homeAssistant.stateChanges(stateOf({ model: null }));
+  t.same([said(), installs], [[], []]);
+  t.same(kept.get(TOPIC), remembered, 'and nothing is forgotten');
+  watched = known('Dog', 'Bark');
+  homeAssistant.stateChanges(stateOf());
+  homeAssistant.stop();
+  t.equal(installs.length, 1);
+  t.end();
+});
+
+t.test('it is described once what is described is on the disk', async (t) => {
+  const { memory, writes } = slowMemory({});
+  let watched = known('Dog');
+  const { homeAssistant, said, labels, count } = rig({ memory, watched: () => watched });
+  homeAssistant.stateChanges(stateOf());
+  homeAssistant.installed(['soundpost-mini']);
+  t.same(said(), []);
+  watched = known('Dog', 'Bark');
+  homeAssistant.stateChanges(stateOf());
+  t.equal(writes.length, 2);
+  writes[0]!();
+  await Promise.resolve();
+  t.same(said(), [], 'a description that is not the newest any more is left out');
+  writes[1]!();
+  await count(1);
+  t.same(labels(), ['label_dog', 'label_bark']);
+  homeAssistant.installed(['soundpost-mini', 'mn04_as']);
+  t.equal(said().length, 2, 'at once where no component has come or gone: before the states');
+  homeAssistant.stop();
+});
+
+t.test('removals stay at the broker for a while', async (t) => {
+  const folder = temporaryFolder(t);
+  const memory = openDiscoveryMemory({ dataDir: folder, log: silentLogger });
+  await memory.set(TOPIC, remembered);
+  const { homeAssistant, said, count } = rig({ memory, watched: () => known('Dog'), removalHoldMs: 30 });
+  homeAssistant.stateChanges(stateOf());
+  homeAssistant.installed(['soundpost-mini']);
+  await count(1);
+  t.same(said()[0]?.removed, ['label_bark']);
+  t.hasProp(memory.components(TOPIC), 'label_bark', 'and are remembered as long');
+  await count(2);
+  homeAssistant.stop();
+  t.same(said()[1]?.removed, []);
+  t.notOk('label_bark' in memory.components(TOPIC));
+  t.ok('label_dog' in memory.components(TOPIC));
+});
+
+t.test('Home Assistant that has just started is told of them as well', async (t) => {
+  const folder = temporaryFolder(t);
+  const memory = openDiscoveryMemory({ dataDir: folder, log: silentLogger });
+  await memory.set(TOPIC, remembered);
+  const { homeAssistant, said, count } = rig({ memory, watched: () => known('Dog') });
+  homeAssistant.stateChanges(stateOf());
+  homeAssistant.installed(['soundpost-mini']);
+  await count(1);
+  homeAssistant.birth('online');
+  await count(2);
+  homeAssistant.stop();
+  t.same(
+    said().map(({ removed }) => removed),
+    [['label_bark'], ['label_bark']],
+  );
+});
+
+t.test('settings that are not all in effect take nothing away', async (t) => {
+  const folder = temporaryFolder(t);
+  const memory = openDiscoveryMemory({ dataDir: folder, log: silentLogger });
+  await memory.set(TOPIC, remembered);
+  const watched: WatchedLabel[] = [{ name: 'Dog', slug: 'dog', known: false }];
+  const { homeAssistant, said, labels, count } = rig({ memory, watched: () => watched, keepsGone: true });
+  homeAssistant.stateChanges(stateOf());
+  homeAssistant.installed(['soundpost-mini']);
+  await count(1);
+  homeAssistant.stop();
+  t.same(said()[0]?.removed, []);
+  t.same(labels(), ['label_dog']);
+  t.hasProps(memory.components(TOPIC), ['label_dog', 'label_bark'], 'the next start can');
+});
+
+t.test('an installation is shown as long as it lasts', (t) => {
+  const { memory } = slowMemory({});
+  const log = createRecordingLog();
+  const offer = ['mn04_as', 'convnext_tiny_bl_ac'];
+  const { homeAssistant, installs } = rig({ memory, watched: () => [], offer, log });
+  t.match(log.lines, [
+    { level: 'warn', fields: { code: 'no_address' }, message: /convnext_tiny_bl_ac.*models.mirror/ },
+  ]);
+  const swap = (state: string) => stateOf({ swap: { state, model: 'mn04_as', progress: 0.5 } });
+  const last = () => [installs.at(-1)?.in_progress, installs.at(-1)?.installed_version === 'not installed'];
+  homeAssistant.stateChanges(stateOf());
+  homeAssistant.installed(['soundpost-mini']);
+  t.same(last(), [false, true]);
+  homeAssistant.stateChanges(swap('downloading'));
+  t.same(last(), [true, true]);
+  homeAssistant.stateChanges(stateOf());
+  t.same(last(), [false, true], 'it has failed, and nobody could list the models');
+  homeAssistant.stateChanges(swap('verifying'));
+  homeAssistant.installed(['soundpost-mini', 'mn04_as']);
+  t.same(last(), [false, false], 'it is here, though not yet over');
+  const sofar = installs.length;
+  homeAssistant.stateChanges(stateOf());
+  t.equal(installs.length, sofar);
+  homeAssistant.stop();
+  t.end();
+});
+
+t.test('the memory', async (t) => {
+  const folder = temporaryFolder(t);
+  const path = join(folder, 'homeassistant.json');
+  const open = () => openDiscoveryMemory({ dataDir: folder, log: silentLogger });
+  const first = open();
+  t.same(first.topics(), []);
+  const writing = first.set('a', { model: 'select' });
+  t.equal(first.set('a', { model: 'select' }), writing, 'the same again waits for the same write');
+  await writing;
+  t.equal(first.set('a', { model: 'select' }), null, 'and is on the disk then');
+  t.same(JSON.parse(readFileSync(path, 'utf8')), { a: { model: 'select' } });
+  t.same(open().components('a'), { model: 'select' });
+
+  // A newer version knows more platforms; a disk may know less.
+  const odd = { a: { model: 'select', text: 'text', n: 7, label_dog: 'binary_sensor' }, b: null, '': {} };
+  writeFileSync(path, JSON.stringify(odd));
+  t.same(open().components('a'), { model: 'select', label_dog: 'binary_sensor' });
+  t.same(open().topics(), ['a', 'b']);
+  for (const text of ['', '[', '7', '["a"]']) {
+    writeFileSync(path, text);
+    t.same(open().components('a'), {}, text);
+  }
+
+  const log = createRecordingLog();
+  const nowhere = openDiscoveryMemory({ dataDir: join(path, 'x'), log });
+  await nowhere.set('a', {});
+  t.match(
+    log.lines,
+    [{ fields: { code: 'discovery_not_written' } }],
+    'what cannot be written holds nothing up',
+  );
+});
