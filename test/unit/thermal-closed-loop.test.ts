@@ -15,7 +15,7 @@ for (const [name, scenario] of Object.entries(scenarios)) {
   t.test(`24 hours: ${name}`, (t) => {
     const figures = simulate(scenario);
     t.comment(row(name, figures));
-    t.ok(figures.maxC < scenario.settings.hardLimitC, `at most ${figures.maxC} °C`);
+    t.ok(figures.maxC < (scenario.boundC ?? scenario.settings.hardLimitC), `at most ${figures.maxC} °C`);
     for (const [segment, { meanHz, bestHz, meanC }] of figures.segments) {
       t.ok(meanHz >= 0.9 * bestHz, `${segment}: ${meanHz} of ${bestHz} Hz`);
       t.ok(meanHz <= 1.1 * bestHz, `${segment}: ${meanHz} of ${bestHz} Hz`);
@@ -105,8 +105,8 @@ t.test('whatever the board and the settings', (t) => {
         });
         const { meanHz, bestHz } = figures.segments.get('steady')!;
         if (!(figures.maxC < settings.hardLimitC)) throw new Error(`${figures.maxC} °C`);
-        if (!(meanHz > 0.8 * bestHz && meanHz < 1.1 * bestHz)) throw new Error(`${meanHz} of ${bestHz} Hz`);
-        if (!(figures.turnsPerHour < 16)) throw new Error(`${figures.turnsPerHour} turns an hour`);
+        if (!(meanHz >= 0.9 * bestHz && meanHz <= 1.1 * bestHz)) throw new Error(`${meanHz} of ${bestHz} Hz`);
+        if (!(figures.turnsPerHour < 12)) throw new Error(`${figures.turnsPerHour} turns an hour`);
       },
     ),
     { numRuns: Number(process.env['SOUNDPOST_THERMAL_RUNS'] ?? 40) },
