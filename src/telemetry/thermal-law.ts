@@ -15,7 +15,7 @@ import type { FlagCause } from './thermal-flags.js';
  * Why it does not oscillate: steps smaller than 5 % are not taken, and a rate that was lowered rests for 12 minutes
  * before it is raised again, so that it turns at most ten times an hour. Only where it is much cooler than the limit
  * (something else has changed) the rest is short. Lowering never waits. Why it does not wind up: I stays between the
- * floor and the requested rate, does not grow while the rate rests, and never stands above what the machine achieves.
+ * floor and the requested rate, does not grow while the rate rests or is still below it, and never stands above what the machine achieves.
  *
  * The numbers were chosen in simulation (test/support/thermal-plant.ts) over time constants of 45 … 600 s and gains
  * of 4 … 60 °C; docs/heat.md shows what comes out. Anti-windup by clamping and the filtered lead are textbook: Åström
@@ -134,12 +134,15 @@ export function regulate(
   let { integral } = rates;
   if (roomC < 0 && achieved < rates.applied) integral = Math.min(integral, achieved);
   const isRested = nowMs - rates.loweredAtMs >= restMs(roomC) && !firmwareHot;
-  const drift = roomC < 0 ? INTEGRAL_DOWN * roomC : isRested ? roomC : 0;
-  integral = clamp(integral + drift * INTEGRAL_PER_C_MS * dtMs, low, high);
   const share = Math.min(ROOM_C, beyondDeadBand(roomC - riseC));
+  const reach = rates.command + RISE_PER_MS * dtMs;
+  // As long as the rate is below what seems sustainable its coolness does not say that more is.
+  const mayGrow = isRested && reach >= integral;
+  const drift = roomC < 0 ? INTEGRAL_DOWN * roomC : mayGrow ? roomC : 0;
+  integral = clamp(integral + drift * INTEGRAL_PER_C_MS * dtMs, low, high);
   const wanted = clamp(integral + GAIN_PER_C * share, low, top);
   const aim = isRested ? wanted : Math.min(wanted, rates.applied);
-  const command = Math.min(aim, rates.command + RISE_PER_MS * dtMs);
+  const command = Math.min(aim, reach);
   const next = follow({ ...rates, integral, command }, { low, top, nowMs });
   return {
     rates: next,

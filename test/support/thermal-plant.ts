@@ -59,7 +59,7 @@ export const cooledRaspberryPi5: Plant = {
 export interface Firmware {
   /** Share of the full clock. */
   clock: number;
-  flags: FirmwareFlags;
+  flags: FirmwareFlags | null;
 }
 
 /**
@@ -92,7 +92,7 @@ export interface Scenario {
   ambientC: (seconds: number) => number;
   /** What the sensor says of a temperature; the temperature itself by default. */
   sensor?: (celsius: number, seconds: number, random: () => number) => number | null;
-  /** What the firmware does at this temperature; without one nothing slows the cores down, and there are no flags. */
+  /** What the firmware does at this temperature; by default nothing slows the cores down, and there are no flags. */
   firmware?: (celsius: number, seconds: number) => Firmware;
   /** Other moments are taken out of the figures by giving them no segment. */
   segment?: (seconds: number) => string | null;
