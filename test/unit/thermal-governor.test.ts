@@ -151,6 +151,40 @@ t.test('a sensor that is silent', (t) => {
   t.end();
 });
 
+t.test('without a reading the firmware is the thermometer', (t) => {
+  const soft = { ...calm, softTemperatureLimit: true };
+  const hot = governor();
+  hot.run(600, { temperatureC: 71 });
+  hot.run(15, { temperatureC: null, flags: soft });
+  t.match(hot.step(), { effectiveHz: 0.75, cause: 'firmware_soft_limit' }, 'a short gap');
+  t.match(hot.run(5), { effectiveHz: 0.1, cause: 'firmware_throttled' });
+  t.match(hot.run(3600, { flags: calm }), { effectiveHz: 0.1 }, 'and nothing tells that it is over');
+
+  const cool = governor();
+  cool.run(600, { temperatureC: 55 });
+  cool.run(120, { temperatureC: null });
+  t.match(cool.run(5, { flags: soft }), { effectiveHz: 0.1, cause: 'firmware_throttled', blind: true });
+  t.equal(cool.run(600, { flags: calm }).effectiveHz, 0.1, 'it rests, or it would swing with the flag');
+  t.match(cool.run(600), free, 'it was cool: only the flags tell');
+
+  const { underVoltage } = calm;
+  const untold = { underVoltage, frequencyCapped: null, throttled: null, softTemperatureLimit: null };
+  const cases: [string, FirmwareFlags | null, Partial<ThermalSettings>][] = [
+    ['no flags', null, {}],
+    ['the under-voltage alarm alone', untold, {}],
+    ['a hard limit that comes before the firmware’s', calm, { softLimitC: 70, hardLimitC: 78 }],
+  ];
+  for (const [name, flags, own] of cases) {
+    const g = governor(1, own);
+    g.run(600, { temperatureC: 68, flags });
+    t.match(g.run(15, { temperatureC: null }), free, name);
+    const { effectiveHz } = g.run(45);
+    t.ok(effectiveHz > 0.3 && effectiveHz < 0.6, `${name}: ${effectiveHz} Hz after a minute`);
+    t.equal(g.run(120).effectiveHz, 0.1, `${name}: the floor`);
+  }
+  t.end();
+});
+
 t.test('a short under-voltage after the sensor was lost while cool', (t) => {
   const g = governor();
   g.run(600, { temperatureC: 55 });
