@@ -68,7 +68,11 @@ export function createThermalControl(options: {
       say('throttle_over', 'over', `Inferring at ${effectiveHz} Hz again`);
     }
     if (blind && !told.blind) {
-      say('sensor_lost', 'blind', 'The temperature of the processor cannot be read any more');
+      say(
+        'sensor_lost',
+        'blind',
+        'The temperature sensor of the processor gives no sensible reading any more',
+      );
     }
     told = { cause, blind };
   };

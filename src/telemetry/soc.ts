@@ -14,6 +14,9 @@ export interface SocReading {
 
 /** The bits of the firmware's `get_throttled`. */
 export interface ThrottleFlags extends FirmwareFlags {
+  frequencyCapped: boolean;
+  throttled: boolean;
+  softTemperatureLimit: boolean;
   underVoltageSinceBoot: boolean;
   frequencyCappedSinceBoot: boolean;
   throttledSinceBoot: boolean;
@@ -51,7 +54,7 @@ export async function readSoc(options: { sysRoot: string }): Promise<SocReading>
 
 /**
  * What the thermal governor looks at, read the same way: the temperature, and the firmware's flags or, where there
- * are none, the under-voltage alarm.
+ * are none, the under-voltage alarm alone.
  */
 export async function readHeat(options: {
   sysRoot: string;
@@ -60,8 +63,8 @@ export async function readHeat(options: {
   const temperatureC = await readTemperature(sysRoot);
   const flags = await readThrottleFlags(sysRoot);
   const underVoltage = flags === null ? await readUnderVoltageAlarm(sysRoot) : null;
-  const none = { frequencyCapped: false, throttled: false, softTemperatureLimit: false };
-  return { temperatureC, flags: flags ?? (underVoltage === null ? null : { ...none, underVoltage }) };
+  const untold = { frequencyCapped: null, throttled: null, softTemperatureLimit: null };
+  return { temperatureC, flags: flags ?? (underVoltage === null ? null : { ...untold, underVoltage }) };
 }
 
 /**

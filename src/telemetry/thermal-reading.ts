@@ -1,9 +1,21 @@
 /** What is known of the temperature, told from what a sensor says. */
 export interface ReadingState {
   /** The last reading that was believed, °C, and when it came; null before the first. */
-  last: { celsius: number; atMs: number } | null;
-  /** A reading too far from the last one, which the next may confirm. */
-  doubtful: number | null;
+  readonly last: { readonly celsius: number; readonly atMs: number } | null;
+  /** Since when readings have been near the last one, without a jump, ms. */
+  readonly levelSinceMs: number;
+  /** When the last reading came that a chip may have, believed or not, ms. */
+  readonly seenAtMs: number;
+  /** Readings too far from the last one that was believed; null where there are none. */
+  readonly doubt: Doubt | null;
+}
+
+interface Doubt {
+  /** The newest of them, °C. */
+  readonly celsius: number;
+  readonly sinceMs: number;
+  /** So long they must last to be believed, ms. */
+  readonly patienceMs: number;
 }
 
 /**
@@ -14,18 +26,31 @@ const LOWEST_C = -30;
 const HIGHEST_C = 125;
 /**
  * Between two readings 5 s apart the temperature of a bare chip under a new load rises by about 10 °C at the most
- * (Raspberry Pi 5 without a cooler; 0.3 °C a second once the first seconds are over). More is a glitch until it is
- * confirmed.
+ * (Raspberry Pi 5 without a cooler; 0.3 °C a second once the first seconds are over), and it falls no faster. More is
+ * a glitch until it is confirmed.
  */
 const JUMP_C = 15;
 /** So old a reading says nothing on how far the next may be. */
 const STALE_MS = 60_000;
+/**
+ * No chip cools by more than `JUMP_C` at once: where readings fall like that, either these are wrong or those before
+ * were. They are believed when they have lasted as long as those before did, within these bounds. (Upwards the next
+ * reading is enough: to believe it costs windows, not heat.)
+ */
+const FALL_SHORTEST_MS = 60_000;
+const FALL_LONGEST_MS = 15 * 60_000;
 
-export const noReading: ReadingState = { last: null, doubtful: null };
+export const noReading: ReadingState = { last: null, levelSinceMs: 0, seenAtMs: -Infinity, doubt: null };
+
+/** Whether the temperature went from one to the other by more than a chip can between two readings. */
+export function isJump(fromC: number, toC: number): boolean {
+  return Math.abs(toC - fromC) > JUMP_C;
+}
 
 /**
  * Decides whether a reading is believed. Not a number, out of the range of a chip that runs, or a jump from the last
- * one: not. A jump is believed when the next reading is near it, too.
+ * one: not. A jump upwards is believed when the next reading is near it, a jump downwards when it lasts (a minute, up
+ * to 15 where what it contradicts had lasted long).
  */
 export function acceptReading(
   state: ReadingState,
@@ -33,9 +58,34 @@ export function acceptReading(
   nowMs: number,
 ): { state: ReadingState; accepted: number | null } {
   if (celsius === null || !(celsius > LOWEST_C && celsius <= HIGHEST_C)) return { state, accepted: null };
-  const { last, doubtful } = state;
-  const jumps = last !== null && nowMs - last.atMs <= STALE_MS && Math.abs(celsius - last.celsius) > JUMP_C;
-  const confirmed = doubtful !== null && Math.abs(celsius - doubtful) <= JUMP_C;
-  if (jumps && !confirmed) return { state: { last, doubtful: celsius }, accepted: null };
-  return { state: { last: { celsius, atMs: nowMs }, doubtful: null }, accepted: celsius };
+  const { last, doubt } = state;
+  const believe = (levelSinceMs: number) => ({
+    state: { last: { celsius, atMs: nowMs }, levelSinceMs, seenAtMs: nowMs, doubt: null },
+    accepted: celsius,
+  });
+  if (last === null) return believe(nowMs);
+  if (!isJump(last.celsius, celsius) && !(doubt !== null && isCloser(celsius, doubt.celsius, last.celsius))) {
+    return believe(state.levelSinceMs);
+  }
+  if (nowMs - state.seenAtMs > STALE_MS) return believe(nowMs);
+  if (doubt === null || isJump(doubt.celsius, celsius)) {
+    const patienceMs = celsius > last.celsius ? 0 : fallPatienceMs(state, last.atMs, nowMs);
+    return {
+      state: { ...state, seenAtMs: nowMs, doubt: { celsius, sinceMs: nowMs, patienceMs } },
+      accepted: null,
+    };
+  }
+  if (celsius > last.celsius || nowMs - doubt.sinceMs >= doubt.patienceMs) return believe(doubt.sinceMs);
+  return { state: { ...state, seenAtMs: nowMs, doubt: { ...doubt, celsius } }, accepted: null };
+}
+
+/** Whether it goes on from the one rather than from the other: wrong readings that rise stay wrong. */
+function isCloser(celsius: number, oneC: number, otherC: number): boolean {
+  return Math.abs(celsius - oneC) < Math.abs(celsius - otherC);
+}
+
+/** Another jump after a long doubt: the chip had time to cool meanwhile, and the next reading is enough. */
+function fallPatienceMs({ levelSinceMs }: ReadingState, lastAtMs: number, nowMs: number): number {
+  if (nowMs - lastAtMs > STALE_MS) return 0;
+  return Math.min(FALL_LONGEST_MS, Math.max(FALL_SHORTEST_MS, lastAtMs - levelSinceMs));
 }

@@ -33,6 +33,13 @@ function hopSeconds(console: Console): number {
 const state = (console: Console, fits: (now: StatePayload) => boolean) =>
   console.on<StatePayload>('state', fits, 60_000);
 
+/** Awaits that this temperature has been looked at: every 5 s, while telemetry shows it every second. */
+async function isRead(console: Console, celsius: number): Promise<void> {
+  for (let count = 0; count < 7; count += 1) {
+    await console.on<TelemetryPayload>('telemetry', ({ soc }) => soc.temperature_c === celsius);
+  }
+}
+
 /** Awaits some windows of this rate: the hop between two of them is 1/rate. */
 async function pace(console: Console, rateHz: number): Promise<void> {
   for (;;) {
@@ -98,9 +105,12 @@ t.test('heat lowers the rate and coolness raises it', { skip: noMosquitto }, asy
   await console.set('rate/set', '1.8');
   t.ok((await state(console, ({ rate_hz }) => rate_hz === 1.8)).effective_rate_hz <= 1.7);
 
-  // Cooling down while nothing is inferred.
+  // Cooling down while nothing is inferred; all at once would not be believed so soon.
   t.match(await console.set('paused/set', 'ON'), { status: 'ok' });
-  sys.setTemperature(55);
+  for (const celsius of [70, 56, 45]) {
+    sys.setTemperature(celsius);
+    await isRead(console, celsius);
+  }
   const free = await state(
     console,
     ({ throttle, effective_rate_hz }) => !throttle.active && effective_rate_hz > 1,
@@ -119,14 +129,18 @@ t.test('flags, and a sensor that vanishes', { skip: noMosquitto }, async (t) => 
   const started = await start(
     t,
     broker!.url,
-    { ...looped, INFERENCE_RATE_HZ: '4', TELEMETRY_SYS_ROOT: sys.sysRoot },
+    { ...looped, INFERENCE_RATE_HZ: '4', TELEMETRY_INTERVAL_SECONDS: '1', TELEMETRY_SYS_ROOT: sys.sysRoot },
     sound(beep(5, 0.2)),
   );
   const { console } = started;
   await pace(console, 4);
-  // One nonsense value, and none.
-  sys.write(TEMPERATURE, '1000000\n');
-  await console.on('tags');
+  // A value that telemetry shows and no chip has, for as long as it likes; and none.
+  sys.setTemperature(126);
+  await isRead(console, 126);
+  t.notOk(
+    console.all<StatePayload>('state').some(({ effective_rate_hz }) => effective_rate_hz !== 4),
+    'nonsense does not move the rate',
+  );
   sys.delete(TEMPERATURE);
   sys.setThrottled('50001');
   const low = await state(console, ({ throttle }) => throttle.active);

@@ -21,10 +21,16 @@ export interface Plant {
 }
 
 /**
- * Raspberry Pi 4 without a heat sink. Idle and full power and the time to 80 °C (2.1 W, 6.41 W, 177 s under stress-ng)
- * are recalled from Gareth Halfacree, "Thermal testing Raspberry Pi 4", The MagPi 88, and were not looked up again.
- * The resistance is chosen: with it and a room of 23 °C they give a time constant of 180 s, and the idle temperatures
- * that Martin Rowan reports ("Raspberry Pi 4 – Power & Temperature at Idle", 2019) come out at 13 °C/W.
+ * Raspberry Pi 4 without a heat sink.
+ * - Power: 2.1 W idle and 6.41 W under stress-ng and glxgears with the firmware of late 2019 (Gareth Halfacree,
+ *   "Thermal testing Raspberry Pi 4", The MagPi 88 and raspberrypi.com, 2019; the two figures as repeated by
+ *   zeusbtc.com, "Raspberry Pi 4 firmware update").
+ * - Resistance: with the firmware of its first weeks an idle board was 33.7 °C above the room (Martin Rowan, "Raspberry
+ *   Pi 4 – Power & Temperature at Idle", 2019: 11.6 °C, or 53 %, above a 3 B+). Halfacree counts "over half a watt"
+ *   more for that firmware, which makes 12 °C/W.
+ * - Time constant: assumed. First-order from idle at 23 °C it takes 180 s to 80 °C at full load, a few minutes as
+ *   published tests have it; but a chip jumps by some 10 °C at once and then follows its board, so real ones are both
+ *   faster and slower.
  */
 export const bareRaspberryPi4: Plant = {
   resistance: 12,
@@ -34,17 +40,45 @@ export const bareRaspberryPi4: Plant = {
 };
 
 /**
- * Raspberry Pi 5 with the Active Cooler. Temperatures in a room of 20 °C: 40.0 °C idle, 55.4, 58.2 and 59.8 °C after 1, 2
- * and 3 minutes of `stress -c 4` (j-baba, comparison of CPU temperatures, Qiita). The power is uncertain: 7.9 W under
- * Geekbench (geerlingguy/sbc-reviews, issue 21, where a reader doubts the meter), and 3 W idle is assumed. With these it
- * is 5 °C/W and about 60 s; idle, with the fan off, it is more (6.7 °C/W).
+ * Raspberry Pi 5 with the Active Cooler.
+ * - Power: 3.3 W idle and 9.8 W under stress with 4 GB; 2.4 and 8.9 W with 2 GB (Jeff Geerling, as reported by
+ *   avalanchenoticias.com.br, "O novo Raspberry Pi 5 com 2 GB de RAM", 2024). An early meter showed 1.8 and 7.9 W and
+ *   was doubted (geerlingguy/sbc-reviews, issue 21).
+ * - Resistance and time constant: in a room of 20 °C 40.0 °C idle; 55.4, 58.2, 59.8 °C after 1, 2, 3 minutes of
+ *   `stress -c 4` (j-baba, a comparison of CPU temperatures, qiita.com/j-baba/items/08475f1d066d23e188eb). With 9.8 W
+ *   that fits 4.1 °C/W and 45 s. Idle, with the fan off, it is more (6 °C/W), which is left out.
  */
 export const cooledRaspberryPi5: Plant = {
-  resistance: 5,
-  timeConstant: 60,
-  idleWatts: 3,
-  fullWatts: 7.9,
+  resistance: 4.1,
+  timeConstant: 45,
+  idleWatts: 3.3,
+  fullWatts: 9.8,
 };
+
+/** What the firmware makes of the temperature: how fast the cores may be, and what it says of it. */
+export interface Firmware {
+  /** Share of the full clock. */
+  clock: number;
+  flags: FirmwareFlags | null;
+}
+
+/**
+ * From 80 °C on the clock goes down in steps (1500, 1000, 750, 600 MHz: Roy Longbottom, "Raspberry Pi 4B Stress
+ * Tests", 2019), here in a line to 0.4 at 85 °C, and the bit of the soft limit is set; the two others follow at 85 °C
+ * (alwye/get_throttled, issue 4).
+ */
+export function raspberryPiFirmware(celsius: number): Firmware {
+  const isSlow = celsius >= 85;
+  return {
+    clock: 1 - 0.6 * Math.min(1, Math.max(0, (celsius - 80) / 5)),
+    flags: {
+      underVoltage: false,
+      frequencyCapped: isSlow,
+      throttled: isSlow,
+      softTemperatureLimit: celsius >= 80,
+    },
+  };
+}
 
 export interface Scenario {
   plant: Plant;
@@ -58,19 +92,20 @@ export interface Scenario {
   ambientC: (seconds: number) => number;
   /** What the sensor says of a temperature; the temperature itself by default. */
   sensor?: (celsius: number, seconds: number, random: () => number) => number | null;
-  flags?: (celsius: number, seconds: number) => FirmwareFlags | null;
+  /** What the firmware does at this temperature; by default nothing slows the cores down, and there are no flags. */
+  firmware?: (celsius: number, seconds: number) => Firmware;
   /** Other moments are taken out of the figures by giving them no segment. */
   segment?: (seconds: number) => string | null;
   /** Whether a turn at this time counts; those of the hour after a change of the ambient do not. */
   steady?: (seconds: number) => boolean;
   seed?: number;
-  intervalSeconds?: number;
+  /** °C that are not reached, where that is more than the hard limit; docs/heat.md says why. */
+  boundC?: number;
 }
 
 export interface Figures {
   /** Of the temperature itself, once `settleSeconds` are over. */
   maxC: number;
-  maxFirstMinutesC: number;
   segments: Map<string, { meanHz: number; bestHz: number; meanC: number }>;
   /** How often the rate changes direction in any 60 minutes, at the most, in steady state. */
   turnsPerHour: number;
@@ -80,7 +115,7 @@ export interface Figures {
   reasons: Set<string>;
 }
 
-/** Cold start: what happens in these first minutes is told apart. */
+/** Cold start: the temperature of these first minutes does not count. */
 export const SETTLE_SECONDS = 600;
 
 export const defaults: ThermalSettings = { softLimitC: 75, hardLimitC: 82, minRateHz: 0.1 };
@@ -91,9 +126,17 @@ export const noisy =
   (truth: number, _seconds: number, random: () => number): number =>
     Math.round((truth + (2 * random() - 1) * celsius) * 1000) / 1000;
 
-/** The steady temperature at a rate. */
-export function steadyC({ plant, inferenceSeconds }: Scenario, ambientC: number, rateHz: number): number {
-  const share = Math.min(1, rateHz * inferenceSeconds);
+/** Between two readings, as in the service. */
+const STEP_SECONDS = 5;
+
+/** The steady temperature at a rate, with the cores at this share of their clock. */
+export function steadyC(
+  { plant, inferenceSeconds }: Scenario,
+  ambientC: number,
+  rateHz: number,
+  clock = 1,
+): number {
+  const share = Math.min(clock, rateHz * inferenceSeconds);
   return ambientC + plant.resistance * (plant.idleWatts + (plant.fullWatts - plant.idleWatts) * share);
 }
 
@@ -113,7 +156,7 @@ export function simulate(
   onStep: (step: { seconds: number; celsius: number; decision: ThermalDecision }) => void = () => undefined,
 ): Figures {
   const { plant, settings, requestedHz, ambientC } = scenario;
-  const dt = scenario.intervalSeconds ?? 5;
+  const dt = STEP_SECONDS;
   const random = mulberry32(scenario.seed ?? 1);
   const sensor = scenario.sensor ?? ((celsius: number) => celsius);
   const segmentOf = scenario.segment ?? (() => 'all');
@@ -121,7 +164,7 @@ export function simulate(
   let celsius = steadyC(scenario, ambientC(0), 0);
   let rateHz = requestedHz;
   let direction = 0;
-  let [maxC, maxFirstMinutesC, throttled, steps, changes] = [-Infinity, -Infinity, 0, 0, 0];
+  let [maxC, throttled, steps, changes] = [-Infinity, 0, 0, 0];
   const turns: number[] = [];
   const isSteady = scenario.steady ?? (() => true);
   const sums = new Map<string, { n: number; hz: number; bestHz: number; celsius: number }>();
@@ -129,14 +172,16 @@ export function simulate(
   for (let seconds = 0; seconds < scenario.hours * 3600; seconds += dt) {
     const inferenceSeconds = scenario.inferenceSecondsAt?.(seconds) ?? scenario.inferenceSeconds;
     const load = { ...scenario, inferenceSeconds };
-    const canHz = 1 / inferenceSeconds;
+    const firmware = scenario.firmware?.(celsius, seconds);
+    const clock = firmware?.clock ?? 1;
+    const canHz = clock / inferenceSeconds;
     const next = stepThermal(
       state,
       {
         nowMs: seconds * 1000,
         requestedHz,
         temperatureC: sensor(celsius, seconds, random),
-        flags: scenario.flags?.(celsius, seconds) ?? null,
+        flags: firmware?.flags ?? null,
         achievedHz: rateHz > canHz ? canHz : null,
       },
       settings,
@@ -155,23 +200,21 @@ export function simulate(
     if (throttle.reason !== null) reasons.add(throttle.reason);
     steps += 1;
 
-    const end = steadyC(load, ambientC(seconds), rateHz);
+    const end = steadyC(load, ambientC(seconds), rateHz, clock);
     celsius = end + (celsius - end) * Math.exp(-dt / plant.timeConstant);
-    if (seconds < SETTLE_SECONDS) maxFirstMinutesC = Math.max(maxFirstMinutesC, celsius);
-    else maxC = Math.max(maxC, celsius);
+    if (seconds >= SETTLE_SECONDS) maxC = Math.max(maxC, celsius);
     const segment = segmentOf(seconds);
     if (segment !== null) {
       const sum = sums.get(segment) ?? { n: 0, hz: 0, bestHz: 0, celsius: 0 };
       sum.n += 1;
       sum.hz += Math.min(rateHz, canHz);
-      sum.bestHz += Math.min(bestConstantHz(load, ambientC(seconds)), canHz);
+      sum.bestHz += Math.min(bestConstantHz(load, ambientC(seconds)), 1 / inferenceSeconds);
       sum.celsius += celsius;
       sums.set(segment, sum);
     }
   }
   return {
     maxC,
-    maxFirstMinutesC,
     segments: new Map(
       [...sums].map(([name, sum]) => [
         name,

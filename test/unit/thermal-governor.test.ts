@@ -39,6 +39,7 @@ function governor(requestedHz = 1, own: Partial<ThermalSettings> = {}) {
   };
   return {
     step,
+    filter: () => state.filter,
     /** From now on, for so long; the last decision. */
     run(seconds: number, part: Partial<typeof input> = {}): ThermalDecision {
       for (let at = 0; at < seconds; at += 5) {
@@ -83,6 +84,7 @@ t.test('at the hard limit the floor at once, and back when it has cooled', (t) =
   });
   t.match(g.step().throttle.reason, '82 °C');
   t.equal(g.run(300, { temperatureC: 74 }).effectiveHz, 0.1, 'it rests');
+  g.run(5, { temperatureC: 62 });
   const seconds = g.until(({ effectiveHz }) => effectiveHz === 1, { temperatureC: 50 });
   t.ok(seconds > 60 && seconds < 900, `free after ${seconds} s`);
   t.match(g.step(), free);
@@ -146,6 +148,95 @@ t.test('a sensor that is silent', (t) => {
   lowered.run(120, { temperatureC: 77 });
   const { effectiveHz } = lowered.step();
   t.ok(lowered.run(600, { temperatureC: null }).effectiveHz < effectiveHz);
+  t.end();
+});
+
+t.test('without a reading the firmware is the thermometer', (t) => {
+  const soft = { ...calm, softTemperatureLimit: true };
+  const hot = governor();
+  hot.run(600, { temperatureC: 71 });
+  hot.run(15, { temperatureC: null, flags: soft });
+  t.match(hot.step(), { effectiveHz: 0.75, cause: 'firmware_soft_limit' }, 'a short gap');
+  t.match(hot.run(5), { effectiveHz: 0.1, cause: 'firmware_throttled' });
+  t.match(hot.run(3600, { flags: calm }), { effectiveHz: 0.1 }, 'and nothing tells that it is over');
+
+  const cool = governor();
+  cool.run(600, { temperatureC: 55 });
+  cool.run(120, { temperatureC: null });
+  t.match(cool.run(5, { flags: soft }), { effectiveHz: 0.1, cause: 'firmware_throttled', blind: true });
+  t.equal(cool.run(600, { flags: calm }).effectiveHz, 0.1, 'it rests, or it would swing with the flag');
+  t.match(cool.run(600), free, 'it was cool: only the flags tell');
+
+  const { underVoltage } = calm;
+  const untold = { underVoltage, frequencyCapped: null, throttled: null, softTemperatureLimit: null };
+  const cases: [string, FirmwareFlags | null, Partial<ThermalSettings>][] = [
+    ['no flags', null, {}],
+    ['the under-voltage alarm alone', untold, {}],
+    ['a hard limit that comes before the firmware’s', calm, { softLimitC: 70, hardLimitC: 78 }],
+  ];
+  for (const [name, flags, own] of cases) {
+    const g = governor(1, own);
+    g.run(600, { temperatureC: 68, flags });
+    t.match(g.run(15, { temperatureC: null }), free, name);
+    const { effectiveHz } = g.run(45);
+    t.ok(effectiveHz > 0.3 && effectiveHz < 0.6, `${name}: ${effectiveHz} Hz after a minute`);
+    t.equal(g.run(120).effectiveHz, 0.1, `${name}: the floor`);
+  }
+  t.end();
+});
+
+t.test('a short under-voltage after the sensor was lost while cool', (t) => {
+  const g = governor();
+  g.run(600, { temperatureC: 55 });
+  g.run(120, { temperatureC: null });
+  t.match(g.run(5, { flags: { ...calm, underVoltage: true } }), { effectiveHz: 0.5, cause: 'under_voltage' });
+  t.match(g.run(3600, { flags: calm }), { ...free, blind: true }, 'it is over, as with a sensor');
+  t.end();
+});
+
+t.test('what is too low to be true', (t) => {
+  for (const wrong of [0, 50]) {
+    const g = governor();
+    g.run(3600, { temperatureC: 71 });
+    t.match(g.run(5, { temperatureC: wrong }), { doubtful: true, effectiveHz: 1 });
+    t.match(g.run(50), { doubtful: false, blind: false }, 'one look soon, then the usual pace');
+    t.match(g.run(595), { blind: true, cause: 'sensor_lost' }, `${wrong} °C after 71 is not cooling`);
+    t.ok(g.step().effectiveHz < 0.6, 'it sinks as without a sensor');
+    t.not(g.run(60, { temperatureC: 68 }).cause, 'sensor_lost', 'back to sense');
+    t.match(g.run(3600, { temperatureC: 60 }), free);
+    g.run(1800, { temperatureC: wrong });
+    t.match(g.step(), { ...free, blind: false }, 'believed in the end: no sensor is wrong for ever');
+  }
+
+  const shifted = governor();
+  shifted.run(3600, { temperatureC: 71 });
+  for (let celsius = 51; celsius < 68; celsius += 1) shifted.run(10, { temperatureC: celsius });
+  t.match(shifted.step(), { blind: true }, 'what is wrong and rises stays wrong');
+
+  const high = governor();
+  high.run(3600, { temperatureC: 55 });
+  t.equal(high.run(10, { temperatureC: 85 }).effectiveHz, 0.1, 'wrong for 10 s, upwards');
+  t.equal(high.run(55, { temperatureC: 55 }).effectiveHz, 0.1);
+  t.match(high.run(600), free, 'what lasted for seconds is contradicted within a minute or so');
+
+  const swings = governor();
+  swings.run(3600, { temperatureC: 71 });
+  swings.run(300, { temperatureC: 0 });
+  t.match(swings.run(10, { temperatureC: 45 }), { blind: false }, 'another jump: what was between is void');
+  t.end();
+});
+
+t.test('the filter goes on over what was not believed', (t) => {
+  const g = governor();
+  g.run(1000, { temperatureC: 70 });
+  g.run(5, { temperatureC: 110 });
+  g.run(5, { temperatureC: 71 });
+  const { fast, slow } = g.filter()!;
+  // 10 s after the reading before.
+  t.ok(Math.abs(fast - (71 - Math.exp(-10 / 20))) < 1e-9, `fast ${fast} °C`);
+  t.ok(Math.abs(slow - (71 - Math.exp(-10 / 60))) < 1e-9, `slow ${slow} °C`);
+  g.run(10, { temperatureC: 88 });
+  t.same(g.filter(), { fast: 88, slow: 88 }, 'a jump that is confirmed is followed at once');
   t.end();
 });
 
@@ -292,7 +383,12 @@ t.test('heat is read from the machine', async (t) => {
   const folder = makeSysFolder('pi4');
   folder.delete('sys/devices/platform/soc/soc:firmware/get_throttled');
   folder.write('sys/class/hwmon/hwmon1/in0_lcrit_alarm', '1\n');
-  t.same((await readHeat(folder)).flags, { ...calm, underVoltage: true }, 'the alarm in place of the flags');
+  const untold = { frequencyCapped: null, throttled: null, softTemperatureLimit: null };
+  t.same(
+    (await readHeat(folder)).flags,
+    { ...untold, underVoltage: true },
+    'the alarm in place of the flags',
+  );
   folder.remove();
   t.same(await readHeat({ sysRoot: '/nonexistent' }), { temperatureC: null, flags: null });
 });
