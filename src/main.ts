@@ -316,7 +316,11 @@ command(
       new Option('--max-drops <n>', 'windows dropped; 0'),
       new Option('--max-restarts <n>', 'restarts of processes; 0'),
       new Option('--max-loop-delay <ms>', 'p99 of the event-loop delay of the service is below; 20'),
-      new Option('--max-clock-drift <ppm>', 'audio time against wall time; 1000'),
+      new Option('--max-clock-drift <ppm>', 'audio time against wall time, either way; 1000'),
+      new Option(
+        '--max-swap-ms <ms>',
+        'the slowest swap, from the command to the first tags of the new model; not judged where left out',
+      ),
     ],
   },
 );

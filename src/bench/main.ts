@@ -6,6 +6,7 @@ import { messageOf } from '../common/errors.js';
 import { projectRoot } from '../common/project.js';
 import { parseManifest } from '../models/manifest.js';
 import { hasMosquitto } from './broker-process.js';
+import { hostFacts } from './host-facts.js';
 import { measurePytorch } from './pytorch-yardstick.js';
 import { formatReport, verdictsOf, type BenchReport } from './report.js';
 import { runService } from './service-run.js';
@@ -115,10 +116,7 @@ async function bench(options: Options, folder: string): Promise<BenchReport> {
 
   const report: Omit<BenchReport, 'verdicts'> = {
     machine: {
-      cpu: cpus()[0]?.model.trim() ?? 'unknown CPU',
-      cores: cpus().length,
-      node: process.versions.node,
-      platform: `${process.platform} ${process.arch}`,
+      ...hostFacts(),
       load,
     },
     model: manifest.id,

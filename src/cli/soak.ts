@@ -31,6 +31,7 @@ const LIMIT_FLAGS = [
   ['max-restarts', 'restarts'],
   ['max-loop-delay', 'eventLoopMs'],
   ['max-clock-drift', 'clockDriftPpm'],
+  ['max-swap-ms', 'swapMs'],
 ] as const satisfies readonly (readonly [string, keyof SoakLimits])[];
 
 /**
@@ -120,7 +121,13 @@ function settingsOf(config: Config, own: Own): SoakSettings {
     throw new SoundpostError('usage', '--broker mosquitto: it is not installed here; embedded needs nothing');
   }
   const limits = { ...DEFAULT_LIMITS };
-  for (const [flag, key] of LIMIT_FLAGS) limits[key] = limit(flag, own, limits[key]);
+  for (const [flag, key] of LIMIT_FLAGS) {
+    const given = limit(flag, own);
+    if (given !== undefined) limits[key] = given;
+  }
+  if (limits.swapMs !== null && everySeconds === null) {
+    throw new SoundpostError('usage', '--max-swap-ms: --swap-every says how often to swap; give both');
+  }
   return {
     hours: positive('--hours', own['hours'], 24),
     speed,
@@ -133,10 +140,11 @@ function settingsOf(config: Config, own: Own): SoakSettings {
   };
 }
 
-function limit(flag: string, own: Own, fallback: number): number {
+/** The limit that a flag sets; undefined where it was left out. */
+function limit(flag: string, own: Own): number | undefined {
   // As commander names it: maxGaps.
   const given = own[flag.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())];
-  if (given === undefined) return fallback;
+  if (given === undefined) return undefined;
   const value = Number(given);
   if (typeof given === 'string' && given.trim() !== '' && value >= 0) return value;
   throw new SoundpostError('usage', `--${flag} ${String(given)}: must be a number that is not below 0`);

@@ -121,19 +121,21 @@ const report = (
 t.test('limits are met, missed or not measured', (test) => {
   const large = { model: 'l', bytes: 3e8, session, service: run(1, 1, 20) };
   const good = report(
-    run(9.9, 299, 3),
+    run(7.4, 299, 3),
     { spaced: torch, backToBack: torch },
     { ...large, service: run(1, 1, 19) },
   );
   test.same(
     verdictsOf(good).map(({ value, met }) => [value, met]),
     [
-      [1.98, true],
-      [0.495, true],
+      [1.48, true],
+      [0.37, true],
       [299, true],
       [19, true],
     ],
   );
+  const near = report(run(7.6, 300, 3), { spaced: torch, backToBack: torch }, large);
+  test.equal(verdictsOf(near)[0]!.met, false, 'half as much again as the network is the most');
   const bad = report(run(15, 300, 3), { spaced: torch, backToBack: torch }, large);
   test.same(
     verdictsOf(bad).map(({ met }) => met),
