@@ -55,11 +55,13 @@ function explained(text: string): string {
  */
 function outliveClosedPipes(isService: boolean): void {
   process.stdout.on('error', (error) => {
+    // A terminal that is gone; SIGHUP says what is to be done.
+    if (codeOfErrno(error) === 'EIO') return;
     if (codeOfErrno(error) !== 'EPIPE') throw error;
     if (!isService) process.exit(DONE);
   });
   process.stderr.on('error', (error) => {
-    if (codeOfErrno(error) !== 'EPIPE') throw error;
+    if (!['EPIPE', 'EIO'].includes(codeOfErrno(error))) throw error;
   });
 }
 

@@ -74,11 +74,11 @@ function table(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-/** The last parts of a command line: the program and its arguments, without folders. */
+/** The last parts of a command line: the program and its arguments, without folders and without the leash. */
 function shortName(command: string): string {
   return command
     .split(' ')
-    .filter((part) => !part.startsWith('--'))
+    .filter((part) => !part.startsWith('--') && !part.endsWith('/leash.js'))
     .map((part) => part.slice(part.lastIndexOf('/') + 1))
     .slice(0, 3)
     .join(' ');

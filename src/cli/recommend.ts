@@ -1,3 +1,4 @@
+import { interruptible } from '../bench/interrupt.js';
 import { MOST_P95_OF_HOP, MOST_UTILISATION } from '../bench/models/recommend.js';
 import { recommendModels, type Recommendation } from '../bench/models/recommend-run.js';
 import { readMachine } from '../bench/models/report.js';
@@ -8,14 +9,12 @@ import { loadConfig } from '../config/load.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { readSoc } from '../telemetry/soc.js';
 import { createBar } from './bar.js';
-import { interruptible } from './bench.js';
 import type { CommandContext } from './context.js';
 import { openRegistry } from './models.js';
 import { table } from './table.js';
 import { positive } from './tag.js';
 import { programVersion } from './version.js';
 
-const INTERRUPTED = 130;
 /** What the service's configuration allows (`inference.rate_hz`). */
 const RATES_HZ = { least: 0.01, most: 20 };
 const SECONDS = 90;
@@ -44,7 +43,8 @@ export async function recommendCommand(
     Math.max(SECONDS, models.length * LEAST_SECONDS_PER_MODEL),
   );
   const { sys_root: sysRoot, proc_root: procRoot } = config.telemetry;
-  const { signal, release } = interruptible();
+  const interrupt = interruptible(() => process.stderr.write('\ninterrupted\n'));
+  const { signal } = interrupt;
   const bar = createBar();
   try {
     const recommendation = await recommendModels({
@@ -65,10 +65,10 @@ export async function recommendCommand(
     return recommendation.recommended === null ? 1 : 0;
   } catch (error) {
     if (!signal.aborted) throw error;
-    return INTERRUPTED;
+    return interrupt.exitCode ?? 1;
   } finally {
     bar.done();
-    release();
+    interrupt.release();
   }
 }
 
