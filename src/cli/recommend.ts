@@ -1,5 +1,6 @@
 import { interruptible } from '../bench/interrupt.js';
 import { MOST_P95_OF_HOP, MOST_UTILISATION } from '../bench/models/recommend.js';
+import type { Projection } from '../bench/models/projection.js';
 import { recommendModels, type Recommendation } from '../bench/models/recommend-run.js';
 import { readMachine } from '../bench/models/report.js';
 import { describeMachine, short } from '../bench/models/table.js';
@@ -19,7 +20,7 @@ import { programVersion } from './version.js';
 const RATES_HZ = { least: 0.01, most: 20 };
 const SECONDS = 90;
 /** A model is measured for at least so long where nobody says how long it may take. */
-const LEAST_SECONDS_PER_MODEL = 8;
+const LEAST_SECONDS_PER_MODEL = 12;
 
 /**
  * `soundpost recommend`: measures this board and names the installed models that hold the rate with headroom, best
@@ -72,6 +73,13 @@ export async function recommendCommand(
   }
 }
 
+/** `~66 °C (58-75)`: an estimate with its range. */
+function temperatureText(projection: Projection | null): string {
+  if (projection === null) return '-';
+  const { about_c: about, low_c: low, high_c: high } = projection;
+  return `~${about.toFixed(0)} °C (${low.toFixed(0)}-${high.toFixed(0)})`;
+}
+
 /** The recommendation for people. */
 export function formatRecommendation(recommendation: Recommendation): string {
   const { machine, wish, recommended, models, failed, heat, unknown } = recommendation;
@@ -83,9 +91,9 @@ export function formatRecommendation(recommendation: Recommendation): string {
     `${short(model.p95_ms)} ms`,
     percent(model.p95_of_hop),
     short(model.highest_rate_hz),
-    ...(heat === null ? [] : [`${model.projected_temperature_c?.toFixed(0) ?? '-'} °C`]),
+    ...(heat === null ? [] : [temperatureText(model.projected_temperature_c)]),
     model.peak_mb === null ? '-' : `${model.peak_mb.toFixed(0)} MB`,
-    model.fits ? 'holds' : `no: ${model.reasons.join('; ')}`,
+    [model.fits ? 'holds' : `no: ${model.reasons.join('; ')}`, ...model.warnings].join('; '),
   ]);
   const head = [
     'MODEL',
@@ -107,7 +115,7 @@ export function formatRecommendation(recommendation: Recommendation): string {
     '',
     table([head, ...rows]).trimEnd(),
     '',
-    `A model holds the rate when it is busy for at most ${percent(MOST_UTILISATION)} of the time, p95 is at most ${percent(MOST_P95_OF_HOP)} of a hop${heat === null ? '' : `, and at most ${wish.max_temperature_c} °C are to be expected`}.`,
+    `A model holds the rate when it is busy for at most ${percent(MOST_UTILISATION)} of the time, p95 is at most ${percent(MOST_P95_OF_HOP)} of a hop${heat === null ? '' : `, and no more than ${wish.max_temperature_c} °C are certain`}.`,
     ...failed.map(({ id, message }) => `FAILED ${id}: ${message}`),
     ...(unknown.length === 0 ? [] : ['', 'Not known:', ...unknown.map((line) => `  ${line}`)]),
     '',
