@@ -199,6 +199,8 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
+// Whoever reads it may be gone, a terminal too: that must not keep the run from ending in order.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 const options = parseOptions();
 const files = options.json === undefined ? [] : [{ flag: '--json', path: options.json }];
 const interrupt = interruptible(() => progress('interrupted: stopping what was started'));

@@ -10,15 +10,18 @@ import { paretoFront } from '../../src/bench/models/pareto.js';
 import { projectTemperature, scaleTemperature } from '../../src/bench/models/projection.js';
 import { hopAt, judge, streamRate, type Board, type Measured } from '../../src/bench/models/recommend.js';
 import type { BenchRow, ModelBenchReport } from '../../src/bench/models/report.js';
+import { runModelBench } from '../../src/bench/models/run.js';
 import { spanOf } from '../../src/bench/models/sensors.js';
+import type { Subject } from '../../src/bench/models/subject.js';
 import { linearScale, logScale } from '../../src/bench/models/svg.js';
 import { syntheticWeights } from '../../src/bench/models/synthetic-weights.js';
 import { formatMarkdown, formatTerminal, short } from '../../src/bench/models/table.js';
-import { duration } from '../../src/cli/bar.js';
+import { createBar, duration } from '../../src/cli/bar.js';
 import { architectures } from '../../src/convert/architectures/index.js';
 import { buildNetwork } from '../../src/convert/network.js';
 import { createWeights } from '../../src/convert/weights.js';
 import { readCatalogue } from '../../src/models/catalogue.js';
+import type { InstalledModel } from '../../src/models/registry.js';
 import type { SocReading } from '../../src/telemetry/soc.js';
 import { architectureTensorsText } from '../support/architecture-tensors.js';
 import { projectPath } from '../support/shared.js';
@@ -307,6 +310,71 @@ t.test('the course of the sensors', (test) => {
   test.end();
 });
 
+t.test('what it takes to make a network is not in its readings', async (test) => {
+  let celsius = 90;
+  const subject: Subject = {
+    facts: { ...rowOf('made', null, null), synthetic: true },
+    prepare() {
+      celsius = 50;
+      const input = { window_seconds: 10, sample_rate: 32_000 };
+      const model = { manifest: { parameters: 1, macs: 1, input } } as unknown as InstalledModel;
+      return Promise.resolve({ model, bytes: 1 });
+    },
+    release: () => Promise.resolve(),
+  };
+  const report = await runModelBench({
+    subjects: [subject],
+    threads: [1],
+    seconds: 1,
+    rateHz: 1,
+    machine: reportOf([]).machine,
+    startEngine: () => Promise.reject(new Error('no engine')),
+    readSoc: () =>
+      Promise.resolve({
+        temperature_c: celsius,
+        frequency_mhz: null,
+        throttled: null,
+        under_voltage: null,
+        throttled_since_boot: null,
+      }),
+    signal: new AbortController().signal,
+    onProgress: () => undefined,
+    onRow: () => undefined,
+  });
+  test.match(report.rows, [{ error: { message: 'no engine' }, sensors: { temperature_c: { peak: 50 } } }]);
+});
+
+t.test('the bar', (test) => {
+  const CLEAR = '\r\u001b[K';
+  const stream = (isTTY: boolean) => {
+    let text = '';
+    const made = { isTTY, columns: 60, write: (part: string) => (text += part) };
+    return { bar: createBar(made as unknown as NodeJS.WriteStream), text: () => text };
+  };
+  const progress = { fraction: 0.5, secondsLeft: 75, doing: 'x'.repeat(80) };
+  const live = stream(true);
+  live.bar.update(progress);
+  test.ok(live.text().startsWith(CLEAR));
+  test.match(live.text(), /█{10}░{10} {2}50 %, 1:15 left, x+…$/);
+  test.equal(live.text().replace(CLEAR, '').length, 59, 'it must not wrap: it could not be drawn over');
+  live.bar.update(progress);
+  test.equal(live.text().match(/\r/g)!.length, 1, 'not oftener than people can read');
+  live.bar.say('a line');
+  test.ok(live.text().endsWith(`…${CLEAR}a line\n`), 'it takes the place of the bar');
+  live.bar.done();
+  test.ok(live.text().endsWith(`a line\n${CLEAR}`), 'nothing is left of it');
+  const odd = stream(true);
+  odd.bar.update({ fraction: 1.7, secondsLeft: 0, doing: '' });
+  test.match(odd.text(), /█{20} 170 %/);
+
+  const plain = stream(false);
+  plain.bar.update(progress);
+  plain.bar.say('a line');
+  plain.bar.done();
+  test.equal(plain.text(), 'a line\n', 'no bar and no control characters in a file');
+  test.end();
+});
+
 t.test('scales', (test) => {
   test.same(linearScale([0.2, 0.5], [0, 300]).ticks, [0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5]);
   test.equal(linearScale([0, 10], [100, 0])(5), 50);
@@ -454,7 +522,9 @@ t.test('the table on a terminal and as Markdown', (test) => {
     rowOf('broken', null, 0.3),
   ]);
   const text = formatTerminal(report);
-  test.match(text, /^mn10_as \* +0\.471 +4\.88 M +541 M +89\.0 /m);
+  test.match(text, /^mn10_as \* +0\.471 +4\.88 M +541 M +3 +89\.0 /m);
+  test.match(text, /^model +mAP +params +MACs +clips +clip ms/m);
+  test.match(text, /^mn10_as .* M +3 +89\.0/m, 'how many clips are behind the figures');
   test.match(text, /^FAILED broken \(threads: 1\) could not be measured/m);
   test.match(text, /Synthetic weights/);
   test.notMatch(text, /undefined|NaN/);

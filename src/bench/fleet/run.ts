@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { loadavg } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { SoundpostError } from '../../common/errors.js';
+import { messageOf, SoundpostError } from '../../common/errors.js';
 import { hostFacts } from '../host-facts.js';
 import { memoryOf, readProcessTree } from '../process-tree.js';
 import { openFilesLimit, startFleetBroker, type FleetBroker } from './broker.js';
@@ -203,7 +203,14 @@ export async function runFleet(options: {
     if (failed.signal.aborted && failed.signal.reason instanceof Error) throw failed.signal.reason;
     throw error;
   } finally {
-    for (const step of undo.reverse()) await step();
+    for (const step of undo.reverse()) {
+      try {
+        await step();
+      } catch (error) {
+        // The others must be undone all the same, or a broker runs on.
+        progress(`could not be undone: ${messageOf(error)}`);
+      }
+    }
   }
 }
 
