@@ -55,11 +55,13 @@ function explained(text: string): string {
  */
 function outliveClosedPipes(isService: boolean): void {
   process.stdout.on('error', (error) => {
+    // A terminal that is gone; SIGHUP says what is to be done.
+    if (codeOfErrno(error) === 'EIO') return;
     if (codeOfErrno(error) !== 'EPIPE') throw error;
     if (!isService) process.exit(DONE);
   });
   process.stderr.on('error', (error) => {
-    if (codeOfErrno(error) !== 'EPIPE') throw error;
+    if (!['EPIPE', 'EIO'].includes(codeOfErrno(error))) throw error;
   });
 }
 
@@ -316,7 +318,11 @@ command(
       new Option('--max-drops <n>', 'windows dropped; 0'),
       new Option('--max-restarts <n>', 'restarts of processes; 0'),
       new Option('--max-loop-delay <ms>', 'p99 of the event-loop delay of the service is below; 20'),
-      new Option('--max-clock-drift <ppm>', 'audio time against wall time; 1000'),
+      new Option('--max-clock-drift <ppm>', 'audio time against wall time, either way; 1000'),
+      new Option(
+        '--max-swap-ms <ms>',
+        'the slowest swap, from the command to the first tags of the new model; not judged where left out',
+      ),
     ],
   },
 );

@@ -19,30 +19,31 @@ export function hasMosquitto(): boolean {
   return spawnSync('mosquitto', ['-h']).error === undefined;
 }
 
-/** Starts mosquitto on the loopback address; its CPU time is nobody's whom the benchmark measures. */
-export async function startMosquitto(
-  folder: string,
-  options: {
-    /** In a process group of its own: Ctrl-C, which reaches the whole group of a terminal, does not end it. */
-    detached?: boolean;
-  } = {},
-): Promise<{ port: number; stop(): Promise<void> }> {
+/** Mosquitto cannot be told to end with its parent: a shell beside it waits for the end of a pipe and then ends it. */
+const LEASHED = 'mosquitto -c "$1" & read -r _; kill $!; wait $!';
+
+/**
+ * Starts mosquitto on the loopback address, in a process group of its own (Ctrl-C is for whoever measures). It ends
+ * when this process does, however that ends. Its CPU time is nobody's whom the benchmark measures.
+ */
+export async function startMosquitto(folder: string): Promise<{ port: number; stop(): Promise<void> }> {
   const port = await freePort();
   const file = join(folder, 'mosquitto.conf');
   await writeFile(
     file,
     `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_type none\n`,
   );
-  const child = spawn('mosquitto', ['-c', file], { stdio: 'ignore', detached: options.detached === true });
-  const killNow = () => void child.kill('SIGKILL');
-  process.once('exit', killNow);
+  const child = spawn('sh', ['-c', LEASHED, 'sh', file], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  });
   const closed = once(child, 'close');
+  child.stdin.on('error', () => undefined);
   return {
     port,
     async stop() {
-      child.kill();
+      child.stdin.end();
       await closed;
-      process.removeListener('exit', killNow);
     },
   };
 }

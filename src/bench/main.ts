@@ -1,16 +1,20 @@
-import { access, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { cpus, loadavg, tmpdir } from 'node:os';
+import { access, cp, mkdir, readFile } from 'node:fs/promises';
+import { cpus, loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { messageOf } from '../common/errors.js';
+import { messageOf, SoundpostError } from '../common/errors.js';
 import { projectRoot } from '../common/project.js';
 import { parseManifest } from '../models/manifest.js';
 import { hasMosquitto } from './broker-process.js';
+import { hostFacts } from './host-facts.js';
+import { interruptible } from './interrupt.js';
 import { measurePytorch } from './pytorch-yardstick.js';
 import { formatReport, verdictsOf, type BenchReport } from './report.js';
 import { runService } from './service-run.js';
 import { measureSession } from './session-baseline.js';
 import { installSyntheticModel } from './synthetic-model.js';
+import { checkReportFiles, writeReportFiles } from './report-files.js';
+import { createWorkFolder, type WorkFolder } from './work-folder.js';
 
 /*
  * npm run bench: what the service costs as a whole, beside what its network alone and a PyTorch pipeline cost.
@@ -76,7 +80,7 @@ function parseOptions(): Options {
     .opts<Options>();
 }
 
-async function bench(options: Options, folder: string): Promise<BenchReport> {
+async function bench(options: Options, folder: string, signal: AbortSignal): Promise<BenchReport> {
   const program = join(projectRoot(), 'dist', 'src', 'main.js');
   const manifestPath = join(options.model, 'model.json');
   const manifest = parseManifest(await readFile(manifestPath, 'utf8'), manifestPath);
@@ -92,14 +96,22 @@ async function bench(options: Options, folder: string): Promise<BenchReport> {
     );
   progress(`session.run of ${manifest.id} alone`);
   const session = {
-    backToBack: await measureSession(model, { runs: BACK_TO_BACK_RUNS, intervalMs: 0 }),
-    spaced: await measureSession(model, { runs: SPACED_RUNS, intervalMs }),
+    backToBack: await measureSession(model, { runs: BACK_TO_BACK_RUNS, intervalMs: 0, signal }),
+    spaced: await measureSession(model, { runs: SPACED_RUNS, intervalMs, signal }),
   };
 
   progress('the PyTorch pipeline');
-  const pytorch = await measureBothPytorch(options, intervalMs / 1000);
+  const pytorch = await measureBothPytorch(options, intervalMs / 1000, signal);
+  signal.throwIfAborted();
 
-  const run = { program, recording: resolve(options.recording), rateHz: options.rate, broker, progress };
+  const run = {
+    program,
+    recording: resolve(options.recording),
+    rateHz: options.rate,
+    broker,
+    signal,
+    progress,
+  };
   const small = join(folder, 'small');
   await mkdir(join(small, 'data', 'models'), { recursive: true });
   const bundled = await exists(join(projectRoot(), 'models', manifest.id, 'model.json'));
@@ -115,10 +127,7 @@ async function bench(options: Options, folder: string): Promise<BenchReport> {
 
   const report: Omit<BenchReport, 'verdicts'> = {
     machine: {
-      cpu: cpus()[0]?.model.trim() ?? 'unknown CPU',
-      cores: cpus().length,
-      node: process.versions.node,
-      platform: `${process.platform} ${process.arch}`,
+      ...hostFacts(),
       load,
     },
     model: manifest.id,
@@ -135,6 +144,7 @@ async function bench(options: Options, folder: string): Promise<BenchReport> {
 async function measureBothPytorch(
   options: Options,
   intervalSeconds: number,
+  signal: AbortSignal,
 ): Promise<BenchReport['pytorch']> {
   const measure = (windows: number, seconds: number) =>
     measurePytorch({
@@ -144,6 +154,7 @@ async function measureBothPytorch(
       recording: resolve(options.recording),
       windows,
       intervalSeconds: seconds,
+      signal,
     });
   const backToBack = await measure(BACK_TO_BACK_RUNS, 0);
   if ('skipped' in backToBack) return backToBack;
@@ -152,17 +163,24 @@ async function measureBothPytorch(
 }
 
 async function benchLarge(
-  run: Pick<Parameters<typeof runService>[0], 'program' | 'recording' | 'rateHz' | 'broker' | 'progress'>,
+  run: Pick<
+    Parameters<typeof runService>[0],
+    'program' | 'recording' | 'rateHz' | 'broker' | 'signal' | 'progress'
+  >,
   options: Options,
   folder: string,
 ): Promise<BenchReport['large']> {
   progress('making the large model');
   const data = join(folder, 'data');
   const { bytes, folder: modelFolder } = await installSyntheticModel(data, LARGE_MODEL);
+  run.signal.throwIfAborted();
   const manifestPath = join(modelFolder, 'model.json');
   const manifest = parseManifest(await readFile(manifestPath, 'utf8'), manifestPath);
   const onnxPath = join(modelFolder, 'model.onnx');
-  const session = await measureSession({ manifest, onnxPath }, { runs: 5, intervalMs: 0 });
+  const session = await measureSession(
+    { manifest, onnxPath },
+    { runs: 5, intervalMs: 0, signal: run.signal },
+  );
   const service = await runService({
     ...run,
     folder,
@@ -181,16 +199,25 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
+// Whoever reads it may be gone, a terminal too: that must not keep the run from ending in order.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 const options = parseOptions();
-const folder = await mkdtemp(join(tmpdir(), 'soundpost-bench-'));
+const files = options.json === undefined ? [] : [{ flag: '--json', path: options.json }];
+const interrupt = interruptible(() => progress('interrupted: stopping what was started'));
+let work: WorkFolder | undefined;
 try {
-  const report = await bench(options, folder);
+  await checkReportFiles(files);
+  work = await createWorkFolder(join(projectRoot(), 'data'), 'bench');
+  const report = await bench(options, work.folder, interrupt.signal);
+  const text = `${JSON.stringify(report, null, 2)}\n`;
+  const problems = await writeReportFiles(files.map((file) => ({ ...file, text })));
   process.stdout.write(formatReport(report));
-  if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify(report, null, 2)}\n`);
+  if (problems.length > 0) throw new SoundpostError('bench_output', problems.join('\n'));
   if (options.check && report.verdicts.some(({ met }) => met !== true)) process.exitCode = 1;
 } catch (error) {
-  process.stderr.write(`bench: ${messageOf(error)}\n`);
-  process.exitCode = 1;
+  if (interrupt.exitCode === null) process.stderr.write(`bench: ${messageOf(error)}\n`);
+  process.exitCode = interrupt.exitCode ?? 1;
 } finally {
-  await rm(folder, { recursive: true, force: true });
+  await work?.remove();
+  interrupt.release();
 }

@@ -32,6 +32,7 @@ export async function measurePytorch(options: {
   intervalSeconds: number;
   /** A file of the probabilities that the network has to give, float32. */
   expected?: string;
+  signal?: AbortSignal;
 }): Promise<{ result: PytorchResult } | { skipped: string }> {
   const { script, python, checkpoint, recording, windows, intervalSeconds } = options;
   for (const path of [script, checkpoint, recording]) {
@@ -50,7 +51,7 @@ export async function measurePytorch(options: {
   args.push('--interval', String(intervalSeconds));
   if (options.expected !== undefined) args.push('--check', options.expected);
   try {
-    const { stdout } = await promisify(execFile)(python, args);
+    const { stdout } = await promisify(execFile)(python, args, { signal: options.signal });
     const result = resultSchema.parse(JSON.parse(stdout));
     if (!result.fast_blas)
       return { skipped: 'torch has only the reference BLAS (install libopenblas0-pthread)' };

@@ -1,3 +1,4 @@
+import type { HostFacts } from './host-facts.js';
 import type { PytorchResult } from './pytorch-yardstick.js';
 import type { ServiceRun } from './service-run.js';
 import type { SessionBaseline } from './session-baseline.js';
@@ -5,7 +6,7 @@ import type { SessionBaseline } from './session-baseline.js';
 /** Everything one benchmark has measured. */
 export interface BenchReport {
   /** `load`: of one minute, before the benchmark began; other work makes every figure larger. */
-  machine: { cpu: string; cores: number; node: string; platform: string; load: number };
+  machine: HostFacts & { load: number };
   model: string;
   rateHz: number;
   broker: 'embedded' | 'mosquitto';
@@ -42,7 +43,7 @@ const verdict = (name: string, value: number | null, limit: number, unit: string
 export function verdictsOf(report: Omit<BenchReport, 'verdicts'>): Verdict[] {
   const { service, session, pytorch, large } = report;
   return [
-    verdict('CPU per hop / session.run', service.cpuMsPerHop / session.spaced.cpuMs.mean, 3, ''),
+    verdict('CPU per hop / session.run', service.cpuMsPerHop / session.spaced.cpuMs.mean, 1.5, ''),
     verdict(
       'CPU per hop / PyTorch pipeline',
       'skipped' in pytorch ? null : service.cpuMsPerHop / pytorch.spaced.cpu_ms.total,
@@ -73,11 +74,11 @@ function table(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-/** The last parts of a command line: the program and its arguments, without folders. */
+/** The last parts of a command line: the program and its arguments, without folders and without the leash. */
 function shortName(command: string): string {
   return command
     .split(' ')
-    .filter((part) => !part.startsWith('--'))
+    .filter((part) => !part.startsWith('--') && !part.endsWith('/leash.js'))
     .map((part) => part.slice(part.lastIndexOf('/') + 1))
     .slice(0, 3)
     .join(' ');

@@ -1,14 +1,13 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { EventEmitter, on, once } from 'node:events';
-import { open, readFile } from 'node:fs/promises';
+import { EventEmitter, on } from 'node:events';
 import { join } from 'node:path';
-import { connectAsync, type MqttClient } from 'mqtt';
+import type { MqttClient } from 'mqtt';
 import { z } from 'zod';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import { contract, epochMs, type TagsPayload, type TelemetryPayload } from '../mqtt/contract.js';
 import { createTopics } from '../mqtt/topics.js';
 import { freePort, startMosquitto } from './broker-process.js';
 import { cpuBetween, cpuPerProcess, memoryOf, readProcessTree, type ProcessUsage } from './process-tree.js';
+import { connectTo, startServiceChild, type ServiceChild } from './service-child.js';
 
 export interface ServiceRunOptions {
   /** The service's command line program. */
@@ -25,6 +24,8 @@ export interface ServiceRunOptions {
   broker: 'embedded' | 'mosquitto';
   /** Have the service watch its event loop as well, which costs CPU time. */
   eventLoop: boolean;
+  /** Ends the run early: what it has started is stopped, and the promise rejects with the signal's reason. */
+  signal: AbortSignal;
   /** Called with what is going on, for people who wait. */
   progress: (message: string) => void;
 }
@@ -55,7 +56,6 @@ const topics = createTopics('soundpost', DEVICE);
 /** Hops at the full window that are left to caches, the compiler and the memory allocator to settle. */
 const SETTLE_HOPS = 5;
 const START_TIMEOUT_MS = 90_000;
-const STOP_TIMEOUT_MS = 20_000;
 const MEGABYTE = 1e6;
 
 /**
@@ -65,45 +65,29 @@ const MEGABYTE = 1e6;
  * stopped.
  */
 export async function runService(options: ServiceRunOptions): Promise<ServiceRun> {
-  const { folder, progress } = options;
-  const logPath = join(folder, 'service.log');
+  const { folder, progress, signal } = options;
   const broker = options.broker === 'mosquitto' ? await startMosquitto(folder) : undefined;
   const port = broker?.port ?? (await freePort());
-  const log = await open(logPath, 'w');
-  const child = spawn(process.execPath, [options.program, 'run'], {
-    cwd: folder,
-    env: { ...withoutSettings(process.env), ...settings(options, port) },
-    stdio: ['ignore', log.fd, log.fd],
-  });
-  await log.close();
-  const exited = once(child, 'close');
+  const child = startServiceChild({ program: options.program, folder, settings: settings(options, port) });
   let client: MqttClient | undefined;
   try {
-    client = await connect(port, child);
+    client = await connectTo(port, { gone: () => child.gone, signal });
     const measured = await measure(client, child, options);
     progress('stopping the service');
-    await stop(child, exited);
+    if ((await child.stop()) === 'SIGKILL') throw new Error('it does not end');
     return measured;
   } catch (error) {
-    const words = await readFile(logPath, 'utf8').catch(() => '');
+    if (signal.aborted) throw error;
     throw new SoundpostError(
       'bench_service',
-      `The run of the service with ${options.modelId} failed: ${messageOf(error)}. Its last words:\n${words.split('\n').slice(-12).join('\n')}`,
+      `The run of the service with ${options.modelId} failed: ${messageOf(error)}. Its last words:\n${child.lastWords().slice(-12).join('\n')}`,
       { cause: error },
     );
   } finally {
     await client?.endAsync(true);
-    if (child.exitCode === null && child.signalCode === null) {
-      child.kill('SIGKILL');
-      await exited;
-    }
+    await child.stop();
     await broker?.stop();
   }
-}
-
-/** The benchmark alone decides how the service is set up. */
-function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('SOUNDPOST_')));
 }
 
 function settings(options: ServiceRunOptions, port: number): Record<string, string> {
@@ -128,31 +112,13 @@ function settings(options: ServiceRunOptions, port: number): Record<string, stri
   };
 }
 
-/** Connects to the broker, which may be the service's own and not up yet. */
-async function connect(port: number, child: ChildProcess): Promise<MqttClient> {
-  const deadline = Date.now() + START_TIMEOUT_MS;
-  for (;;) {
-    try {
-      return await connectAsync(
-        `mqtt://127.0.0.1:${port}`,
-        { reconnectPeriod: 0, connectTimeout: 2000 },
-        false,
-      );
-    } catch (error) {
-      if (child.exitCode !== null || child.signalCode !== null) throw new Error('it ended', { cause: error });
-      if (Date.now() > deadline) throw new Error('its broker cannot be reached', { cause: error });
-      await new Promise((resolve) => setTimeout(resolve, 200));
-    }
-  }
-}
-
 async function measure(
   client: MqttClient,
-  child: ChildProcess,
+  child: ServiceChild,
   options: ServiceRunOptions,
 ): Promise<ServiceRun> {
   const { progress, windowSeconds, rateHz, seconds, modelId } = options;
-  const pid = child.pid ?? 0;
+  const { pid } = child;
   const results = new EventEmitter();
   let begin: { tree: ProcessUsage[]; atMs: number } | undefined;
   let dropped = 0;
@@ -160,7 +126,8 @@ async function measure(
   const budgetMs = START_TIMEOUT_MS + 1000 * (windowSeconds + SETTLE_HOPS / rateHz + seconds);
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(new Error('it published too few results in time')), budgetMs);
-  child.once('close', () => abort.abort(new Error('it ended')));
+  void child.exited.then(() => abort.abort(new Error('the service ended')));
+  const signal = AbortSignal.any([abort.signal, options.signal]);
   client.on('message', (topic, payload) => {
     try {
       const json = JSON.parse(payload.toString()) as unknown;
@@ -175,9 +142,7 @@ async function measure(
     progress(`waiting for full windows of ${modelId}`);
     const wanted = Math.ceil(seconds * rateHz);
     let fullHops = 0;
-    for await (const [tags] of on(results, 'tags', { signal: abort.signal }) as AsyncIterable<
-      [TagsPayload]
-    >) {
+    for await (const [tags] of on(results, 'tags', { signal }) as AsyncIterable<[TagsPayload]>) {
       const length = (epochMs(tags.window.end) - epochMs(tags.window.start)) / 1000;
       if (tags.model !== modelId || length < windowSeconds - 0.05) continue;
       fullHops += 1;
@@ -202,7 +167,7 @@ async function measure(
     throw new Error('it published nothing more');
   } catch (error) {
     // An abort hides its reason in the cause.
-    throw abort.signal.aborted ? abort.signal.reason : error;
+    throw signal.aborted ? signal.reason : error;
   } finally {
     clearTimeout(timer);
   }
@@ -235,17 +200,4 @@ function usagePerHop(
     }),
     memory: { rssMb: inMegabytes(rssBytes), pssMb: inMegabytes(pssBytes) },
   };
-}
-
-async function stop(child: ChildProcess, exited: Promise<unknown>): Promise<void> {
-  child.kill('SIGTERM');
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('it does not end')), STOP_TIMEOUT_MS);
-  });
-  try {
-    await Promise.race([exited, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

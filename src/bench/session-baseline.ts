@@ -29,11 +29,11 @@ export interface SessionBaseline {
  * Measures `session.run` alone, with the service's session options, in a process of its own: the least that a
  * service around this model can cost.
  * @param model an installed model, or its manifest and the path of its network.
- * @throws SoundpostError `bench_session` when the process fails.
+ * @throws SoundpostError `bench_session` when the process fails; the signal's reason when it fires.
  */
 export async function measureSession(
   model: { manifest: Pick<Manifest, 'input'>; onnxPath: string },
-  options: { threads?: number; runs: number; intervalMs: number },
+  options: { threads?: number; runs: number; intervalMs: number; signal?: AbortSignal },
 ): Promise<SessionBaseline> {
   const job: SessionJob = {
     onnxPath: model.onnxPath,
@@ -47,6 +47,10 @@ export async function measureSession(
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     env: childEnvironment(),
   });
+  const { signal } = options;
+  const kill = () => void child.kill('SIGKILL');
+  process.once('exit', kill);
+  signal?.addEventListener('abort', kill, { once: true });
   let complaint = '';
   child.stderr?.on('data', (chunk: Buffer) => {
     complaint += chunk.toString();
@@ -57,16 +61,20 @@ export async function measureSession(
       result = message as SessionBaseline;
     });
     child.on('error', reject);
-    child.on('close', (code, signal) => {
-      if (result !== undefined) resolve(result);
+    child.on('close', (code, ended) => {
+      process.removeListener('exit', kill);
+      signal?.removeEventListener('abort', kill);
+      if (signal?.aborted === true) reject(signal.reason as Error);
+      else if (result !== undefined) resolve(result);
       else
         reject(
           new SoundpostError(
             'bench_session',
-            `The process that measures ${model.onnxPath} ended with ${signal ?? `code ${code ?? 'unknown'}`}: ${complaint.trim()}`,
+            `The process that measures ${model.onnxPath} ended with ${ended ?? `code ${code ?? 'unknown'}`}: ${complaint.trim()}`,
           ),
         );
     });
-    child.send(job);
+    if (signal?.aborted === true) kill();
+    else child.send(job);
   });
 }

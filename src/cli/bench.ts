@@ -1,13 +1,13 @@
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { interruptible } from '../bench/interrupt.js';
 import { readArchitectureTensors } from '../bench/models/architecture-tensors.js';
 import { formatPage } from '../bench/models/page.js';
 import { readMachine, type ModelBenchReport } from '../bench/models/report.js';
 import { runModelBench } from '../bench/models/run.js';
 import { installedSubject, syntheticSubject, type Subject } from '../bench/models/subject.js';
 import { formatMarkdown, formatTerminal, short } from '../bench/models/table.js';
-import { createWorkFolder } from '../bench/models/temporary.js';
-import { messageOf, SoundpostError } from '../common/errors.js';
+import { createWorkFolder, type WorkFolder } from '../bench/work-folder.js';
+import { SoundpostError } from '../common/errors.js';
 import { silentLogger } from '../common/log.js';
 import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';
@@ -19,20 +19,20 @@ import { readSoc } from '../telemetry/soc.js';
 import { createBar, duration } from './bar.js';
 import type { CommandContext } from './context.js';
 import { openRegistry } from './models.js';
+import { checkReportFiles, writeReportFiles } from '../bench/report-files.js';
 import { positive } from './tag.js';
 import { programVersion } from './version.js';
 
 type Flags = Record<string, string | boolean | undefined>;
 
-/** 128 + the number of SIGINT, as a shell has it. */
-const INTERRUPTED = 130;
 const MOST_THREADS = 64;
 /** What the service's default is, and what the CPU time of an hour is told for. */
 const RATE_HZ = 1;
 
 /**
  * `soundpost bench`: latency, memory and temperature of each model on this machine, as a table and, where wished, as
- * JSON, as a page of HTML and as Markdown. Interrupted, it reports what was measured and ends with 130.
+ * JSON, as a page of HTML and as Markdown. Interrupted, it reports what was measured and ends with 128 + the number
+ * of the signal.
  * Resolves to 1 where a model could not be measured.
  */
 export async function benchCommand(context: CommandContext, _args: string[], own: Flags): Promise<number> {
@@ -43,11 +43,16 @@ export async function benchCommand(context: CommandContext, _args: string[], own
   const registry = openRegistry(context);
   const { sys_root: sysRoot, proc_root: procRoot } = config.telemetry;
   const machine = await readMachine({ sysRoot, procRoot, version: programVersion() });
-  const work = await createWorkFolder(config.data_dir);
-  const { signal, release } = interruptible();
+  await checkReportFiles(filesOf(outputs));
+  const interrupt = interruptible(() =>
+    process.stderr.write('\ninterrupted: finishing with what there is (once more to end at once)\n'),
+  );
+  // Made where it is needed.
+  let work: WorkFolder | undefined;
   const bar = createBar();
   try {
-    const subjects = await chooseSubjects(registry, own, work.folder);
+    if (own['architectures'] === true) work = await createWorkFolder(config.data_dir, 'bench');
+    const subjects = await chooseSubjects(registry, own, work?.folder);
     bar.say(
       `${subjects.length} model${subjects.length === 1 ? '' : 's'}, about ${duration(subjects.length * threads.length * (seconds + 3))}; Ctrl-C ends it with what was measured until then`,
     );
@@ -59,7 +64,7 @@ export async function benchCommand(context: CommandContext, _args: string[], own
       machine,
       startEngine: createStartEngine({ log: silentLogger }),
       readSoc: () => readSoc({ sysRoot }),
-      signal,
+      signal: interrupt.signal,
       onProgress: (progress) => bar.update(progress),
       onRow({ id, threads: count, result, error }) {
         const latency = result?.clip_ms.total;
@@ -72,12 +77,12 @@ export async function benchCommand(context: CommandContext, _args: string[], own
     });
     bar.done();
     await write(context, report, outputs);
-    if (report.interrupted) return INTERRUPTED;
+    if (report.interrupted) return interrupt.exitCode ?? 1;
     return report.rows.every(({ error }) => error === null) ? 0 : 1;
   } finally {
     bar.done();
-    release();
-    await work.remove();
+    await work?.remove();
+    interrupt.release();
   }
 }
 
@@ -86,6 +91,12 @@ interface Outputs {
   html?: string;
   markdown?: string;
 }
+
+const FORMATS = {
+  json: (report: ModelBenchReport) => `${JSON.stringify(report, null, 2)}\n`,
+  html: formatPage,
+  markdown: formatMarkdown,
+};
 
 function outputsFrom(own: Flags): Outputs {
   const outputs: Outputs = {};
@@ -96,42 +107,23 @@ function outputsFrom(own: Flags): Outputs {
   return outputs;
 }
 
-/** `-` as the file for JSON is stdout, and then nothing else is printed there. */
-async function write(context: CommandContext, report: ModelBenchReport, outputs: Outputs): Promise<void> {
-  const json = `${JSON.stringify(report, null, 2)}\n`;
-  if (outputs.json === '-') context.stdout.write(json);
-  else context.stdout.write(formatTerminal(report));
-  const files = [
-    [outputs.json === '-' ? undefined : outputs.json, json],
-    [outputs.html, formatPage(report)],
-    [outputs.markdown, formatMarkdown(report)],
-  ] as const;
-  const problems: string[] = [];
-  for (const [path, text] of files) {
-    if (path === undefined) continue;
-    // One that cannot be written must not cost the others: a run may have taken hours.
-    await writeFile(path, text).catch((error: unknown) => problems.push(messageOf(error)));
-  }
-  if (problems.length > 0) throw new SoundpostError('bench_output', problems.join('\n'));
+/** The files that are asked for; `-` as the file for JSON is stdout. */
+function filesOf(outputs: Outputs) {
+  return (['json', 'html', 'markdown'] as const).flatMap((name) => {
+    const path = outputs[name];
+    return path === undefined || (name === 'json' && path === '-')
+      ? []
+      : [{ flag: `--${name}`, path, format: FORMATS[name] }];
+  });
 }
 
-/** Ctrl-C asks the run to end; a second one ends the program at once. */
-export function interruptible(): { signal: AbortSignal; release: () => void } {
-  const controller = new AbortController();
-  const onSignal = (signal: NodeJS.Signals) => {
-    if (controller.signal.aborted) process.exit(signal === 'SIGINT' ? INTERRUPTED : 143);
-    process.stderr.write('\ninterrupted: finishing with what there is (once more to end at once)\n');
-    controller.abort();
-  };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  return {
-    signal: controller.signal,
-    release() {
-      process.off('SIGINT', onSignal);
-      process.off('SIGTERM', onSignal);
-    },
-  };
+/** The files first: the terminal may be gone. With JSON on stdout nothing else is printed there. */
+async function write(context: CommandContext, report: ModelBenchReport, outputs: Outputs): Promise<void> {
+  const problems = await writeReportFiles(
+    filesOf(outputs).map(({ flag, path, format }) => ({ flag, path, text: format(report) })),
+  );
+  context.stdout.write(outputs.json === '-' ? FORMATS.json(report) : formatTerminal(report));
+  if (problems.length > 0) throw new SoundpostError('bench_output', problems.join('\n'));
 }
 
 /** `1,2,4`. Throws SoundpostError `usage`. */
@@ -146,10 +138,15 @@ function threadsFrom(text: Flags[string], fallback: number): number[] {
 
 /**
  * The models that were asked for: installed ones, and with --architectures the architectures that --models names, or
- * all of them where it names none. Throws SoundpostError `usage` where a name is not known.
+ * all of them where it names none.
+ * @param folder where synthetic networks are written; undefined where none are wanted
+ * Throws SoundpostError `usage` where a name is not known.
  */
-async function chooseSubjects(registry: ModelRegistry, own: Flags, folder: string): Promise<Subject[]> {
-  const withArchitectures = own['architectures'] === true;
+async function chooseSubjects(
+  registry: ModelRegistry,
+  own: Flags,
+  folder: string | undefined,
+): Promise<Subject[]> {
   const text = typeof own['models'] === 'string' ? own['models'] : undefined;
   const names = text
     ?.split(',')
@@ -164,7 +161,7 @@ async function chooseSubjects(registry: ModelRegistry, own: Flags, folder: strin
     if (all || wanted.has(model.manifest.id)) subjects.push(installedSubject(model));
     wanted.delete(model.manifest.id);
   }
-  if (withArchitectures) {
+  if (folder !== undefined) {
     const chosen = namedArchitectures(wanted);
     subjects.push(...(await synthetic(registry, chosen.length > 0 ? chosen : architectures, folder)));
   }
@@ -173,7 +170,7 @@ async function chooseSubjects(registry: ModelRegistry, own: Flags, folder: strin
     throw new SoundpostError(
       'usage',
       `--models ${text ?? ''}: there is no ${[...wanted].join(', ')}. Installed: ${ids}. ${
-        withArchitectures
+        folder !== undefined
           ? `Architectures: ${architectures.map(({ name }) => name).join(', ')}.`
           : 'With --architectures a name may also be an architecture (mn10, Cnn14), which is measured with synthetic weights.'
       }`,

@@ -1,4 +1,6 @@
+import { interruptible } from '../bench/interrupt.js';
 import { MOST_P95_OF_HOP, MOST_UTILISATION } from '../bench/models/recommend.js';
+import type { Projection } from '../bench/models/projection.js';
 import { recommendModels, type Recommendation } from '../bench/models/recommend-run.js';
 import { readMachine } from '../bench/models/report.js';
 import { describeMachine, short } from '../bench/models/table.js';
@@ -8,19 +10,17 @@ import { loadConfig } from '../config/load.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { readSoc } from '../telemetry/soc.js';
 import { createBar } from './bar.js';
-import { interruptible } from './bench.js';
 import type { CommandContext } from './context.js';
 import { openRegistry } from './models.js';
 import { table } from './table.js';
 import { positive } from './tag.js';
 import { programVersion } from './version.js';
 
-const INTERRUPTED = 130;
 /** What the service's configuration allows (`inference.rate_hz`). */
 const RATES_HZ = { least: 0.01, most: 20 };
 const SECONDS = 90;
 /** A model is measured for at least so long where nobody says how long it may take. */
-const LEAST_SECONDS_PER_MODEL = 8;
+const LEAST_SECONDS_PER_MODEL = 12;
 
 /**
  * `soundpost recommend`: measures this board and names the installed models that hold the rate with headroom, best
@@ -44,7 +44,8 @@ export async function recommendCommand(
     Math.max(SECONDS, models.length * LEAST_SECONDS_PER_MODEL),
   );
   const { sys_root: sysRoot, proc_root: procRoot } = config.telemetry;
-  const { signal, release } = interruptible();
+  const interrupt = interruptible(() => process.stderr.write('\ninterrupted\n'));
+  const { signal } = interrupt;
   const bar = createBar();
   try {
     const recommendation = await recommendModels({
@@ -65,11 +66,18 @@ export async function recommendCommand(
     return recommendation.recommended === null ? 1 : 0;
   } catch (error) {
     if (!signal.aborted) throw error;
-    return INTERRUPTED;
+    return interrupt.exitCode ?? 1;
   } finally {
     bar.done();
-    release();
+    interrupt.release();
   }
+}
+
+/** `~66 °C (58-75)`: an estimate with its range. */
+function temperatureText(projection: Projection | null): string {
+  if (projection === null) return '-';
+  const { about_c: about, low_c: low, high_c: high } = projection;
+  return `~${about.toFixed(0)} °C (${low.toFixed(0)}-${high.toFixed(0)})`;
 }
 
 /** The recommendation for people. */
@@ -83,9 +91,9 @@ export function formatRecommendation(recommendation: Recommendation): string {
     `${short(model.p95_ms)} ms`,
     percent(model.p95_of_hop),
     short(model.highest_rate_hz),
-    ...(heat === null ? [] : [`${model.projected_temperature_c?.toFixed(0) ?? '-'} °C`]),
+    ...(heat === null ? [] : [temperatureText(model.projected_temperature_c)]),
     model.peak_mb === null ? '-' : `${model.peak_mb.toFixed(0)} MB`,
-    model.fits ? 'holds' : `no: ${model.reasons.join('; ')}`,
+    [model.fits ? 'holds' : `no: ${model.reasons.join('; ')}`, ...model.warnings].join('; '),
   ]);
   const head = [
     'MODEL',
@@ -107,7 +115,7 @@ export function formatRecommendation(recommendation: Recommendation): string {
     '',
     table([head, ...rows]).trimEnd(),
     '',
-    `A model holds the rate when it is busy for at most ${percent(MOST_UTILISATION)} of the time, p95 is at most ${percent(MOST_P95_OF_HOP)} of a hop${heat === null ? '' : `, and at most ${wish.max_temperature_c} °C are to be expected`}.`,
+    `A model holds the rate when it is busy for at most ${percent(MOST_UTILISATION)} of the time, p95 is at most ${percent(MOST_P95_OF_HOP)} of a hop${heat === null ? '' : `, and no more than ${wish.max_temperature_c} °C are certain`}.`,
     ...failed.map(({ id, message }) => `FAILED ${id}: ${message}`),
     ...(unknown.length === 0 ? [] : ['', 'Not known:', ...unknown.map((line) => `  ${line}`)]),
     '',

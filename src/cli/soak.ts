@@ -1,18 +1,19 @@
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hasMosquitto } from '../bench/broker-process.js';
+import { interruptible } from '../bench/interrupt.js';
 import { soakHtml } from '../bench/soak/html.js';
 import { headline, reportTables, type SoakReport, type SoakSettings } from '../bench/soak/report.js';
 import { runSoak } from '../bench/soak/run.js';
 import { DEFAULT_LIMITS, type SoakLimits } from '../bench/soak/verdict.js';
-import { writeFileAtomic } from '../common/atomic-file.js';
 import { SoundpostError } from '../common/errors.js';
 import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';
-import { environmentName, type Config } from '../config/schema.js';
+import { environmentName, keys, type Config } from '../config/schema.js';
 import type { CommandContext } from './context.js';
 import { openRegistry } from './models.js';
 import { createProgress } from './progress.js';
+import { checkReportFiles, writeReportFiles, type ReportFile } from '../bench/report-files.js';
 import { table } from './table.js';
 import { positive } from './tag.js';
 import { programVersion } from './version.js';
@@ -31,6 +32,7 @@ const LIMIT_FLAGS = [
   ['max-restarts', 'restarts'],
   ['max-loop-delay', 'eventLoopMs'],
   ['max-clock-drift', 'clockDriftPpm'],
+  ['max-swap-ms', 'swapMs'],
 ] as const satisfies readonly (readonly [string, keyof SoakLimits])[];
 
 /**
@@ -44,16 +46,11 @@ export async function soakCommand(context: CommandContext, _args: string[], own:
   const models = await Promise.all(
     [settings.model, ...(settings.swap === null ? [] : [settings.swap.to])].map((id) => registry.get(id)),
   );
-  const over = new AbortController();
-  let signals = 0;
-  const stop = () => {
-    signals += 1;
-    // A second Ctrl-C means now.
-    if (signals > 1) process.exit(1);
-    process.stderr.write('soundpost: ending the run; its report follows\n');
-    over.abort();
-  };
-  process.on('SIGINT', stop).on('SIGTERM', stop);
+  const files = reportFiles(own);
+  await checkReportFiles(files);
+  const interrupt = interruptible(() =>
+    process.stderr.write('soundpost: ending the run; its report follows\n'),
+  );
   const progress = createProgress('soak');
   let shownMs: number | null = null;
   try {
@@ -61,6 +58,7 @@ export async function soakCommand(context: CommandContext, _args: string[], own:
       settings,
       version: programVersion(),
       program: fileURLToPath(new URL('../main.js', import.meta.url)),
+      dataDir: config.data_dir,
       modelFolders: models
         .filter(({ bundled }) => !bundled)
         .map(({ manifest, folder }) => ({ id: manifest.id, folder })),
@@ -71,7 +69,7 @@ export async function soakCommand(context: CommandContext, _args: string[], own:
             ? join(projectRoot(), 'models', 'demo', 'day-at-home.wav')
             : settings.source,
       serviceSettings: forwarded(config, settings),
-      signal: over.signal,
+      signal: interrupt.signal,
       progress(text) {
         const now = performance.now();
         // A day of lines every few seconds would be a long log.
@@ -80,15 +78,39 @@ export async function soakCommand(context: CommandContext, _args: string[], own:
         shownMs = now;
         progress.update(text);
       },
-      interim: (soFar) => writeReports(soFar, own, context),
+      async interim(soFar) {
+        // A full disk may have room again at the end, and the run goes on either way.
+        for (const problem of await writeReportFiles(files.map((file) => withText(file, soFar)))) {
+          progress.done();
+          process.stderr.write(`soundpost: ${problem}; the run goes on\n`);
+        }
+      },
     });
     progress.done();
-    await writeReports(report, own, context, true);
-    if (own['json'] !== '-') print(report, context);
+    // The files first: the terminal may be gone.
+    const problems = await writeReportFiles(files.map((file) => withText(file, report)));
+    if (own['json'] === '-') context.stdout.write(jsonText(report));
+    else print(report, context);
+    if (problems.length > 0) throw new SoundpostError('soak_output', problems.join('\n'));
     return report.kept ? 0 : 1;
   } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop);
+    interrupt.release();
   }
+}
+
+/** The files that are asked for; `-` as the file for JSON is stdout. */
+function reportFiles(own: Own): { flag: '--json' | '--html'; path: string }[] {
+  const { json, html } = own;
+  return [
+    ...(typeof json === 'string' && json !== '-' ? [{ flag: '--json' as const, path: json }] : []),
+    ...(typeof html === 'string' ? [{ flag: '--html' as const, path: html }] : []),
+  ];
+}
+
+const jsonText = (report: SoakReport) => `${JSON.stringify(report, null, 1)}\n`;
+
+function withText(file: ReturnType<typeof reportFiles>[number], report: SoakReport): ReportFile {
+  return { ...file, text: file.flag === '--json' ? jsonText(report) : soakHtml(report) };
 }
 
 function settingsOf(config: Config, own: Own): SoakSettings {
@@ -120,7 +142,13 @@ function settingsOf(config: Config, own: Own): SoakSettings {
     throw new SoundpostError('usage', '--broker mosquitto: it is not installed here; embedded needs nothing');
   }
   const limits = { ...DEFAULT_LIMITS };
-  for (const [flag, key] of LIMIT_FLAGS) limits[key] = limit(flag, own, limits[key]);
+  for (const [flag, key] of LIMIT_FLAGS) {
+    const given = limit(flag, own);
+    if (given !== undefined) limits[key] = given;
+  }
+  if (limits.swapMs !== null && everySeconds === null) {
+    throw new SoundpostError('usage', '--max-swap-ms: --swap-every says how often to swap; give both');
+  }
   return {
     hours: positive('--hours', own['hours'], 24),
     speed,
@@ -133,63 +161,49 @@ function settingsOf(config: Config, own: Own): SoakSettings {
   };
 }
 
-function limit(flag: string, own: Own, fallback: number): number {
+/** The limit that a flag sets; undefined where it was left out. */
+function limit(flag: string, own: Own): number | undefined {
   // As commander names it: maxGaps.
   const given = own[flag.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase())];
-  if (given === undefined) return fallback;
+  if (given === undefined) return undefined;
   const value = Number(given);
   if (typeof given === 'string' && given.trim() !== '' && value >= 0) return value;
   throw new SoundpostError('usage', `--${flag} ${String(given)}: must be a number that is not below 0`);
 }
 
-/** Settings of the user that change how the service works, and none that say where it is and whom it talks to. */
-function forwarded(config: Config, { speed, source }: SoakSettings): Record<string, string> {
-  const { audio, tagging, telemetry, thermal } = config;
-  const values: Record<string, string | number | boolean | object | null> = {
-    'model.threads': config.model.threads,
-    'inference.window_seconds': config.inference.window_seconds,
-    ...(source === 'microphone' && {
-      'audio.device': audio.device,
-      'audio.sample_rate': audio.sample_rate,
-    }),
-    'audio.channel': audio.channel,
-    'tagging.labels': tagging.labels,
-    'tagging.threshold': tagging.threshold,
-    'tagging.thresholds': tagging.thresholds,
-    'tagging.off_fraction': tagging.off_fraction,
-    'tagging.min_gap_seconds': tagging.min_gap_seconds,
-    'tagging.top_k': tagging.top_k,
-    'telemetry.sys_root': telemetry.sys_root,
-    'telemetry.proc_root': telemetry.proc_root,
-    // At full speed a lower rate would save no heat: the machine works without a pause either way.
-    'thermal.enabled': speed === 'max' ? false : thermal.enabled,
-    'thermal.soft_limit_c': thermal.soft_limit_c,
-    'thermal.hard_limit_c': thermal.hard_limit_c,
-    'thermal.min_rate_hz': thermal.min_rate_hz,
-  };
+/**
+ * Settings of the user that change how the service works, and none that say where it is and whom it talks to, as
+ * environment variables.
+ */
+export function forwarded(
+  config: Config,
+  { speed, source }: Pick<SoakSettings, 'speed' | 'source'>,
+): Record<string, string> {
+  const wanted = [
+    'model.threads',
+    'inference.window_seconds',
+    ...(source === 'microphone' ? ['audio.device', 'audio.sample_rate'] : []),
+    'audio.channel',
+    ...[...keys.keys()].filter((key) => key.startsWith('tagging.') || key.startsWith('thermal.')),
+    'telemetry.sys_root',
+    'telemetry.proc_root',
+  ];
   return Object.fromEntries(
-    Object.entries(values).flatMap(([key, value]) =>
-      value === null || value === ''
+    wanted.flatMap((key) => {
+      // At full speed a lower rate would save no heat: the machine works without a pause either way.
+      const value = key === 'thermal.enabled' && speed === 'max' ? false : valueOf(config, key);
+      return value === null || value === undefined || value === ''
         ? []
-        : [[environmentName(key), typeof value === 'string' ? value : JSON.stringify(value)]],
-    ),
+        : [[environmentName(key), typeof value === 'string' ? value : JSON.stringify(value)]];
+    }),
   );
 }
 
-async function writeReports(
-  report: SoakReport,
-  own: Own,
-  context: CommandContext,
-  last = false,
-): Promise<void> {
-  const { json, html } = own;
-  const text = `${JSON.stringify(report, null, 1)}\n`;
-  if (json === '-') {
-    if (last) context.stdout.write(text);
-  } else if (typeof json === 'string') {
-    await writeFileAtomic(resolve(json), text);
-  }
-  if (typeof html === 'string') await writeFileAtomic(resolve(html), soakHtml(report));
+/** What `section.key` is set to. */
+function valueOf(config: Config, key: string): unknown {
+  return key
+    .split('.')
+    .reduce<unknown>((node, name) => (node as Record<string, unknown> | undefined)?.[name], config);
 }
 
 function print(report: SoakReport, { stdout }: CommandContext): void {
@@ -198,5 +212,7 @@ function print(report: SoakReport, { stdout }: CommandContext): void {
   const { failure, faults } = report;
   const trouble = [...(failure === null ? [] : [failure.reason, ...failure.lastWords]), ...faults.examples];
   if (trouble.length > 0) stdout.write(`\n${trouble.map((line) => `  ${line}\n`).join('')}`);
-  stdout.write(`\n${report.kept ? 'All limits were kept.' : 'Limits were MISSED.'}\n`);
+  const nothing = report.end === 'interrupted' && report.windows.arrived === 0;
+  const verdict = report.kept ? 'All limits were kept.' : 'Limits were MISSED.';
+  stdout.write(`\n${nothing ? 'Interrupted before the first window: nothing was measured.' : verdict}\n`);
 }

@@ -25,6 +25,7 @@ t.test(
       rateHz: 4,
       seconds: 2,
       eventLoop: true,
+      signal: new AbortController().signal,
       progress: (message: string) => said.push(message),
     };
     const run = await runService({ ...options, broker: hasMosquitto() ? 'mosquitto' : 'embedded' });
@@ -39,8 +40,19 @@ t.test(
     await mkdir(join(folder, 'broken'));
     await test.rejects(
       runService({ ...options, folder: join(folder, 'broken'), program: '/nowhere.js', broker: 'embedded' }),
-      { code: 'bench_service', message: /it ended.*ERR_MODULE_NOT_FOUND/s },
+      { code: 'bench_service', message: /the service ended.*ERR_MODULE_NOT_FOUND/s },
       'a service that does not start is reported with its last words',
     );
+
+    await mkdir(join(folder, 'interrupted'));
+    const over = new AbortController();
+    const interrupted = runService({
+      ...options,
+      folder: join(folder, 'interrupted'),
+      broker: 'embedded',
+      signal: over.signal,
+      progress: () => over.abort(new Error('enough')),
+    });
+    await test.rejects(interrupted, { message: 'enough' }, 'an interrupt stops what was started');
   },
 );

@@ -1,10 +1,14 @@
 /** `soundpost bench` and `soundpost recommend` as a person meets them. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { t } from 'tap';
 import type { Recommendation } from '../../src/bench/models/recommend-run.js';
 import type { ModelBenchReport } from '../../src/bench/models/report.js';
-import { cli, cliHome, startCli } from '../support/cli.js';
+import { cleanEnvironment, cli, cliHome, gone, startCli } from '../support/cli.js';
+import { descendants, writeWav } from '../support/service.js';
+import { projectPath } from '../support/shared.js';
 import { makeSysFolder } from '../support/sys-folders.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { installToneModel } from '../support/tone-models.js';
@@ -70,19 +74,54 @@ void t.test('bench: installed models, an architecture, and one that is broken', 
 });
 
 void t.test('bench: interrupted, it reports what was measured', async (t) => {
-  const path = join(folder, 'interrupted.json');
-  const running = startCli(['bench', '--models', 'tone,soundpost-mini', '--seconds', '600', '--json', path], {
-    env,
-  });
-  // The engine of the first model is there; the interrupt comes while it loads or measures.
-  await running.printed('stderr', /2 models/);
+  const [json, html] = [join(folder, 'interrupted.json'), join(folder, 'interrupted.html')];
+  const running = startCli(
+    ['bench', '--models', 'tone,soundpost-mini', '--seconds', '3', '--json', json, '--html', html],
+    { env },
+  );
+  // The first model has been measured; the interrupt comes while the second loads or is measured.
+  await running.printed('stderr', /^soundpost-mini: \S+ ms a clip/m);
   running.child.kill('SIGINT');
   const { code, stdout } = await running.ended;
   t.equal(code, 130);
   t.match(stdout, /Interrupted/);
-  const report = JSON.parse(readFileSync(path, 'utf8')) as ModelBenchReport;
+  t.match(stdout, /^soundpost-mini .*\d/m);
+  const report = JSON.parse(readFileSync(json, 'utf8')) as ModelBenchReport;
   t.equal(report.interrupted, true);
-  t.ok(report.rows.length <= 1);
+  t.match(report.rows[0], { id: 'soundpost-mini', interrupted: false, error: null });
+  t.ok(report.rows[0]!.result!.clip_ms.total!.count >= 3);
+  t.ok(report.rows.slice(1).every(({ interrupted }) => interrupted));
+  t.match(readFileSync(html, 'utf8'), /<td data-value="soundpost-mini">/);
+});
+
+void t.test('the service as a whole: a signal leaves nothing running and nothing behind', async (t) => {
+  const scratch = temporaryFolder(t);
+  const tone = join(data, 'models', 'tone');
+  const recording = join(scratch, 'tone.wav');
+  await writeWav(recording, new Float32Array(32_000), 32_000);
+  const child = spawn(
+    process.execPath,
+    [projectPath('dist', 'src', 'bench', 'main.js'), '--model', tone, '--recording', recording].concat([
+      '--checkpoint',
+      '/nowhere.pt',
+      '--rate',
+      '20',
+      '--no-large',
+    ]),
+    { env: cleanEnvironment({ TMPDIR: scratch }), stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  const ended = once(child, 'close') as Promise<[number]>;
+  let said = '';
+  for await (const part of child.stderr.setEncoding('utf8') as AsyncIterable<string>) {
+    said += part;
+    if (said.includes('measuring tone')) break;
+  }
+  const pids = (await descendants(child.pid!)).map(({ pid }) => pid);
+  t.ok(pids.length >= 2, said);
+  child.kill('SIGTERM');
+  t.equal((await ended)[0], 143);
+  await Promise.all(pids.map(gone));
+  t.same(readdirSync(scratch), ['tone.wav']);
 });
 
 void t.test('bench: JSON on stdout and nothing else', async (t) => {
@@ -98,7 +137,7 @@ void t.test('bench: JSON on stdout and nothing else', async (t) => {
       '--json',
       '-',
       '--html',
-      join(folder, 'none', 'x.html'),
+      join(folder, 'new', 'x.html'),
     ],
     { env },
   );
@@ -109,8 +148,12 @@ void t.test('bench: JSON on stdout and nothing else', async (t) => {
       ['tone', 2],
     ],
   );
-  t.equal(code, 1);
-  t.match(stderr, /none.x\.html/, 'a file that cannot be written does not cost the report');
+  t.equal(code, 0, stderr);
+  t.match(readFileSync(join(folder, 'new', 'x.html'), 'utf8'), /<!doctype html>/, 'its folder is made');
+  const nowhere = join(folder, 'new', 'x.html', 'y.html');
+  const refused = await cli(['bench', '--html', nowhere], { env });
+  t.strictSame([refused.code, refused.stdout], [2, ''], 'it is said before the run, not after it');
+  t.match(refused.stderr, /--html .*y\.html: cannot be written/);
 });
 
 void t.test('recommend', async (t) => {

@@ -1,5 +1,5 @@
 /** `soundpost soak` as a person meets it: short runs of the whole service, with a verdict. */
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { t } from 'tap';
 import type { SoakReport } from '../../src/bench/soak/report.js';
@@ -35,7 +35,7 @@ t.before(async () => {
 
 void t.test('two minutes of sound at full speed with swaps', async (t) => {
   const files = ['--html', join(folder, 'a.html'), '--json', join(folder, 'a.json')];
-  const swaps = ['--swap-every', '30', '--swap-to', 'tone-logmel'];
+  const swaps = ['--swap-every', '30', '--swap-to', 'tone-logmel', '--max-swap-ms', '60000'];
   const run = await cli(soak('--hours', '0.034', '--speed', 'max', ...swaps, ...files), { env });
   t.equal(run.code, 0, run.stdout + run.stderr);
   t.match(run.stdout, /windows missing in the row +0 +≤ 0 +kept/);
@@ -46,6 +46,8 @@ void t.test('two minutes of sound at full speed with swaps', async (t) => {
   t.match(found.windows, { missing: 0, dropped: 0, processed: found.windows.lastSeq });
   t.equal(found.windows.arrived, found.windows.lastSeq! - found.windows.firstSeq! + 1);
   t.ok(found.swaps!.asked >= 1 && found.swaps!.failed === 0);
+  t.match(found.swaps!.times[0], { model: 'tone-logmel', slowestMs: Number });
+  t.match(run.stdout, /slowest swap, command to first tags +\d.* ms +≤ 60000 ms +kept/);
   t.ok(found.swaps!.list.every(({ tookMs, rssBeforeMb }) => tookMs! > 0 && rssBeforeMb! > 0));
   t.ok(found.events.started > 0, 'something was heard');
   t.equal(found.events.open, 0);
@@ -112,6 +114,73 @@ void t.test('a service that cannot go on ends the run with its last words', asyn
   t.match(JSON.parse(stdout), { end: 'failed', kept: false, failure: { reason: /ended with SIGKILL/ } });
 });
 
+/** What a soak has started, and its folder, once windows arrive. */
+async function started(more: string[] = [], name = 'temporary') {
+  const scratch = join(folder, name);
+  mkdirSync(scratch);
+  const running = startCli(soak('--hours', '1', ...more), { env: { ...env, TMPDIR: scratch } });
+  await running.printed('stderr', /the first windows have arrived/);
+  const pids = (await descendants(running.child.pid!)).map(({ pid }) => pid);
+  t.ok(pids.length >= 2, 'the service and its inference process at least');
+  return { ...running, pids, left: () => readdirSync(scratch) };
+}
+
+void t.test('a terminal that is lost ends it like SIGTERM', async (t) => {
+  const { child, ended, pids, left } = await started(['--json', join(folder, 'd.json')], 'hangup');
+  child.kill('SIGHUP');
+  const { code, stderr } = await ended;
+  t.equal(code, 0, stderr);
+  t.match(report('d.json'), { end: 'interrupted' });
+  await Promise.all(pids.map(gone));
+  t.same(left(), []);
+});
+
+void t.test('a second signal ends it at once and leaves nothing', async (t) => {
+  const { child, ended, pids, left } = await started([], 'twice');
+  child.kill('SIGINT');
+  child.kill('SIGTERM');
+  const { code } = await ended;
+  t.ok([130, 143].includes(code as number), `${code}`);
+  await Promise.all(pids.map(gone));
+  t.same(left(), []);
+});
+
+void t.test('whatever kills it, nothing that it has started goes on', async (t) => {
+  const { child, ended, pids } = await started([], 'killed');
+  child.kill('SIGKILL');
+  t.equal((await ended).code, 'SIGKILL');
+  await Promise.all(pids.map(gone));
+});
+
+void t.test('an interrupt before the first window is no failure of the service', async (t) => {
+  const running = startCli(soak('--hours', '1', '--json', join(folder, 'e.json')), { env });
+  while (!(await descendants(running.child.pid!)).some(({ command }) => command.includes('main.js run'))) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  running.child.kill('SIGINT');
+  const { stdout } = await running.ended;
+  t.match(report('e.json'), { end: 'interrupted', failure: null });
+  t.notMatch(stdout, /FAILED|MISSED\.$/m);
+});
+
+void t.test('reports that cannot be written', async (t) => {
+  writeFileSync(join(folder, 'file'), '');
+  const nowhere = join(folder, 'file', 'x.html');
+  const refused = await cli(soak('--hours', '1', '--html', nowhere), { env });
+  t.equal(refused.code, 2, 'it is said before the run, not after it');
+  t.match(refused.stderr, /--html .*x\.html: cannot be written/);
+
+  const lost = join(folder, 'lost.html');
+  const { child, ended } = await started(['--html', lost, '--json', join(folder, 'f.json')], 'unwritable');
+  mkdirSync(join(lost, 'in the way'), { recursive: true });
+  child.kill('SIGINT');
+  const { code, stdout, stderr } = await ended;
+  t.equal(code, 1);
+  t.match(stdout, /windows that arrived/, 'the summary is printed');
+  t.match(stderr, /--html .*lost\.html: cannot be written/);
+  t.match(report('f.json'), { end: 'interrupted' }, 'the other one is there');
+});
+
 void t.test('wrong usage', async (t) => {
   const wrong: [string[], RegExp][] = [
     [['--source', 'microphone', '--speed', 'max'], /real time only/],
@@ -120,6 +189,7 @@ void t.test('wrong usage', async (t) => {
     [['--swap-every', '5', '--swap-to', 'tone-waveform'], /another model/],
     [['--swap-to', 'tone-logmel'], /--swap-every says how often/],
     [['--max-gaps', '-1'], /not below 0/],
+    [['--max-swap-ms', '1000'], /--swap-every says how often/],
   ];
   for (const [flags, message] of wrong) {
     const { code, stderr } = await cli(['soak', '--model', 'tone-waveform', ...flags], { env });

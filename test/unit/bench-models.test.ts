@@ -8,17 +8,20 @@ import type { ModelMeasurement } from '../../src/bench/models/measure.js';
 import { formatPage } from '../../src/bench/models/page.js';
 import { paretoFront } from '../../src/bench/models/pareto.js';
 import { projectTemperature, scaleTemperature } from '../../src/bench/models/projection.js';
-import { judge, type Board, type Measured } from '../../src/bench/models/recommend.js';
+import { hopAt, judge, streamRate, type Board, type Measured } from '../../src/bench/models/recommend.js';
 import type { BenchRow, ModelBenchReport } from '../../src/bench/models/report.js';
+import { runModelBench } from '../../src/bench/models/run.js';
 import { spanOf } from '../../src/bench/models/sensors.js';
+import type { Subject } from '../../src/bench/models/subject.js';
 import { linearScale, logScale } from '../../src/bench/models/svg.js';
 import { syntheticWeights } from '../../src/bench/models/synthetic-weights.js';
 import { formatMarkdown, formatTerminal, short } from '../../src/bench/models/table.js';
-import { duration } from '../../src/cli/bar.js';
+import { createBar, duration } from '../../src/cli/bar.js';
 import { architectures } from '../../src/convert/architectures/index.js';
 import { buildNetwork } from '../../src/convert/network.js';
 import { createWeights } from '../../src/convert/weights.js';
 import { readCatalogue } from '../../src/models/catalogue.js';
+import type { InstalledModel } from '../../src/models/registry.js';
 import type { SocReading } from '../../src/telemetry/soc.js';
 import { architectureTensorsText } from '../support/architecture-tensors.js';
 import { projectPath } from '../support/shared.js';
@@ -132,23 +135,92 @@ t.test('synthetic weights are repeatable, and neither huge nor tiny', (test) => 
   test.end();
 });
 
-t.test('the temperature of a board with one heat capacity is projected', (test) => {
-  const course = (idle: number, end: number, seconds: number) =>
-    Array.from({ length: seconds }, (_, s) => ({
-      t_s: s,
-      temperature_c: idle + (end - idle) * (1 - Math.exp(-s / 180)),
-    }));
-  test.ok(Math.abs(projectTemperature(course(45, 85, 40))! - 85) < 0.5);
-  // The same behind a jump of the chip itself.
-  const jump = course(55, 85, 40).map((point) => ({ ...point, temperature_c: point.temperature_c + 4 }));
-  test.ok(Math.abs(projectTemperature(jump)! - 89) < 0.5);
-  const cooling = projectTemperature(course(60, 40, 40))!;
-  test.ok(cooling > 55 && cooling < 60, 'a board that cools down stays as it is');
-  test.equal(projectTemperature(course(45, 85, 8)), null, 'too short');
-  test.equal(projectTemperature(course(45, 85, 40).slice(0, 3)), null, 'too few');
+/** Readings of a board that warms by these parts, each with its own time constant, once a second. */
+const warmingUp = (idle: number, parts: [celsius: number, tau: number][], seconds: number, noise = 0) =>
+  Array.from({ length: seconds }, (_, s) => {
+    const exact = idle + parts.reduce((sum, [c, tau]) => sum + c * (1 - Math.exp(-s / tau)), 0);
+    // A repeatable unrest between -1 and 1, and the steps of a Raspberry Pi's sensor.
+    const unrest = noise * Math.sin(s * s * 12.9898);
+    return { t_s: s, temperature_c: noise === 0 ? exact : Math.round((exact + unrest) / 0.487) * 0.487 };
+  });
+
+t.test('the temperature of a board is projected, with a range that holds the truth', (test) => {
+  const boards: [name: string, idle: number, parts: [number, number][], end: number][] = [
+    // The first rise alone is what a bare board of one body would show on its way to 110 °C.
+    [
+      'a fast first rise',
+      45,
+      [
+        [8, 5],
+        [32, 180],
+      ],
+      85,
+    ],
+    [
+      'a Raspberry Pi 5 with a cooler',
+      40,
+      [
+        [14, 8],
+        [6, 90],
+      ],
+      60,
+    ],
+    ['one body with a fan', 40, [[20, 60]], 60],
+    [
+      'a bare Raspberry Pi 4',
+      48,
+      [
+        [4, 4],
+        [11, 180],
+      ],
+      63,
+    ],
+    ['nothing to be seen', 50, [], 50],
+  ];
+  for (const [name, idle, parts, end] of boards) {
+    for (const noise of [0, 0.3]) {
+      for (const seconds of [54, 90, 180]) {
+        const found = projectTemperature(warmingUp(idle, parts, seconds, noise))!;
+        const text = `${name}, ${seconds} s, noise ${noise}: ${JSON.stringify(found)}`;
+        test.ok(found.low_c <= end + 0.5 && found.high_c >= end - 0.5, text);
+        test.ok(found.low_c <= found.about_c && found.about_c <= found.high_c, text);
+        test.ok(Math.abs(found.about_c - end) < 10, text);
+        test.ok(found.high_c < end + (seconds < 90 ? 35 : 15), text);
+        if (seconds === 180) test.ok(found.high_c - found.low_c < 10, `time makes it narrower: ${text}`);
+      }
+    }
+  }
+  const cooling = projectTemperature(warmingUp(60, [[-20, 180]], 60))!;
+  test.ok(cooling.about_c > 53 && cooling.about_c < 58, 'a board that cools down stays as it is');
+  test.ok(cooling.low_c <= cooling.about_c && cooling.about_c <= cooling.high_c);
+  test.equal(projectTemperature(warmingUp(45, [[40, 180]], 30)), null, 'too short');
+  test.equal(projectTemperature(warmingUp(45, [[40, 180]], 60).slice(0, 25)), null, 'too few');
   test.equal(projectTemperature([]), null);
   test.equal(scaleTemperature(45, 85, 1, 0.25), 55);
   test.equal(scaleTemperature(45, 40, 1, 0.25), 45, 'a load does not cool');
+  test.end();
+});
+
+t.test('a hop at a rate too low to be measured', (test) => {
+  const parts = (total: number, features: number) => {
+    const made = (ms: number) => {
+      const recorder = createDistribution();
+      recorder.record(ms);
+      return recorder.summary();
+    };
+    return { total: made(total), features: made(features), network: made(total - features) };
+  };
+  const stream = (rateHz: number) => ({
+    stream: { rate_hz: rateHz, hop_ms: parts(20, 4), late: 0, cpu_ms_per_hop: 21 },
+  });
+  test.equal(streamRate(0.01), 0.5);
+  test.equal(streamRate(4), 4);
+  test.match(hopAt(stream(1), 1, 10), { mean_ms: 20, cpu_ms_per_hop: 21 });
+  // 2 s of new sound at 0.5 Hz, 5 s at 0.2 Hz: two and a half times the features.
+  test.match(hopAt(stream(0.5), 0.2, 10), { mean_ms: 26, cpu_ms_per_hop: 27 });
+  test.match(hopAt(stream(0.5), 0.01, 10), { mean_ms: 36 }, 'a whole window at the most');
+  const none = { total: null, features: null, network: null };
+  test.equal(hopAt({ stream: { ...stream(1).stream, hop_ms: none } }, 1, 10), null);
   test.end();
 });
 
@@ -200,13 +272,23 @@ t.test('the recommendation: what holds the rate, best mAP first', (test) => {
   );
 
   // 40 °C for one busy core: half a core is 20 °C above idle.
-  const warm: Board = { ...board, heat: { idle_c: 55, loaded_c: 95, loaded_cores: 1 } };
-  const hot = judge(models, warm, wish);
+  const heat = (low: number, about: number, high: number): Board => ({
+    ...board,
+    heat: { idle_c: 55, loaded_c: { about_c: about, low_c: low, high_c: high }, loaded_cores: 1 },
+  });
+  const hot = judge(models, heat(91, 95, 99), wish);
   test.same(
     hot.filter(({ fits }) => fits).map(({ id }) => id),
     ['small', 'unknown'],
   );
-  test.match(hot.find(({ id }) => id === 'best')!.reasons.join(), /about 75 °C .* more than 70 °C/);
+  test.match(
+    hot.find(({ id }) => id === 'best')!.reasons.join(),
+    /about 75 °C .*at least 73 °C.* more than 70 °C/,
+  );
+  const unsure = judge(models, heat(80, 95, 110), wish);
+  test.match(unsure[0], { id: 'best', fits: true, reasons: [] }, 'an estimate alone refuses nothing');
+  test.match(unsure[0]!.warnings.join(), /may become warmer than 70 °C: about 75 °C, at most 83 °C/);
+  test.match(unsure.find(({ id }) => id === 'small')!.warnings, []);
   test.end();
 });
 
@@ -225,6 +307,71 @@ t.test('the course of the sensors', (test) => {
     under_voltage: null,
   });
   test.same(spanOf([]).temperature_c, { start: null, end: null, peak: null });
+  test.end();
+});
+
+t.test('what it takes to make a network is not in its readings', async (test) => {
+  let celsius = 90;
+  const subject: Subject = {
+    facts: { ...rowOf('made', null, null), synthetic: true },
+    prepare() {
+      celsius = 50;
+      const input = { window_seconds: 10, sample_rate: 32_000 };
+      const model = { manifest: { parameters: 1, macs: 1, input } } as unknown as InstalledModel;
+      return Promise.resolve({ model, bytes: 1 });
+    },
+    release: () => Promise.resolve(),
+  };
+  const report = await runModelBench({
+    subjects: [subject],
+    threads: [1],
+    seconds: 1,
+    rateHz: 1,
+    machine: reportOf([]).machine,
+    startEngine: () => Promise.reject(new Error('no engine')),
+    readSoc: () =>
+      Promise.resolve({
+        temperature_c: celsius,
+        frequency_mhz: null,
+        throttled: null,
+        under_voltage: null,
+        throttled_since_boot: null,
+      }),
+    signal: new AbortController().signal,
+    onProgress: () => undefined,
+    onRow: () => undefined,
+  });
+  test.match(report.rows, [{ error: { message: 'no engine' }, sensors: { temperature_c: { peak: 50 } } }]);
+});
+
+t.test('the bar', (test) => {
+  const CLEAR = '\r\u001b[K';
+  const stream = (isTTY: boolean) => {
+    let text = '';
+    const made = { isTTY, columns: 60, write: (part: string) => (text += part) };
+    return { bar: createBar(made as unknown as NodeJS.WriteStream), text: () => text };
+  };
+  const progress = { fraction: 0.5, secondsLeft: 75, doing: 'x'.repeat(80) };
+  const live = stream(true);
+  live.bar.update(progress);
+  test.ok(live.text().startsWith(CLEAR));
+  test.match(live.text(), /█{10}░{10} {2}50 %, 1:15 left, x+…$/);
+  test.equal(live.text().replace(CLEAR, '').length, 59, 'it must not wrap: it could not be drawn over');
+  live.bar.update(progress);
+  test.equal(live.text().match(/\r/g)!.length, 1, 'not oftener than people can read');
+  live.bar.say('a line');
+  test.ok(live.text().endsWith(`…${CLEAR}a line\n`), 'it takes the place of the bar');
+  live.bar.done();
+  test.ok(live.text().endsWith(`a line\n${CLEAR}`), 'nothing is left of it');
+  const odd = stream(true);
+  odd.bar.update({ fraction: 1.7, secondsLeft: 0, doing: '' });
+  test.match(odd.text(), /█{20} 170 %/);
+
+  const plain = stream(false);
+  plain.bar.update(progress);
+  plain.bar.say('a line');
+  plain.bar.done();
+  test.equal(plain.text(), 'a line\n', 'no bar and no control characters in a file');
   test.end();
 });
 
@@ -375,7 +522,9 @@ t.test('the table on a terminal and as Markdown', (test) => {
     rowOf('broken', null, 0.3),
   ]);
   const text = formatTerminal(report);
-  test.match(text, /^mn10_as \* +0\.471 +4\.88 M +541 M +89\.0 /m);
+  test.match(text, /^mn10_as \* +0\.471 +4\.88 M +541 M +3 +89\.0 /m);
+  test.match(text, /^model +mAP +params +MACs +clips +clip ms/m);
+  test.match(text, /^mn10_as .* M +3 +89\.0/m, 'how many clips are behind the figures');
   test.match(text, /^FAILED broken \(threads: 1\) could not be measured/m);
   test.match(text, /Synthetic weights/);
   test.notMatch(text, /undefined|NaN/);

@@ -3,13 +3,22 @@ import fc from 'fast-check';
 import { t } from 'tap';
 import { createEventCheck, createFaultList, createTagsCheck } from '../../src/bench/soak/checks.js';
 import { createClockCheck } from '../../src/bench/soak/clock.js';
+import { soakHtml } from '../../src/bench/soak/html.js';
 import { createLatencyHistory } from '../../src/bench/soak/latency-history.js';
-import { escapeHtml, renderPlot, ticks } from '../../src/bench/soak/plot.js';
+import { createMonitor } from '../../src/bench/soak/monitor.js';
+import { escapeHtml, niceTicks } from '../../src/bench/models/svg.js';
+import { renderPlot } from '../../src/bench/soak/plot.js';
+import { headline, reportTables, type SoakSettings } from '../../src/bench/soak/report.js';
 import { memoryAfterSwaps, memoryGrowth, type ProcessSample } from '../../src/bench/soak/samples.js';
 import { createSeries, meanOf } from '../../src/bench/soak/series.js';
 import { createSwaps } from '../../src/bench/soak/swaps.js';
 import { DEFAULT_LIMITS, isKept, judgeSoak, type SoakFindings } from '../../src/bench/soak/verdict.js';
-import { isoTime, type EventPayload, type TagsPayload } from '../../src/mqtt/contract.js';
+import {
+  isoTime,
+  type EventPayload,
+  type TagsPayload,
+  type TelemetryPayload,
+} from '../../src/mqtt/contract.js';
 
 function tags(seq: number, changes: { model?: string; endMs?: number; startMs?: number } = {}): TagsPayload {
   const { model = 'a', endMs = 1e12 + seq * 1000, startMs = endMs - 5000 } = changes;
@@ -183,16 +192,58 @@ void t.test('memory at the end against memory after the first twentieth', (t) =>
 });
 
 void t.test('the clock', (t) => {
-  const clock = createClockCheck({ hopSeconds: 1 });
-  for (let seq = 1; seq <= 500; seq++) clock.window(seq, seq * 1000);
+  const clock = createClockCheck({ rateHz: 1 });
+  const run = (from: number, to: number, endMs: (seq: number) => number) => {
+    for (let seq = from; seq <= to; seq++) clock.window(seq, endMs(seq));
+  };
+  run(1, 500, (seq) => seq * 1000);
+  clock.rate(1);
   t.equal(clock.figures().ppm, null, 'too short to tell');
-  for (let seq = 501; seq <= 4000; seq++) clock.window(seq, seq * 1000);
-  t.ok(clock.figures().ppm! < 1e-6);
+  run(501, 4000, (seq) => seq * 1000);
+  clock.rate(1);
+  t.ok(Math.abs(clock.figures().ppm!) < 1e-6);
+
+  for (const [name, sign] of [
+    ['too slow', 1],
+    ['too fast', -1],
+  ] as const) {
+    const drifting = createClockCheck({ rateHz: 1 });
+    for (let seq = 1; seq <= 4000; seq++) drifting.window(seq, seq * (1000 + sign * 0.5) + (seq % 7) * 10);
+    t.equal(drifting.figures().ppm, null, 'not before the service has said its rate');
+    drifting.rate(1);
+    const { ppm, spreadMs } = drifting.figures();
+    t.ok(Math.abs(ppm! - sign * 500) < 5, `half a millisecond a second through jitter: ${name}`);
+    t.ok(spreadMs > 1940 && spreadMs < 2100);
+  }
+  t.end();
+});
+
+void t.test('the clock at rates that change', (t) => {
+  const clock = createClockCheck({ rateHz: 1 });
+  let [seq, ms] = [0, 0];
+  /** Windows at a rate of a clock that is 200 ppm slow, and then what the service says. */
+  const work = (hz: number, windows: number, saidHz = hz) => {
+    for (let n = 0; n < windows; n++) clock.window((seq += 1), (ms += 1000.2 / hz));
+    clock.rate(saidHz);
+  };
+  work(0.7, 30);
+  t.equal(clock.figures().spreadMs, 0, 'below the wish from the start: those windows are not counted');
+  for (let report = 0; report < 40; report++) work(0.7, 21);
+  t.ok(Math.abs(clock.figures().ppm! - 200) < 1e-3, 'a steady lower rate');
+  // The rate changes between two reports.
+  for (let report = 0; report < 40; report++) {
+    work(0.7, 10, 0.4);
+    work(0.4, 10);
+    work(0.4, 5, 0.7);
+    work(0.7, 20);
+  }
+  t.ok(Math.abs(clock.figures().ppm! - 200) < 1e-3, 'and one that goes up and down');
+  ms += 5000;
   clock.restart();
-  for (let seq = 1; seq <= 4000; seq++) clock.window(seq, seq * 1000.5 + (seq % 7) * 10);
+  for (let report = 0; report < 10; report++) work(0.7, 20);
   const { ppm, spreadMs } = clock.figures();
-  t.ok(Math.abs(ppm! - 500) < 5, 'half a millisecond a second, through jitter');
-  t.ok(spreadMs > 1990 && spreadMs < 2100);
+  t.ok(Math.abs(ppm! - 200) < 1e-3, 'sound that was interrupted is no drift');
+  t.ok(spreadMs < 400);
   t.end();
 });
 
@@ -231,6 +282,7 @@ void t.test('swaps are asked for in time, one after the other, and timed', (t) =
     asked: 2,
     failed: 1,
     slowestMs: 500,
+    times: [{ model: 'b', count: 1, meanMs: 500, slowestMs: 500 }],
     list: [
       { from: 'a', to: 'b', loadMs: 30, tookMs: 500, windowsMeanwhile: 1, rssBeforeMb: 7, error: null },
       { from: 'b', to: 'a', error: 'no' },
@@ -250,7 +302,7 @@ void t.test('the verdict', (t) => {
     latencyDrift: [{ model: 'a', drift: 1.1 }],
     memory: [{ process: 'service', growth: 1.05 }],
     eventLoopP99Ms: 19.9,
-    swaps: { asked: 3, failed: 0, memory: 1.05 },
+    swaps: { asked: 3, failed: 0, slowestMs: 5000, memory: 1.05 },
     clock: { ppm: 1000 },
   };
   const kept = (changes: Partial<SoakFindings>, limits = DEFAULT_LIMITS) =>
@@ -266,27 +318,220 @@ void t.test('the verdict', (t) => {
     { latencyDrift: [...good.latencyDrift, { model: 'b', drift: 1.11 }] },
     { memory: [{ process: 'service', growth: 1.06 }] },
     { eventLoopP99Ms: 20 },
-    { swaps: { asked: 0, failed: 0, memory: null } },
-    { swaps: { asked: 3, failed: 1, memory: 1 } },
-    { swaps: { asked: 3, failed: 0, memory: 1.06 } },
+    { swaps: { asked: 0, failed: 0, slowestMs: null, memory: null } },
+    { swaps: { asked: 3, failed: 1, slowestMs: 1, memory: 1 } },
+    { swaps: { asked: 3, failed: 0, slowestMs: 1, memory: 1.06 } },
     { clock: { ppm: 1001 } },
+    { clock: { ppm: -1001 } },
   ];
   for (const changes of bad) t.notOk(kept(changes), JSON.stringify(changes));
   t.ok(kept({ end: 'interrupted' }), 'an early end is judged by what was seen');
   t.ok(kept({ dropped: null, restarts: null, eventLoopP99Ms: null, memory: [], clock: { ppm: null } }));
+  t.ok(kept({}, { ...DEFAULT_LIMITS, swapMs: 5000 }), 'the slowest swap is judged where it is asked for');
+  t.notOk(kept({}, { ...DEFAULT_LIMITS, swapMs: 4999 }));
   t.ok(kept({ restarts: 2 }, { ...DEFAULT_LIMITS, restarts: 2 }), 'a limit that was set');
   t.end();
 });
 
+const SETTINGS: SoakSettings = {
+  hours: 1,
+  speed: 1,
+  model: 'a',
+  swap: null,
+  source: 'demo',
+  broker: 'embedded',
+  rateHz: 1,
+  limits: DEFAULT_LIMITS,
+};
+
+function telemetry(
+  changes: { hz?: number; dropped?: number; loopP99?: number; audioRestarts?: number } = {},
+): TelemetryPayload {
+  const { hz = 1, dropped = 0, loopP99 = 2, audioRestarts = 0 } = changes;
+  return {
+    ts: isoTime(1e12),
+    interval_seconds: 30,
+    uptime_s: 1,
+    model: 'a',
+    rate_hz: { requested: 1, effective: hz, measured: hz },
+    latency_ms: {
+      count: 30,
+      mean: 5,
+      p50: 5,
+      p95: 5,
+      p99: 5,
+      max: 5,
+      features_p50: 1,
+      inference_p50: 3,
+      queue_p50: 0.5,
+      publish_p50: 0.5,
+    },
+    windows: { processed: 30, dropped },
+    soc: {
+      temperature_c: 60,
+      frequency_mhz: 1800,
+      throttled: false,
+      under_voltage: false,
+      throttled_since_boot: false,
+    },
+    host: { cpu_percent: 9, load_1m: 1, memory_rss_mb: 190, memory_available_mb: 1, disk_free_mb: 1 },
+    audio: { overruns: 0, restarts: audioRestarts },
+    inference: { restarts: 0 },
+    outbox: { queued: 0, dropped: 0 },
+    event_loop_ms: { p50: 1, p99: loopP99, max: loopP99 + 1 },
+  };
+}
+
+/** A monitor and a service that works before it at some rate, telling of itself every 30 s. */
+function simulated(changes: Partial<SoakSettings> = {}) {
+  let nowMs = 0;
+  let seq = 0;
+  const monitor = createMonitor({ settings: { ...SETTINGS, ...changes }, version: '1', now: () => nowMs });
+  const work = (
+    reports: number,
+    hz: number,
+    more: (report: number) => Parameters<typeof telemetry>[0] = () => ({}),
+  ): void => {
+    for (let report = 0; report < reports; report++) {
+      const until = nowMs + 30_000;
+      for (; nowMs + 1000 / hz <= until; nowMs += 1000 / hz) {
+        monitor.tags(tags((seq += 1), { endMs: 1e12 + Math.round(nowMs) }));
+      }
+      monitor.telemetry(telemetry({ hz, ...more(report) }));
+    }
+  };
+  return { monitor, work };
+}
+
+void t.test('the monitor: a rate that the heat has lowered is no drift of the clock', (t) => {
+  const fromStart = simulated();
+  fromStart.work(60, 0.7);
+  const low = fromStart.monitor.report('complete', null, null);
+  t.ok(Math.abs(low.clock!.ppm!) < 5, `${low.clock!.ppm} ppm`);
+  t.equal(low.kept, true, JSON.stringify(low.verdicts.filter(({ kept }) => kept === false)));
+  t.match(low.rate, { loweredShare: 1, leastHz: 0.7 });
+
+  const { monitor, work } = simulated();
+  work(30, 1);
+  work(30, 0.7, () => ({ dropped: 3 }));
+  work(60, 1, () => ({ dropped: 3 }));
+  const report = monitor.report('complete', null, null);
+  t.ok(Math.abs(report.clock!.ppm!) < 5, `${report.clock!.ppm} ppm`);
+  t.ok(Math.abs(report.rate!.loweredShare - 0.25) < 0.01);
+  t.match(headline(report), /the rate lowered for 25 % of the time/);
+  t.match(
+    report.history.telemetry.map(({ effectiveHz, dropped }) => [effectiveHz, dropped])[30],
+    [0.7, 3],
+    'the course of both',
+  );
+  t.equal(report.windows.dropped, 3);
+  t.match(soakHtml(report), /Windows dropped so far[\s\S]*Inference rate/);
+  t.notMatch(headline(low), /NaN/);
+  t.end();
+});
+
+void t.test('the monitor: what it makes of a run', (t) => {
+  const { monitor, work } = simulated();
+  t.match(monitor.report('interrupted', null, null), {
+    windows: { arrived: 0, dropped: null },
+    eventLoop: null,
+    rate: null,
+    clock: { ppm: null },
+    latency: [],
+  });
+  // One report in ten is slow: a mean would not show it.
+  work(40, 1, (report) => ({ loopP99: report % 10 === 0 ? 90 : 1 }));
+  const report = monitor.report('complete', null, null);
+  t.match(report, {
+    end: 'complete',
+    windows: { arrived: 1200, firstSeq: 1, lastSeq: 1200, missing: 0, processed: 30 },
+    restarts: { inference: 0, audio: 0 },
+    latency: [{ model: 'a', drift: 1 }],
+  });
+  const { p99Ms, worstP99Ms, maxMs, reports } = report.eventLoop!;
+  t.ok(Math.abs(p99Ms - 90) < 0.2 && worstP99Ms === 90 && maxMs === 91 && reports === 40);
+  t.equal(report.kept, false);
+  t.same(
+    report.verdicts.filter(({ kept }) => kept === false).map(({ name }) => name),
+    ['event-loop delay p99, p95 of the reports'],
+  );
+  const text = JSON.stringify(reportTables(report));
+  t.notMatch(text, /NaN|undefined|null/);
+  t.end();
+});
+
+void t.test('the monitor: memory and CPU time of the processes', (t) => {
+  const { monitor, work } = simulated();
+  const tree = (rssMb: number, cpuMs: number) => [
+    { pid: 1, command: 'node main.js run', cpuMs, endedChildrenCpuMs: 0, rssBytes: 50e6, pssBytes: null },
+    {
+      pid: 2,
+      command: 'soundpost inference',
+      cpuMs: 0,
+      endedChildrenCpuMs: 0,
+      rssBytes: rssMb * 1e6,
+      pssBytes: null,
+    },
+  ];
+  monitor.processes(tree(80, 0), true);
+  for (let sample = 0; sample < 40; sample++) {
+    work(1, 1);
+    monitor.processes(tree(sample < 20 ? 80 : 100, sample * 300), true);
+  }
+  const { memory, cpu, history } = monitor.report('complete', null, null);
+  t.match(memory, [
+    { process: 'service', growth: 1 },
+    { process: 'inference a', startMb: 80, endMb: 100, growth: 1.25 },
+  ]);
+  t.ok(Math.abs(cpu.msPerWindow! - 10) < 1e-9, '300 ms for 30 windows');
+  t.ok(Math.abs(history.processes[1]!.cpuPercent! - 1) < 0.05);
+  t.end();
+});
+
+void t.test('the page takes nothing of a report for markup', (t) => {
+  const hostile = `<script>alert("x")</script>'&`;
+  const { monitor, work } = simulated({
+    model: hostile,
+    source: hostile,
+    swap: { to: hostile, everySeconds: 60 },
+  });
+  work(4, 1);
+  monitor.faults.add('contract', hostile);
+  const swaps = createSwaps({
+    models: [hostile, 'b'],
+    everySeconds: 1,
+    untilSeconds: 100,
+    send: () => undefined,
+    begins: () => null,
+    failed: () => undefined,
+  });
+  swaps.window(2, hostile);
+  swaps.reply({
+    status: 'error',
+    error: { code: 'x', message: hostile },
+    data: {},
+    transaction: 'swap-1',
+  });
+  const report = monitor.report('failed', { reason: hostile, lastWords: [hostile] }, swaps);
+  const machine = { ...report.machine, cpu: hostile };
+  const latency = report.history.latency.map((slice) => ({ ...slice, model: hostile }));
+  const page = soakHtml({ ...report, machine, history: { ...report.history, latency } });
+  t.notMatch(page, /<script|NaN|undefined|\[object/);
+  t.equal(page.match(/&lt;script&gt;alert/g)!.length > 8, true, 'it is all there');
+  t.notMatch(page, /https?:|\ssrc=|\shref=|url\(|@import|<link|<iframe|<img/, 'nothing from elsewhere');
+  t.end();
+});
+
 void t.test('plots', (t) => {
-  t.strictSame(ticks(0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1]);
+  t.strictSame(niceTicks(0, 1, 5), [0, 0.2, 0.4, 0.6, 0.8, 1]);
+  t.strictSame(niceTicks(0.2, 0.2, 5), [0.2]);
   fc.assert(
     fc.property(fc.double({ min: 1e-6, max: 1e6, noNaN: true }), (to) => {
-      const made = ticks(0, to);
+      const made = niceTicks(0, to, 5);
       return made.length >= 3 && made.length <= 7 && made.every((tick) => tick >= 0 && tick <= to * 1.001);
     }),
   );
-  t.equal(escapeHtml('<a href="x">&\''), '&#60;a href=&#34;x&#34;&#62;&#38;&#39;');
+  t.equal(escapeHtml('<a href="x">&\''), '&lt;a href=&quot;x&quot;&gt;&amp;&#39;');
   const plot = { title: 'a<b', xLabel: 'h', yLabel: 'ms' };
   t.match(renderPlot({ ...plot, lines: [{ name: 'x', points: [[0, null]] }] }), /Nothing was measured/);
   const svg = renderPlot({

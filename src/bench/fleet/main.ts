@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { codeOf, messageOf } from '../../common/errors.js';
 import { projectRoot } from '../../common/project.js';
+import { isHangupIgnored } from '../interrupt.js';
 import { parseFleetOptions } from './options.js';
 import { formatFleetReport } from './report.js';
 import { runFleet } from './run.js';
@@ -20,8 +21,15 @@ function progress(message: string): void {
   );
 }
 
+// Whoever reads it may be gone, a terminal too: that must not keep the run from ending in order.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+
 const interrupt = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupt.abort());
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    if (signal !== 'SIGHUP' || !isHangupIgnored()) interrupt.abort();
+  });
+}
 
 const folders: string[] = [];
 async function newFolder(within: string): Promise<string> {

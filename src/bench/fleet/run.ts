@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { stat } from 'node:fs/promises';
-import { cpus, loadavg } from 'node:os';
+import { loadavg } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { SoundpostError } from '../../common/errors.js';
+import { messageOf, SoundpostError } from '../../common/errors.js';
+import { hostFacts } from '../host-facts.js';
 import { memoryOf, readProcessTree } from '../process-tree.js';
 import { openFilesLimit, startFleetBroker, type FleetBroker } from './broker.js';
 import {
@@ -202,7 +203,14 @@ export async function runFleet(options: {
     if (failed.signal.aborted && failed.signal.reason instanceof Error) throw failed.signal.reason;
     throw error;
   } finally {
-    for (const step of undo.reverse()) await step();
+    for (const step of undo.reverse()) {
+      try {
+        await step();
+      } catch (error) {
+        // The others must be undone all the same, or a broker runs on.
+        progress(`could not be undone: ${messageOf(error)}`);
+      }
+    }
   }
 }
 
@@ -281,10 +289,7 @@ async function sizeOf(path: string): Promise<number> {
 function machine(): FleetReport['machine'] {
   const said = spawnSync('mosquitto', ['-h'], { encoding: 'utf8' }).stdout;
   return {
-    cpu: cpus()[0]?.model.trim() ?? 'unknown CPU',
-    cores: cpus().length,
-    node: process.versions.node,
-    platform: `${process.platform} ${process.arch}`,
+    ...hostFacts(),
     load: loadavg()[0] ?? 0,
     mosquitto: /version (\S+)/.exec(said)?.[1] ?? 'unknown',
   };

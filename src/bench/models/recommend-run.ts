@@ -5,7 +5,7 @@ import type { SocReading } from '../../telemetry/soc.js';
 import { measureModel } from './measure.js';
 import { projectTemperature } from './projection.js';
 import { readProcess } from './process-reading.js';
-import { judge, type Board, type Judged, type Measured, type Wish } from './recommend.js';
+import { hopAt, judge, streamRate, type Board, type Judged, type Measured, type Wish } from './recommend.js';
 import type { Machine } from './report.js';
 import type { BenchProgress } from './run.js';
 import { startSensorLog, type SensorLog } from './sensors.js';
@@ -25,8 +25,12 @@ export interface Recommendation {
   unknown: string[];
 }
 
-/** Of the whole time, where there is a sensor: one model under full load, to see how warm the board becomes. */
-const HEAT_SHARE = 0.4;
+/**
+ * Of the whole time, where there is a sensor: one model under full load, to see how warm the board becomes. Where the
+ * temperature ends shows only after a minute; four say all that there is.
+ */
+const HEAT_SHARE = 0.6;
+const MOST_HEAT_SECONDS = 240;
 /** Of a model's time: clips back to back. The rest is the stream at the wanted rate, which decides. */
 const CLIP_SHARE = 0.2;
 
@@ -52,9 +56,10 @@ export async function recommendModels(options: {
   const measured: { model: InstalledModel; figures: Measured }[] = [];
   const failed: Recommendation['failed'] = [];
   let heat: Board['heat'] = null;
+  let heatProblem: string | null = null;
   try {
     const idle = (await sensors.read()).temperature_c;
-    const heatSeconds = idle === null ? 0 : seconds * HEAT_SHARE;
+    const heatSeconds = idle === null ? 0 : Math.min(MOST_HEAT_SECONDS, seconds * HEAT_SHARE);
     const eachSeconds = (seconds - heatSeconds) / models.length;
     const tell = (doneSeconds: number, doing: string) =>
       onProgress({
@@ -71,23 +76,21 @@ export async function recommendModels(options: {
           threads,
           clipSeconds,
           streamSeconds: eachSeconds - clipSeconds,
-          rateHz: wish.rate_hz,
+          rateHz: streamRate(wish.rate_hz),
           signal,
           onProgress(stage, fraction) {
             const part = stage === 'load' ? 0 : stage === 'clips' ? 0.2 * fraction : 0.2 + 0.8 * fraction;
             tell(eachSeconds * (index + part), `${id}: ${stage}`);
           },
         });
-        const hop = result.stream.hop_ms.total;
+        const hop = hopAt(result, wish.rate_hz, model.manifest.input.window_seconds);
         if (hop !== null) {
           measured.push({
             model,
             figures: {
               id,
               published_map: model.manifest.metrics.audioset_map ?? null,
-              mean_ms: hop.mean,
-              p95_ms: hop.p95,
-              cpu_ms_per_hop: result.stream.cpu_ms_per_hop,
+              ...hop,
               peak_mb: result.memory_mb.peak,
             },
           });
@@ -102,9 +105,16 @@ export async function recommendModels(options: {
       null,
     );
     if (idle !== null && heaviest !== null) {
-      heat = await heatUp(heaviest.model, idle, heatSeconds, sensors, options, (fraction) =>
-        tell(seconds - heatSeconds * (1 - fraction), `${heaviest.figures.id}: heating the board`),
-      );
+      const { id } = heaviest.figures;
+      try {
+        heat = await heatUp(heaviest.model, idle, heatSeconds, sensors, options, (fraction) =>
+          tell(seconds - heatSeconds * (1 - fraction), `${id}: heating the board`),
+        );
+      } catch (error) {
+        if (signal.aborted) throw error;
+        // What was measured of the models is worth as much without it.
+        heatProblem = `${id} failed while it heated the board: ${messageOf(error)}`;
+      }
     }
   } finally {
     await sensors.stop();
@@ -121,7 +131,7 @@ export async function recommendModels(options: {
     models: judged,
     failed,
     heat,
-    unknown: unknowns(judged, heat, sensors, machine),
+    unknown: unknowns({ judged, heat, heatProblem, wish, sensors, machine }),
   };
 }
 
@@ -162,12 +172,15 @@ async function heatUp(
   }
 }
 
-function unknowns(
-  judged: readonly Judged[],
-  heat: Board['heat'],
-  sensors: SensorLog,
-  machine: Machine,
-): string[] {
+function unknowns(found: {
+  judged: readonly Judged[];
+  heat: Board['heat'];
+  heatProblem: string | null;
+  wish: Wish;
+  sensors: SensorLog;
+  machine: Machine;
+}): string[] {
+  const { judged, heat, heatProblem, wish, sensors, machine } = found;
   const hasSensor = sensors.points().some(({ temperature_c: c }) => c !== null);
   const withoutMap = judged.filter(({ published_map: map }) => map === null).map(({ id }) => id);
   return [
@@ -175,13 +188,20 @@ function unknowns(
       ? []
       : ['How warm the board becomes: it has no temperature sensor that is known. --max-temp was left aside.']),
     ...(hasSensor && heat === null
-      ? ['How warm the board becomes: there were too few readings. Give it more time with --seconds.']
+      ? [
+          `How warm the board becomes: ${heatProblem ?? 'there were too few readings. Give it more time with --seconds'}.`,
+        ]
       : []),
     ...(heat === null
       ? []
       : [
-          'Temperatures are projected from a short load as for a bare board in this room; "soundpost soak" shows the real ones.',
+          'How warm the board really becomes: temperatures are projected from about a minute of load in this room. The range is what the readings allow; more --seconds make it narrower, and "soundpost soak" shows the real course.',
         ]),
+    ...(streamRate(wish.rate_hz) > wish.rate_hz
+      ? [
+          `What a hop takes at ${wish.rate_hz} Hz: it was measured at ${streamRate(wish.rate_hz)} Hz, and the features were scaled.`,
+        ]
+      : []),
     ...(withoutMap.length === 0
       ? []
       : [`How good these are on AudioSet: ${withoutMap.join(', ')}. They are ranked behind the others.`]),

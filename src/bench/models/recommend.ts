@@ -1,4 +1,5 @@
-import { scaleTemperature } from './projection.js';
+import type { ModelMeasurement } from './measure.js';
+import { scaleTemperature, type Projection } from './projection.js';
 
 /** What has been measured of a model, as far as the choice depends on it. Null is "not known". */
 export interface Measured {
@@ -14,8 +15,8 @@ export interface Measured {
 /** What is known of the board. */
 export interface Board {
   memory_available_mb: number;
-  /** Idle temperature, and where it would end with so many cores busy; null without a sensor. */
-  heat: { idle_c: number; loaded_c: number; loaded_cores: number } | null;
+  /** Idle temperature, and about where it would end with so many cores busy; null without a sensor. */
+  heat: { idle_c: number; loaded_c: Projection; loaded_cores: number } | null;
 }
 
 export interface Wish {
@@ -31,10 +32,13 @@ export interface Judged extends Measured {
   p95_of_hop: number;
   /** The highest rate that it holds with headroom. */
   highest_rate_hz: number;
-  projected_temperature_c: number | null;
+  /** An estimate, and the range that the readings allow. */
+  projected_temperature_c: Projection | null;
   fits: boolean;
   /** Why it does not fit. */
   reasons: string[];
+  /** What may go wrong all the same: an estimate is no reason to refuse a model. */
+  warnings: string[];
 }
 
 /** A model that computes for longer than this part of the time has no headroom for anything else. */
@@ -78,8 +82,15 @@ function judgeOne(
       `p95 latency is ${percent(p95OfHop)} of the time between two hops, more than ${percent(MOST_P95_OF_HOP)}`,
     );
   }
-  if (temperature !== null && temperature > limit) {
-    reasons.push(`about ${temperature.toFixed(0)} °C are to be expected, more than ${limit} °C`);
+  const warnings: string[] = [];
+  if (temperature !== null && temperature.low_c > limit) {
+    reasons.push(
+      `about ${temperature.about_c.toFixed(0)} °C are to be expected (at least ${temperature.low_c.toFixed(0)} °C), more than ${limit} °C`,
+    );
+  } else if (temperature !== null && temperature.high_c > limit) {
+    warnings.push(
+      `may become warmer than ${limit} °C: about ${temperature.about_c.toFixed(0)} °C, at most ${temperature.high_c.toFixed(0)} °C`,
+    );
   }
   if (model.peak_mb !== null && model.peak_mb > board.memory_available_mb * MOST_OF_MEMORY) {
     reasons.push(
@@ -94,11 +105,42 @@ function judgeOne(
     projected_temperature_c: temperature,
     fits: reasons.length === 0,
     reasons,
+    warnings,
   };
 }
 
 /** The temperature with so many cores busy, or null where nothing is known of it. */
-function temperatureAt(heat: Board['heat'], cores: number): number | null {
+function temperatureAt(heat: Board['heat'], cores: number): Projection | null {
   if (heat === null || heat.loaded_cores <= 0) return null;
-  return scaleTemperature(heat.idle_c, heat.loaded_c, heat.loaded_cores, cores);
+  const { idle_c: idle, loaded_c: loaded, loaded_cores: loadedCores } = heat;
+  const at = (loadedC: number) => scaleTemperature(idle, loadedC, loadedCores, cores);
+  return { about_c: at(loaded.about_c), low_c: at(loaded.low_c), high_c: at(loaded.high_c) };
+}
+
+/** Below this rate three hops would take longer than there is time; the figures are then scaled. */
+const LEAST_STREAM_HZ = 0.5;
+
+/** The rate at which a stream is measured, for a rate that is wished. */
+export function streamRate(rateHz: number): number {
+  return Math.max(rateHz, LEAST_STREAM_HZ);
+}
+
+/**
+ * What a hop costs at a rate below the one that it was measured at: the network does the same, and there is more new
+ * sound to compute features of, up to a whole window. Null where no hop was measured.
+ */
+export function hopAt(
+  { stream }: Pick<ModelMeasurement, 'stream'>,
+  rateHz: number,
+  windowSeconds: number,
+): Pick<Measured, 'mean_ms' | 'p95_ms' | 'cpu_ms_per_hop'> | null {
+  const { total, features } = stream.hop_ms;
+  if (total === null) return null;
+  const newSeconds = (hz: number) => Math.min(1 / hz, windowSeconds);
+  const moreMs = (features?.mean ?? 0) * (newSeconds(rateHz) / newSeconds(stream.rate_hz) - 1);
+  return {
+    mean_ms: total.mean + moreMs,
+    p95_ms: total.p95 + moreMs,
+    cpu_ms_per_hop: stream.cpu_ms_per_hop === null ? null : stream.cpu_ms_per_hop + moreMs,
+  };
 }

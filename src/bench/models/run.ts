@@ -56,8 +56,8 @@ export async function runModelBench(options: {
   async function measureRow(subject: Subject, count: number, makeReady: ReturnType<Subject['prepare']>) {
     const { facts } = subject;
     const label = `${facts.id}${threads.length > 1 ? `, ${count} thread${count === 1 ? '' : 's'}` : ''}`;
-    const from = sensors.seconds();
-    await sensors.read();
+    const begun = sensors.seconds();
+    let from = begun;
     report(`${label}: ${facts.synthetic ? 'making the network' : 'loading'}`, 0);
     let row: BenchRow = {
       ...facts,
@@ -72,6 +72,9 @@ export async function runModelBench(options: {
     };
     try {
       const { model, bytes } = await makeReady;
+      // What it takes to make a network warms the board too, and is not what the model does.
+      from = sensors.seconds();
+      await sensors.read();
       const { parameters, macs, input } = model.manifest;
       row = {
         ...row,
@@ -106,8 +109,8 @@ export async function runModelBench(options: {
       };
     }
     await sensors.read();
-    row = { ...row, to_s: sensors.seconds(), sensors: sensors.span(from) };
-    const overhead = row.to_s - from - seconds;
+    row = { ...row, from_s: from, to_s: sensors.seconds(), sensors: sensors.span(from) };
+    const overhead = row.to_s - begun - seconds;
     overheadS = rows.length === 0 ? Math.max(0, overhead) : (2 * overheadS + Math.max(0, overhead)) / 3;
     // Interrupted before it said anything, it has nothing to say.
     if (row.result === null && signal.aborted) return;

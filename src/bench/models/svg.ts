@@ -44,21 +44,30 @@ export interface Scale {
   readonly ticks: readonly number[];
 }
 
-/** Equal steps; the marks are 1, 2 or 5 times a power of ten apart, about `count` of them. */
+/** Round numbers between two values: 1, 2 or 5 times a power of ten apart, about `count` of them. */
+export function niceTicks(low: number, high: number, count: number): number[] {
+  if (!(high > low)) return [low];
+  const rough = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= rough) ?? 10);
+  const first = Math.ceil(low / step - 1e-9);
+  const last = Math.floor(high / step + 1e-9);
+  return Array.from({ length: last - first + 1 }, (_, index) =>
+    // Through a decimal text, or 0.3 becomes 0.30000000000000004.
+    Number(((first + index) * step).toPrecision(12)),
+  );
+}
+
+/** Equal steps. */
 export function linearScale(
   [low, high]: readonly [number, number],
   [from, to]: readonly [number, number],
   count = 6,
 ): Scale {
   const span = high - low || 1;
-  const rough = span / count;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= rough) ?? 10);
-  const ticks: number[] = [];
-  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at += 1) {
-    ticks.push(Number((at * step).toPrecision(12)));
-  }
-  return Object.assign((value: number) => from + ((value - low) / span) * (to - from), { ticks });
+  return Object.assign((value: number) => from + ((value - low) / span) * (to - from), {
+    ticks: niceTicks(low, high, count),
+  });
 }
 
 /** Equal ratios; the marks are 1, 2 and 5 times powers of ten, or the powers alone over many decades. */

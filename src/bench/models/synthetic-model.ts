@@ -71,7 +71,8 @@ function writeInProcess(job: SyntheticJob, signal: AbortSignal): Promise<Synthet
     let reply: FromSynthetic | undefined;
     let complaint = '';
     const kill = () => void child.kill('SIGKILL');
-    process.once('exit', kill);
+    // Before its folder is removed.
+    process.prependOnceListener('exit', kill);
     signal.addEventListener('abort', kill, { once: true });
     child.stderr?.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2000)));
     child.on('message', (message) => (reply = message as FromSynthetic));

@@ -80,6 +80,13 @@ export const COLUMNS: readonly Column[] = [
     (v) => short(v / 1e6),
     true,
   ),
+  numeric(
+    'clips',
+    'clips',
+    'how many clips were measured; with fewer than 100 of them, p99 is the slowest',
+    (r) => clip(r)?.count,
+    String,
+  ),
   numeric('mean', 'clip ms', 'latency of a clip, back to back: mean', (r) => clip(r)?.mean, short),
   numeric('sd', '± sd', 'standard deviation of the latency of a clip', (r) => clip(r)?.standard_deviation, short),
   numeric('p50', 'p50', 'half of the clips took at most so long', (r) => clip(r)?.p50, short, true),

@@ -1,4 +1,5 @@
-import { escapeHtml, renderPlot, type Plot, type PlotLine } from './plot.js';
+import { escapeHtml } from '../models/svg.js';
+import { renderPlot, type Plot, type PlotLine } from './plot.js';
 import { duration, figure, headline, keptText, limitText, reportTables, type SoakReport } from './report.js';
 
 const STYLE = `
@@ -126,6 +127,22 @@ function plotsOf(report: SoakReport): Plot[] {
       lines: [
         of('p99', telemetry, ({ loopP99Ms }) => loopP99Ms),
         of('longest', telemetry, ({ loopMaxMs }) => loopMaxMs),
+      ],
+    },
+    {
+      title: 'Windows dropped so far',
+      xLabel,
+      yLabel: 'windows',
+      marks,
+      lines: [of('dropped', telemetry, ({ dropped }) => dropped)],
+    },
+    {
+      title: 'Inference rate',
+      xLabel,
+      yLabel: 'Hz',
+      lines: [
+        of('in force', telemetry, ({ effectiveHz }) => effectiveHz),
+        of('asked for', telemetry, () => report.settings.rateHz),
       ],
     },
     {

@@ -1,24 +1,14 @@
-import { cpus, loadavg } from 'node:os';
+import { loadavg } from 'node:os';
 import { epochMs, type EventPayload, type TagsPayload, type TelemetryPayload } from '../../mqtt/contract.js';
-import { cpuBetween, memoryOf, type ProcessUsage } from '../process-tree.js';
+import { hostFacts } from '../host-facts.js';
+import type { ProcessUsage } from '../process-tree.js';
 import { createEventCheck, createFaultList, createTagsCheck } from './checks.js';
 import { createClockCheck } from './clock.js';
-import { createLatencyHistory } from './latency-history.js';
+import { createLatencyHistory, type LatencyHistory } from './latency-history.js';
+import { createProcessWatch } from './process-watch.js';
 import type { SoakReport, SoakSettings } from './report.js';
-import {
-  isInference,
-  memoryAfterSwaps,
-  memoryGrowth,
-  mergeProcesses,
-  mergeTelemetry,
-  rssByName,
-  telemetrySample,
-  type ProcessSample,
-  type Stint,
-  type TelemetrySample,
-} from './samples.js';
-import { createSeries } from './series.js';
 import type { Swaps } from './swaps.js';
+import { createTelemetryWatch } from './telemetry-watch.js';
 import { isKept, judgeSoak } from './verdict.js';
 
 /** Readings kept of each kind: a plot has no more points. */
@@ -27,11 +17,13 @@ const READINGS = 1000;
 const LEAST_FOR_P99 = 100;
 /** A window is full once it no longer grows by more than a rounding. */
 const GROWING_MS = 2;
-const MEGABYTE = 1e6;
 
-/** Takes everything that a run sees, checks it, and makes the report of it. */
-export function createMonitor(options: { settings: SoakSettings; version: string }) {
-  const { settings, version } = options;
+/**
+ * Takes everything that a run sees, checks it, and makes the report of it.
+ * @param options.now milliseconds that do not run backwards
+ */
+export function createMonitor(options: { settings: SoakSettings; version: string; now?: () => number }) {
+  const { settings, version, now = () => performance.now() } = options;
   const { rateHz, speed, swap } = settings;
   const realTime = speed === 1;
   const hopSeconds = 1 / rateHz;
@@ -42,16 +34,11 @@ export function createMonitor(options: { settings: SoakSettings; version: string
     faults,
   });
   const events = createEventCheck({ faults });
-  const clock = createClockCheck({ hopSeconds });
+  const clock = createClockCheck({ rateHz });
   const latency = createLatencyHistory();
-  const processes = createSeries<ProcessSample>({ limit: READINGS, merge: mergeProcesses });
-  const telemetry = createSeries<TelemetrySample>({ limit: READINGS, merge: mergeTelemetry });
-  const machine = {
-    cpu: cpus()[0]?.model ?? 'unknown',
-    cores: cpus().length,
-    node: process.versions.node,
-    platform: `${process.platform} ${process.arch}`,
-  };
+  const processes = createProcessWatch({ readings: READINGS });
+  const telemetry = createTelemetryWatch({ readings: READINGS });
+  const machine = hostFacts();
   const loadBefore = loadavg()[0] ?? 0;
   const startedAt = new Date().toISOString();
 
@@ -61,13 +48,6 @@ export function createMonitor(options: { settings: SoakSettings; version: string
   let lastLengthMs = 0;
   let windows = 0;
   let model = settings.model;
-  let lastTelemetry: TelemetryPayload | null = null;
-  const loop = { reports: 0, sumMs: 0, worstMs: 0, maxMs: 0 };
-  /** What the inference processes hold. */
-  const held = new Map<number, string>();
-  let firstTree: { tree: readonly ProcessUsage[]; windows: number } | null = null;
-  let lastTree: { tree: readonly ProcessUsage[]; atMs: number; windows: number } | null = null;
-  const stints: Stint[] = [];
 
   const wallSeconds = () => (first === null ? 0 : (lastAtMs - first.atMs) / 1000);
   const audioSeconds = () => {
@@ -88,13 +68,13 @@ export function createMonitor(options: { settings: SoakSettings; version: string
     get model() {
       return model;
     },
-    telemetryReports: () => loop.reports,
-    dropped: () => lastTelemetry?.windows.dropped ?? null,
+    telemetryReports: () => telemetry.count,
+    dropped: () => telemetry.last?.windows.dropped ?? null,
 
     tags(tags: TagsPayload): void {
       const [startMs, endMs] = [epochMs(tags.window.start), epochMs(tags.window.end)];
       tagsCheck.window(tags);
-      lastAtMs = performance.now();
+      lastAtMs = now();
       first ??= { endMs, atMs: lastAtMs };
       lastEndMs = endMs;
       windows += 1;
@@ -109,74 +89,41 @@ export function createMonitor(options: { settings: SoakSettings; version: string
       events.event(event);
     },
     telemetry(payload: TelemetryPayload): void {
-      const before = lastTelemetry;
-      lastTelemetry = payload;
-      if (before !== null && payload.rate_hz.effective !== before.rate_hz.effective) clock.restart();
-      telemetry.add(telemetrySample(payload, audioSeconds(), wallSeconds()));
-      const delay = payload.event_loop_ms;
-      if (delay?.p99 == null) return;
-      loop.reports += 1;
-      loop.sumMs += delay.p99;
-      loop.worstMs = Math.max(loop.worstMs, delay.p99);
-      loop.maxMs = Math.max(loop.maxMs, delay.max ?? 0);
+      // What was started again has lost sound: its windows are no row with those before.
+      if (payload.audio.restarts !== (telemetry.last?.audio.restarts ?? 0)) clock.restart();
+      clock.rate(payload.rate_hz.effective);
+      telemetry.add(payload, audioSeconds(), first === null ? 0 : (now() - first.atMs) / 1000);
     },
     /** `settled`: no swap is going on, so that a single inference process holds the model that answers. */
     processes(tree: readonly ProcessUsage[], settled: boolean): void {
-      if (first === null || tree.length === 0) return;
-      const inference = tree.filter(isInference);
-      if (settled && inference.length === 1) held.set(inference[0]!.pid, model);
-      for (const pid of held.keys()) if (!tree.some((usage) => usage.pid === pid)) held.delete(pid);
-      const atMs = performance.now();
-      const usedMs = lastTree === null ? null : cpuBetween(lastTree.tree, tree);
-      processes.add({
+      if (first === null) return;
+      processes.sample(tree, {
         audioSeconds: audioSeconds(),
-        wallSeconds: (atMs - first.atMs) / 1000,
-        rssMb: rssByName(tree, held),
-        cpuPercent:
-          usedMs === null || lastTree === null ? null : Math.max(0, (100 * usedMs) / (atMs - lastTree.atMs)),
+        wallSeconds: (now() - first.atMs) / 1000,
+        windows,
+        holds: settled ? model : null,
       });
-      firstTree ??= { tree, windows };
-      lastTree = { tree, atMs, windows };
     },
     /** A model has done its turn. Returns the memory of all processes, in MB. */
-    stintEnds(tree: readonly ProcessUsage[], endSeconds: number): number | null {
-      const { rssBytes } = memoryOf(tree);
-      if (rssBytes === null || tree.length === 0) return null;
-      stints.push({ model, endSeconds, rssMb: rssBytes / MEGABYTE });
-      return rssBytes / MEGABYTE;
-    },
+    stintEnds: (tree: readonly ProcessUsage[], endSeconds: number): number | null =>
+      processes.stintEnds(tree, model, endSeconds),
 
     report(end: SoakReport['end'], failure: SoakReport['failure'], swaps: Swaps | null): SoakReport {
       const seconds = audioSeconds();
       const wall = wallSeconds();
       const row = tagsCheck.summary();
-      const p99 = (name: string, from: number, to: number) => {
-        const figures = latency.figures(name, from, to);
-        return figures === null || figures.count < LEAST_FOR_P99 ? null : figures.p99;
-      };
-      const latencies = latency.models().map((name) => {
-        const [start, last] = [p99(name, 0, 0.1), p99(name, 0.9, Infinity)];
-        return {
-          model: name,
-          all: latency.figures(name)!,
-          firstTenthP99: start,
-          lastTenthP99: last,
-          drift: start === null || last === null ? null : last / start,
-        };
-      });
-      const memory = memoryGrowth(processes.readings());
+      const { last } = telemetry;
+      const latencies = latencyDrift(latency);
+      const memory = processes.growth();
       const swapped = swaps?.summary() ?? null;
-      const swapMemory = memoryAfterSwaps(stints, seconds);
-      const eventLoop =
-        loop.reports === 0
-          ? null
-          : { p99Ms: loop.sumMs / loop.reports, worstP99Ms: loop.worstMs, maxMs: loop.maxMs };
+      const swapMemory = processes.growthAfterSwaps(seconds);
+      const eventLoop = telemetry.loopDelay();
       const restarts = {
-        inference: lastTelemetry?.inference.restarts ?? null,
-        audio: lastTelemetry?.audio.restarts ?? null,
-        overruns: lastTelemetry?.audio.overruns ?? null,
+        inference: last?.inference.restarts ?? null,
+        audio: last?.audio.restarts ?? null,
+        overruns: last?.audio.overruns ?? null,
       };
-      const dropped = lastTelemetry?.windows.dropped ?? null;
+      const dropped = last?.windows.dropped ?? null;
       const clockFigures = realTime ? clock.figures() : null;
       const verdicts = judgeSoak(
         {
@@ -192,13 +139,11 @@ export function createMonitor(options: { settings: SoakSettings; version: string
           latencyDrift: latencies,
           memory,
           eventLoopP99Ms: eventLoop?.p99Ms ?? null,
-          swaps:
-            swapped === null ? null : { asked: swapped.asked, failed: swapped.failed, memory: swapMemory },
+          swaps: swapped === null ? null : { ...swapped, memory: swapMemory },
           clock: clockFigures,
         },
         settings.limits,
       );
-      const counted = firstTree === null || lastTree === null ? 0 : lastTree.windows - firstTree.windows;
       return {
         version,
         machine,
@@ -217,18 +162,17 @@ export function createMonitor(options: { settings: SoakSettings; version: string
           lastSeq: row.lastSeq,
           missing: row.missing,
           gaps: row.gaps,
-          processed: lastTelemetry?.windows.processed ?? null,
+          processed: last?.windows.processed ?? null,
           dropped,
         },
         restarts,
-        events: { ...events.summary(), lostByOutbox: lastTelemetry?.outbox.dropped ?? null },
+        events: { ...events.summary(), lostByOutbox: last?.outbox.dropped ?? null },
         faults: faults.summary(),
         latency: latencies,
         memory,
         eventLoop,
-        cpu: {
-          msPerWindow: counted > 0 ? cpuBetween(firstTree?.tree ?? [], lastTree?.tree ?? []) / counted : null,
-        },
+        rate: telemetry.rate(),
+        cpu: { msPerWindow: processes.cpuMsPerWindow() },
         swaps: swap === null || swapped === null ? null : { ...swapped, memory: swapMemory },
         clock: clockFigures,
         verdicts,
@@ -244,3 +188,21 @@ export function createMonitor(options: { settings: SoakSettings; version: string
 }
 
 export type Monitor = ReturnType<typeof createMonitor>;
+
+/** Each model's latency, and that of the last tenth of the run over that of the first. */
+function latencyDrift(latency: LatencyHistory): SoakReport['latency'] {
+  const p99 = (model: string, from: number, to: number) => {
+    const figures = latency.figures(model, from, to);
+    return figures === null || figures.count < LEAST_FOR_P99 ? null : figures.p99;
+  };
+  return latency.models().map((model) => {
+    const [start, last] = [p99(model, 0, 0.1), p99(model, 0.9, Infinity)];
+    return {
+      model,
+      all: latency.figures(model)!,
+      firstTenthP99: start,
+      lastTenthP99: last,
+      drift: start === null || last === null ? null : last / start,
+    };
+  });
+}

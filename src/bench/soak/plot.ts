@@ -1,3 +1,5 @@
+import { escapeHtml, niceTicks } from '../models/svg.js';
+
 /** One line of a plot: points from left to right, in the units of the axes; null breaks the line. */
 export interface PlotLine {
   name: string;
@@ -24,25 +26,6 @@ const RIGHT = 16;
 const TOP = 12;
 const BOTTOM = 40;
 
-/** Text as HTML shows it. */
-export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
-}
-
-/** Round numbers that divide a range into about `count` parts. */
-export function ticks(from: number, to: number, count = 5): number[] {
-  if (!(to > from)) return [from];
-  const rough = (to - from) / count;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= rough) ?? 10);
-  const first = Math.ceil(from / step - 1e-9);
-  const last = Math.floor(to / step + 1e-9);
-  return Array.from({ length: last - first + 1 }, (_, index) =>
-    // Through a decimal text, or 0.3 becomes 0.30000000000000004.
-    Number(((first + index) * step).toPrecision(10)),
-  );
-}
-
 /** A plot as SVG within a figure with its legend; says so where there is nothing to draw. The y axis begins at 0. */
 export function renderPlot(plot: Plot): string {
   const lines = plot.lines.filter(({ points }) => points.some(([, y]) => y !== null));
@@ -62,11 +45,11 @@ export function renderPlot(plot: Plot): string {
     `<text x="${x}" y="${y}" text-anchor="${anchor}"${more}>${escapeHtml(words)}</text>`;
   const bottom = HEIGHT - BOTTOM;
   const parts = [
-    ...ticks(0, top).map(
+    ...niceTicks(0, top, 5).map(
       (y) =>
         `<path class="grid" d="M${LEFT} ${py(y)}H${WIDTH - RIGHT}"/>${text(LEFT - 6, Number(py(y)) + 4, 'end', String(y))}`,
     ),
-    ...ticks(x0, x1, 8).map(
+    ...niceTicks(x0, x1, 8).map(
       (x) => `<path class="grid" d="M${px(x)} ${bottom}v4"/>${text(px(x), bottom + 16, 'middle', String(x))}`,
     ),
     ...(plot.marks ?? [])

@@ -1,7 +1,11 @@
+import type { HostFacts } from '../host-facts.js';
 import type { ClockFigures } from './clock.js';
 import type { FaultKind, Gap } from './checks.js';
 import type { LatencyFigures, LatencySlice } from './latency-history.js';
+import type { RateFigures } from './rates.js';
 import type { MemoryGrowth, ProcessSample, TelemetrySample } from './samples.js';
+import type { SwapTimes } from './swaps.js';
+import type { LoopDelay } from './telemetry-watch.js';
 import type { SoakLimits, SoakVerdict } from './verdict.js';
 
 /** What was asked of a run. */
@@ -39,7 +43,7 @@ export interface SwapRecord {
 /** Everything that a run has found; `--json` writes it as it is. */
 export interface SoakReport {
   version: string;
-  machine: { cpu: string; cores: number; node: string; platform: string };
+  machine: HostFacts;
   /** Load average of one minute: other work makes every figure worse. */
   load: { before: number; after: number };
   startedAt: string;
@@ -75,13 +79,17 @@ export interface SoakReport {
     drift: number | null;
   }[];
   memory: MemoryGrowth[];
-  /** Delay of the service's event loop: the mean of the p99 of all its reports, the worst of them, the longest. */
-  eventLoop: { p99Ms: number; worstP99Ms: number; maxMs: number } | null;
+  /** Delay of the service's event loop. */
+  eventLoop: LoopDelay | null;
+  /** Null as long as there was no telemetry. */
+  rate: RateFigures | null;
   cpu: { msPerWindow: number | null };
   swaps: {
     asked: number;
     failed: number;
     slowestMs: number | null;
+    /** By the model that was changed to. */
+    times: SwapTimes[];
     memory: number | null;
     list: SwapRecord[];
   } | null;
@@ -101,6 +109,17 @@ export function figure(value: number | null, unit = ''): string {
       ? String(Math.round(value))
       : value.toFixed(size >= 10 ? 1 : size >= 1 ? 2 : 3);
   return unit === '' ? text : `${text} ${unit}`;
+}
+
+/** A part of a whole: `12 %`, `0.4 %`. */
+export function percent(share: number): string {
+  return `${figure(Number((100 * share).toFixed(share < 0.1 ? 1 : 0)))} %`;
+}
+
+/** With the direction in words: `-12 ppm, sound too fast, spread 30 ms`. */
+function clockText({ ppm, spreadMs }: ClockFigures): string {
+  const direction = ppm === null || ppm === 0 ? '' : ppm > 0 ? ', sound too slow' : ', sound too fast';
+  return `${figure(ppm, 'ppm')}${direction}, spread ${figure(spreadMs, 'ms')}`;
 }
 
 /** `25 h 03 min`, `4 min 10 s`, `12 s`. */
@@ -128,7 +147,9 @@ export function headline(report: SoakReport): string {
     settings.swap === null ? settings.model : `${settings.model} and ${settings.swap.to} in turn`;
   const ended = { complete: '', interrupted: ', interrupted', failed: ', FAILED' }[end];
   const rate = windows.perSecond === null ? '' : `, ${figure(windows.perSecond)} windows/s`;
-  return `${duration(audioSeconds)} of sound in ${duration(wallSeconds)} with ${models}: ${windows.arrived} windows${rate}${ended}`;
+  const lowered = report.rate?.loweredShare ?? 0;
+  const heat = lowered > 0 ? `, the rate lowered for ${percent(lowered)} of the time` : '';
+  return `${duration(audioSeconds)} of sound in ${duration(wallSeconds)} with ${models}: ${windows.arrived} windows${rate}${heat}${ended}`;
 }
 
 /** The report as rows of cells for a terminal: one table after another. */
@@ -158,16 +179,25 @@ export function reportTables(report: SoakReport): string[][][] {
         'event loop of the service',
         eventLoop === null
           ? '–'
-          : `p99 ${figure(eventLoop.p99Ms, 'ms')}, worst report ${figure(eventLoop.worstP99Ms, 'ms')}, longest ${figure(eventLoop.maxMs, 'ms')}`,
+          : `p99 ${figure(eventLoop.p99Ms, 'ms')} (p95 of ${eventLoop.reports} reports), worst report ${figure(eventLoop.worstP99Ms, 'ms')}, longest ${figure(eventLoop.maxMs, 'ms')}`,
+        '',
+      ],
+      [
+        'rate',
+        report.rate === null
+          ? '–'
+          : `lowered for ${percent(report.rate.loweredShare)} of the time, mean ${figure(report.rate.meanHz, 'Hz')}, lowest ${figure(report.rate.leastHz, 'Hz')}`,
         '',
       ],
       ['events', `${report.events.started} begun, ${report.events.ended} ended`, ''],
       ...(swaps === null
         ? []
-        : [['swaps', `${swaps.asked}, the slowest ${figure(swaps.slowestMs, 'ms')} to the first tags`, '']]),
-      ...(clock === null
-        ? []
-        : [['clock', `${figure(clock.ppm, 'ppm')}, spread ${figure(clock.spreadMs, 'ms')}`, '']]),
+        : swaps.times.map(({ model, count, meanMs, slowestMs }) => [
+            `swaps to ${model}`,
+            `${count}, from the command to the first tags ${figure(meanMs, 'ms')}, the slowest ${figure(slowestMs, 'ms')}`,
+            '',
+          ])),
+      ...(clock === null ? [] : [['clock', clockText(clock), '']]),
       ['load of the machine', `${figure(report.load.before)} before, ${figure(report.load.after)} after`, ''],
     ],
     [

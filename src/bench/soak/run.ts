@@ -1,5 +1,4 @@
-import { cp, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MqttClient } from 'mqtt';
@@ -8,9 +7,10 @@ import { contract, type OutKey, type Payload } from '../../mqtt/contract.js';
 import { createTopics } from '../../mqtt/topics.js';
 import { freePort, startMosquitto } from '../broker-process.js';
 import { readProcessTree } from '../process-tree.js';
+import { connectTo, startServiceChild, type ServiceChild } from '../service-child.js';
+import { createWorkFolder } from '../work-folder.js';
 import { createMonitor, type Monitor } from './monitor.js';
 import { duration, figure, type SoakReport, type SoakSettings } from './report.js';
-import { connectTo, startServiceChild, type ServiceChild } from './service-child.js';
 import { createSwaps, type Swaps } from './swaps.js';
 
 export interface SoakOptions {
@@ -18,6 +18,8 @@ export interface SoakOptions {
   version: string;
   /** The service's command line program. */
   program: string;
+  /** Where large files go where the place for temporary files is in memory. */
+  dataDir: string;
   /** Models beside the bundled one, to be copied into the data folder of the run. */
   modelFolders: readonly { id: string; folder: string }[];
   /** The recording to play over and over; null: the microphone. */
@@ -49,17 +51,19 @@ const SWAP_REPLY_MS = 180_000;
  */
 export async function runSoak(options: SoakOptions): Promise<SoakReport> {
   const { settings, modelFolders } = options;
-  const folder = await mkdtemp(join(tmpdir(), 'soundpost-soak-'));
+  // Not in memory: the models are copied there, and memory is what is measured.
+  const work = await createWorkFolder(options.dataDir, 'soak');
+  const { folder } = work;
   let broker: Awaited<ReturnType<typeof startMosquitto>> | undefined;
   try {
     for (const { id, folder: from } of modelFolders) {
       await cp(from, join(folder, 'data', 'models', id), { recursive: true, dereference: true });
     }
-    if (settings.broker === 'mosquitto') broker = await startMosquitto(folder, { detached: true });
+    if (settings.broker === 'mosquitto') broker = await startMosquitto(folder);
     return await observe(options, folder, broker?.port ?? (await freePort()));
   } finally {
     await broker?.stop();
-    await rm(folder, { recursive: true, force: true });
+    await work.remove();
   }
 }
 
@@ -124,9 +128,11 @@ async function observe(options: SoakOptions, folder: string, port: number): Prom
     );
     service ??= start();
     end = await watch(options, run, monitor, service);
-    await finish(run, monitor, service, telemetrySeconds(settings));
+    // Interrupted before it was up, it has nothing to end, and may be stopped before it can listen to signals.
+    const wasUp = monitor.windows > 0;
+    if (wasUp) await finish(run, monitor, service, telemetrySeconds(settings));
     const code = await service.stop();
-    if (code !== 0) throw new Error(`the service ended with ${code}`);
+    if (code !== 0 && wasUp) throw new Error(`the service ended with ${code}`);
   } catch (error) {
     if (signal.aborted && error === signal.reason) {
       end = 'interrupted';

@@ -27,6 +27,10 @@ export interface TelemetrySample {
   publishMs: number | null;
   loopP99Ms: number | null;
   loopMaxMs: number | null;
+  /** Windows that were given up since the start. */
+  dropped: number | null;
+  /** The rate after throttling. */
+  effectiveHz: number | null;
 }
 
 export function telemetrySample(
@@ -34,7 +38,7 @@ export function telemetrySample(
   audioSeconds: number,
   wallSeconds: number,
 ): TelemetrySample {
-  const { soc, host, latency_ms: latency, event_loop_ms: loop } = payload;
+  const { soc, host, latency_ms: latency, event_loop_ms: loop, windows, rate_hz: rate } = payload;
   return {
     audioSeconds,
     wallSeconds,
@@ -47,10 +51,12 @@ export function telemetrySample(
     publishMs: latency.publish_p50,
     loopP99Ms: loop?.p99 ?? null,
     loopMaxMs: loop?.max ?? null,
+    dropped: windows.dropped,
+    effectiveHz: rate.effective,
   };
 }
 
-/** Several neighbours as one: means, and the worst delay of the event loop. */
+/** Several neighbours as one: means, the worst delay of the event loop, and the last count of dropped windows. */
 export function mergeTelemetry(parts: readonly TelemetrySample[]): TelemetrySample {
   const mean = (key: keyof TelemetrySample): number | null => meanOf(parts.map((part) => part[key]));
   return {
@@ -65,6 +71,8 @@ export function mergeTelemetry(parts: readonly TelemetrySample[]): TelemetrySamp
     publishMs: mean('publishMs'),
     loopP99Ms: mean('loopP99Ms'),
     loopMaxMs: greatestOf(parts.map(({ loopMaxMs }) => loopMaxMs)),
+    dropped: greatestOf(parts.map(({ dropped }) => dropped)),
+    effectiveHz: mean('effectiveHz'),
   };
 }
 

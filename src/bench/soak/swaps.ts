@@ -8,7 +8,21 @@ export interface Swaps {
   reply(payload: ResponsePayload): void;
   /** A swap has been asked for and is not done. */
   readonly busy: boolean;
-  summary(): { asked: number; failed: number; slowestMs: number | null; list: SwapRecord[] };
+  summary(): {
+    asked: number;
+    failed: number;
+    slowestMs: number | null;
+    times: SwapTimes[];
+    list: SwapRecord[];
+  };
+}
+
+/** How long all swaps to one model took, from the command to its first tags. */
+export interface SwapTimes {
+  model: string;
+  count: number;
+  meanMs: number;
+  slowestMs: number;
 }
 
 /** Of a run with thousands of swaps the first ones are written down, and every one that failed is counted. */
@@ -31,9 +45,19 @@ export function createSwaps(options: {
   let nextAt = everySeconds;
   let asked = 0;
   let failures = 0;
-  let slowestMs: number | null = null;
+  const times = new Map<string, SwapTimes>();
   let current: { record: SwapRecord; transaction: string; sentMs: number; windows: number } | null = null;
   let replied = false;
+
+  function note(to: string, tookMs: number): void {
+    const { count, meanMs, slowestMs } = times.get(to) ?? { count: 0, meanMs: 0, slowestMs: 0 };
+    times.set(to, {
+      model: to,
+      count: count + 1,
+      meanMs: meanMs + (tookMs - meanMs) / (count + 1),
+      slowestMs: Math.max(slowestMs, tookMs),
+    });
+  }
 
   function settle(): void {
     if (current === null || !replied) return;
@@ -49,7 +73,7 @@ export function createSwaps(options: {
         if (model === record.to && record.tookMs === null) {
           record.tookMs = now() - current.sentMs;
           record.windowsMeanwhile = current.windows;
-          slowestMs = Math.max(slowestMs ?? 0, record.tookMs);
+          note(record.to, record.tookMs);
         } else if (record.tookMs === null) {
           current.windows += 1;
         }
@@ -91,6 +115,12 @@ export function createSwaps(options: {
     get busy() {
       return current !== null;
     },
-    summary: () => ({ asked, failed: failures, slowestMs, list: list.map((record) => ({ ...record })) }),
+    summary: () => ({
+      asked,
+      failed: failures,
+      slowestMs: times.size === 0 ? null : Math.max(...[...times.values()].map(({ slowestMs }) => slowestMs)),
+      times: [...times.values()],
+      list: list.map((record) => ({ ...record })),
+    }),
   };
 }

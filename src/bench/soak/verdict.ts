@@ -8,8 +8,10 @@ export interface SoakLimits {
   drops: number;
   restarts: number;
   eventLoopMs: number;
-  /** Audio time against wall time, for sound in real time. */
+  /** Audio time against wall time, for sound in real time; either way. */
   clockDriftPpm: number;
+  /** From the command of a swap to the first tags of the new model; null: not judged. */
+  swapMs: number | null;
 }
 
 export const DEFAULT_LIMITS: SoakLimits = {
@@ -20,6 +22,7 @@ export const DEFAULT_LIMITS: SoakLimits = {
   restarts: 0,
   eventLoopMs: 20,
   clockDriftPpm: 1000,
+  swapMs: null,
 };
 
 /** What the verdict looks at. Null: could not be measured. */
@@ -35,7 +38,7 @@ export interface SoakFindings {
   memory: { process: string; growth: number }[];
   eventLoopP99Ms: number | null;
   /** Null where nothing was to be swapped. */
-  swaps: { asked: number; failed: number; memory: number | null } | null;
+  swaps: { asked: number; failed: number; slowestMs: number | null; memory: number | null } | null;
   /** Null where the sound is not in real time. */
   clock: { ppm: number | null } | null;
 }
@@ -88,17 +91,33 @@ export function judgeSoak(found: SoakFindings, limits: SoakLimits): SoakVerdict[
       : found.memory.map(({ process, growth }) =>
           judge(`memory at the end over the start, ${process}`, growth, limits.memoryGrowth),
         )),
-    judge('event-loop delay p99', found.eventLoopP99Ms, limits.eventLoopMs, 'ms', 'below'),
+    judge(
+      'event-loop delay p99, p95 of the reports',
+      found.eventLoopP99Ms,
+      limits.eventLoopMs,
+      'ms',
+      'below',
+    ),
     ...(swaps === null
       ? []
       : [
           judge('swaps', swaps.asked, 1, '', 'least'),
           judge('swaps that failed', swaps.failed, 0),
           judge('memory after a swap over the first time', swaps.memory, limits.memoryGrowth),
+          ...(limits.swapMs === null
+            ? []
+            : [judge('slowest swap, command to first tags', swaps.slowestMs, limits.swapMs, 'ms')]),
         ]),
     ...(clock === null
       ? []
-      : [judge('audio time against wall time', clock.ppm, limits.clockDriftPpm, 'ppm')]),
+      : [
+          judge(
+            'audio time against wall time, either way',
+            clock.ppm === null ? null : Math.abs(clock.ppm),
+            limits.clockDriftPpm,
+            'ppm',
+          ),
+        ]),
   ];
 }
 

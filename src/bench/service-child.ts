@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { connectAsync, type MqttClient } from 'mqtt';
 
 /** The service as a child process, with the last of what it said. */
@@ -20,7 +22,7 @@ const KEPT_LINES = 30;
 
 /**
  * Starts `<program> run` with these settings and none of this process's own. It is in a process group of its own:
- * Ctrl-C is for whoever measures it, who then stops it in order.
+ * Ctrl-C is for whoever measures it, who then stops it in order. It ends when this process does, however that ends.
  */
 export function startServiceChild(options: {
   program: string;
@@ -28,15 +30,16 @@ export function startServiceChild(options: {
   settings: Readonly<Record<string, string>>;
 }): ServiceChild {
   const own = Object.entries(process.env).filter(([name]) => !/^(SOUNDPOST_|BALENA_)/.test(name));
-  const child = spawn(process.execPath, [options.program, 'run'], {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'leash.js'), options.program, 'run'], {
     cwd: options.folder,
     env: { ...Object.fromEntries(own), ...options.settings },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    // Its standard input is the leash: nothing is written there, and its end is the end of this process.
+    stdio: ['pipe', 'pipe', 'pipe'],
     detached: true,
   });
-  // Whatever ends this program must not leave the service running.
   const killNow = () => void child.kill('SIGKILL');
-  process.once('exit', killNow);
+  // Before its folder is removed.
+  process.prependOnceListener('exit', killNow);
   const lines: string[] = [];
   for (const input of [child.stdout, child.stderr]) {
     createInterface({ input }).on('line', (line) => {
@@ -44,6 +47,7 @@ export function startServiceChild(options: {
       if (lines.length > KEPT_LINES) lines.shift();
     });
   }
+  child.stdin.on('error', () => undefined);
   const state = { gone: false };
   const exited = once(child, 'close').then(([code, signal]: unknown[]) => {
     state.gone = true;
@@ -90,7 +94,7 @@ export async function connectTo(
     } catch (error) {
       if (options.gone()) throw new Error('the service ended', { cause: error });
       if (performance.now() > until) throw new Error('the broker cannot be reached', { cause: error });
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      await sleep(RETRY_MS);
     }
   }
 }
