@@ -1,10 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createRing, type Ring } from '../audio/ring.js';
-import { createBackoff, createRestartPolicy } from '../common/backoff.js';
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { InstalledModel } from '../models/registry.js';
 import type { InferenceEngine, InferenceRequest, InferenceResult, StartEngine } from './engine.js';
+import { createEngineKeeper, type EngineEvents, type EngineKeeper } from './engine-keeper.js';
 import { createModelStream, type ModelStream } from './model-stream.js';
 import { createScheduler, type Scheduler } from './scheduler.js';
 
@@ -26,16 +26,12 @@ export interface WindowResult {
   inferenceMs: number;
 }
 
-export interface PipelineEvents {
+export interface PipelineEvents extends EngineEvents {
   result(result: WindowResult): void;
   /** The model that answers from the next window on; also called after the start and after a fall-back. */
   modelChanged(model: InstalledModel): void;
   /** Windows that were due and will not be answered. */
   dropped(windows: number): void;
-  /** The inference process is gone; it is being started again. */
-  engineLost(fault: { code: string; reason: string; delayMs: number }): void;
-  /** The model was given up after it failed repeatedly; `model` is the one that stands in. */
-  fellBack(fault: { from: InstalledModel; to: InstalledModel; reason: string }): void;
 }
 
 export interface PipelineOptions {
@@ -65,9 +61,6 @@ interface DueWindow {
 const SLACK_SECONDS = 2;
 /** How far a source that can wait may run ahead of the oldest unanswered window: well within the slack. */
 const AHEAD_SECONDS = 1;
-/** A model that has not answered a single window in so many lives is given up sooner than the policy says. */
-const FAILURES_BEFORE_FALLBACK = 3;
-const RESTART_DELAYS = { firstMs: 500, maxMs: 30_000 };
 
 /**
  * From the capture stream to scores: keeps the last seconds, decides when a window is due, has one engine answer
@@ -76,7 +69,7 @@ const RESTART_DELAYS = { firstMs: 500, maxMs: 30_000 };
  */
 export class Pipeline {
   private readonly options: PipelineOptions;
-  private readonly policy: ReturnType<typeof createRestartPolicy>;
+  private readonly keeper: EngineKeeper;
   private scheduler: Scheduler | null = null;
   private ring: Ring | null = null;
   private captureRate = 0;
@@ -85,7 +78,6 @@ export class Pipeline {
   private readonly live = new Set<ModelStream>();
   private current: InferenceEngine | null = null;
   private stream: ModelStream | null = null;
-  private wantedModel: InstalledModel;
   /** Counts the streams of sound: what was begun for an earlier one is of no use for this one. */
   private generation = 0;
   /** Counts the breaks (another stream, a pause, the loss of sound): no answer is told across one. */
@@ -99,31 +91,30 @@ export class Pipeline {
   /** What is to happen between two windows: the switch to another engine. */
   private atBoundary: (() => void) | null = null;
   private roomWaiters: (() => void)[] = [];
-  private restartTimer: NodeJS.Timeout | null = null;
-  private restarting: AbortController | null = null;
   private swapping: { abort: AbortController; settled: Promise<unknown> } | null = null;
-  /** Engines that are being started. */
-  private readonly launching = new Set<Promise<unknown>>();
-  private readonly life = new AbortController();
-  private failuresWithoutAnswer = 0;
   private seq = 0;
   private rateHz: number;
   private keepSeconds: number;
   private isPaused = false;
   private processedCount = 0;
   private droppedCount = 0;
-  private restartCount = 0;
 
   constructor(options: PipelineOptions) {
     this.options = options;
-    this.policy = createRestartPolicy(createBackoff(options.restartDelays ?? RESTART_DELAYS));
+    this.keeper = createEngineKeeper({
+      startEngine: options.startEngine,
+      threads: options.threads,
+      fallback: options.fallback,
+      restartDelays: options.restartDelays,
+      events: options.events,
+      onRestarted: (engine) => this.adopt(engine, null),
+    });
     this.rateHz = options.rateHz;
     this.keepSeconds = this.atLeastWindow(options.keepSeconds);
-    this.wantedModel = options.fallback;
   }
 
   get model(): InstalledModel {
-    return this.wantedModel;
+    return this.keeper.wanted;
   }
 
   /** Ids of the processes that hold models. */
@@ -137,7 +128,7 @@ export class Pipeline {
   }
 
   counters(): { processed: number; dropped: number; restarts: number } {
-    return { processed: this.processedCount, dropped: this.droppedCount, restarts: this.restartCount };
+    return { processed: this.processedCount, dropped: this.droppedCount, restarts: this.keeper.restarts };
   }
 
   /**
@@ -145,14 +136,13 @@ export class Pipeline {
    * that was asked for meanwhile and is done earlier wins.
    */
   async start(model: InstalledModel): Promise<void> {
-    const { fallback, events } = this.options;
-    this.wantedModel = model;
-    const first = await this.launch(model).catch((error: unknown) => {
+    const { fallback } = this.options;
+    this.keeper.want(model);
+    const first = await this.keeper.launch(model).catch((error: unknown) => {
       if (this.ready) return null;
-      if (this.stopped || model.folder === fallback.folder) throw error;
-      events.fellBack({ from: model, to: fallback, reason: messageOf(error) });
-      this.wantedModel = fallback;
-      return this.launch(fallback);
+      if (this.keeper.stopped || model.folder === fallback.folder) throw error;
+      this.keeper.fallBack(error);
+      return this.keeper.launch(fallback);
     });
     if (this.ready) await first?.stop();
     else if (first !== null) this.adopt(first, null);
@@ -167,7 +157,7 @@ export class Pipeline {
     this.live.clear();
     this.stream = null;
     this.interrupt();
-    const { input } = this.wantedModel.manifest;
+    const { input } = this.model.manifest;
     const windowSeconds = this.options.windowSeconds ?? input.window_seconds;
     this.scheduler = createScheduler({
       sampleRate,
@@ -184,7 +174,7 @@ export class Pipeline {
    */
   chunk(samples: Float32Array, endMs: number): void | Promise<void> {
     const { ring, scheduler } = this;
-    if (ring === null || scheduler === null || this.stopped) return;
+    if (ring === null || scheduler === null || this.keeper.stopped) return;
     const arrivedAt = performance.now();
     ring.append(samples);
     for (const stream of this.live) stream.append(samples);
@@ -235,7 +225,7 @@ export class Pipeline {
 
   /** Resolves when no window is waiting or being answered, an engine that has to be started again included. */
   async idle(): Promise<void> {
-    while (!this.stopped && (this.busy || this.queue.length > 0)) {
+    while (!this.keeper.stopped && (this.busy || this.queue.length > 0)) {
       await new Promise<void>((resolve) => this.idleWaiters.push(resolve));
     }
   }
@@ -267,42 +257,16 @@ export class Pipeline {
   }
 
   async stop(): Promise<void> {
-    this.life.abort();
+    const launched = this.keeper.stop();
     this.generation += 1;
     this.swapping?.abort.abort();
-    if (this.restartTimer !== null) clearTimeout(this.restartTimer);
     this.live.clear();
     this.interrupt();
     this.atBoundary?.();
     const engine = this.current;
     this.current = null;
     this.stream = null;
-    await Promise.allSettled([engine?.stop(), this.swapping?.settled, ...this.launching]);
-  }
-
-  private get stopped(): boolean {
-    return this.life.signal.aborted;
-  }
-
-  /** Starts an engine; from `stop` on, and once `signal` has fired, none is left. */
-  private async launch(
-    model: InstalledModel,
-    signal: AbortSignal = this.life.signal,
-  ): Promise<InferenceEngine> {
-    const { startEngine, threads } = this.options;
-    const starting = (async () => {
-      signal.throwIfAborted();
-      const engine = await startEngine(model, { threads, signal });
-      if (signal.aborted) await engine.stop();
-      signal.throwIfAborted();
-      return engine;
-    })();
-    this.launching.add(starting);
-    try {
-      return await starting;
-    } finally {
-      this.launching.delete(starting);
-    }
+    await Promise.allSettled([engine?.stop(), this.swapping?.settled, launched]);
   }
 
   private async loadAndSwitch(
@@ -311,7 +275,7 @@ export class Pipeline {
     onProgress: (progress: number) => void,
   ): Promise<{ loadMs: number }> {
     onProgress(0.1);
-    const engine = await this.launch(model, AbortSignal.any([signal, this.life.signal]));
+    const engine = await this.keeper.launch(model, signal);
     let stream: ModelStream | null = null;
     // A network that hangs would keep a swap that was called off.
     const giveUp = () => {
@@ -385,10 +349,7 @@ export class Pipeline {
           return;
         }
         const old = this.current;
-        this.restarting?.abort();
-        if (this.restartTimer !== null) clearTimeout(this.restartTimer);
-        this.wantedModel = engine.model;
-        this.failuresWithoutAnswer = 0;
+        this.keeper.want(engine.model);
         this.adopt(engine, stream);
         resolve(old);
       };
@@ -494,7 +455,7 @@ export class Pipeline {
   }
 
   private hasRoom(): boolean {
-    if (this.realTime || this.isPaused || this.stopped) return true;
+    if (this.realTime || this.isPaused || this.keeper.stopped) return true;
     const oldest = this.serving ?? this.queue[0];
     if (oldest === undefined || this.ring === null) return true;
     const ahead = this.ring.position - oldest.position;
@@ -517,7 +478,7 @@ export class Pipeline {
   ): void {
     this.seq += 1;
     this.processedCount += 1;
-    this.failuresWithoutAnswer = 0;
+    this.keeper.answered();
     const answeredAt = performance.now();
     const report: WindowResult = {
       seq: this.seq,
@@ -545,49 +506,16 @@ export class Pipeline {
     this.options.events.dropped(windows);
   }
 
-  /** The engine failed or died: forget it and start again, later and later; give the model up in the end. */
+  /** The engine failed or died: forget it, and have its model started again. */
   private lost(engine: InferenceEngine, error: unknown): void {
-    if (engine !== this.current || this.stopped) return;
+    if (engine !== this.current || this.keeper.stopped) return;
     this.current = null;
     if (this.stream !== null) this.live.delete(this.stream);
     this.stream = null;
     engine.stop().catch((stopError: unknown) => {
       this.options.log.warn({ code: 'inference_stop' }, messageOf(stopError));
     });
-    this.planRestart(error);
-  }
-
-  private planRestart(error: unknown): void {
-    const { fallback, events } = this.options;
-    this.failuresWithoutAnswer += 1;
-    let { delayMs, exhausted } = this.policy.onDeath(Date.now());
-    exhausted ||= this.failuresWithoutAnswer >= FAILURES_BEFORE_FALLBACK;
-    // Each hang is half a minute and more without an answer.
-    exhausted ||= codeOf(error) === 'inference_timeout';
-    const reason = messageOf(error);
-    if (exhausted && this.wantedModel.folder !== fallback.folder) {
-      const from = this.wantedModel;
-      this.wantedModel = fallback;
-      this.failuresWithoutAnswer = 0;
-      delayMs = 0;
-      events.fellBack({ from, to: fallback, reason });
-    } else {
-      events.engineLost({ code: codeOf(error), reason, delayMs });
-    }
-    const restarting = new AbortController();
-    this.restarting = restarting;
-    this.restartTimer = setTimeout(() => {
-      this.restart(AbortSignal.any([restarting.signal, this.life.signal])).catch((failure: unknown) => {
-        if (!restarting.signal.aborted && !this.stopped) this.planRestart(failure);
-      });
-    }, delayMs);
-  }
-
-  /** Starts the wanted model again, unless a swap or the end of everything comes first (`signal`). */
-  private async restart(signal: AbortSignal): Promise<void> {
-    const engine = await this.launch(this.wantedModel, signal);
-    this.restartCount += 1;
-    this.adopt(engine, null);
+    this.keeper.failed(error);
   }
 
   private wakeRoomWaiters(): void {
