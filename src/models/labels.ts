@@ -1,8 +1,18 @@
 import { z } from 'zod';
 import { SoundpostError } from '../common/errors.js';
 import { readSmallText } from './files.js';
-import type { Label } from './registry.js';
 import { parseJson } from './validate.js';
+
+/** One of the classes a model names. */
+export interface Label {
+  /** Position in the model's output. */
+  index: number;
+  name: string;
+  /** AudioSet's machine identifier, or null for a class of one's own. */
+  mid: string | null;
+  /** The on-threshold that the model's makers recommend, or null. */
+  threshold: number | null;
+}
 
 const MAX_BYTES = 8 << 20;
 

@@ -3,19 +3,8 @@ import { basename, join, resolve } from 'node:path';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { readSmallText } from './files.js';
-import { readLabels, readThresholds, type LabelEntry } from './labels.js';
+import { readLabels, readThresholds, type Label, type LabelEntry } from './labels.js';
 import { parseManifest, type Manifest } from './manifest.js';
-
-/** One of the classes a model names. */
-export interface Label {
-  /** Position in the model's output. */
-  index: number;
-  name: string;
-  /** AudioSet's machine identifier, or null for a class of one's own. */
-  mid: string | null;
-  /** The on-threshold that the model's makers recommend, or null. */
-  threshold: number | null;
-}
 
 /** A model that is ready to be loaded. */
 export interface InstalledModel {

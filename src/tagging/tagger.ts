@@ -1,4 +1,4 @@
-import type { Label } from '../models/registry.js';
+import type { Label } from '../models/labels.js';
 import {
   resolveWatched,
   type Member,

@@ -1,4 +1,4 @@
-import type { Label } from '../models/registry.js';
+import type { Label } from '../models/labels.js';
 
 /** One named score, as in the payload of `B/tags`. */
 export interface Tag {

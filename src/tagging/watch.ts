@@ -1,6 +1,6 @@
 import { SoundpostError } from '../common/errors.js';
 import { editDistance } from '../common/nearest.js';
-import type { Label } from '../models/registry.js';
+import type { Label } from '../models/labels.js';
 import { uniqueSlugs } from './slug.js';
 
 /** Several labels that count as one thing. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import type { Label } from '../../src/models/registry.js';
+import type { Label } from '../../src/models/labels.js';
 import { slugOf, uniqueSlugs } from '../../src/tagging/slug.js';
 import { createTagger, type TagEvent, type Tagger } from '../../src/tagging/tagger.js';
 import { topTags } from '../../src/tagging/top.js';

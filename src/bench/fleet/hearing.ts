@@ -1,4 +1,4 @@
-import type { Label } from '../../models/registry.js';
+import type { Label } from '../../models/labels.js';
 
 /** What a simulated device hears: the scores a network would give, window by window. */
 export interface Hearing {

@@ -4,7 +4,7 @@ import type { FaultKind, Gap } from './checks.js';
 import type { LatencyFigures, LatencySlice } from './latency-history.js';
 import type { RateFigures } from './rates.js';
 import type { MemoryGrowth, ProcessSample, TelemetrySample } from './samples.js';
-import type { SwapTimes } from './swaps.js';
+import type { SwapRecord, SwapTimes } from './swaps.js';
 import type { LoopDelay } from './telemetry-watch.js';
 import type { SoakLimits, SoakVerdict } from './verdict.js';
 
@@ -21,23 +21,6 @@ export interface SoakSettings {
   broker: 'embedded' | 'mosquitto';
   rateHz: number;
   limits: SoakLimits;
-}
-
-/** One change of the model. */
-export interface SwapRecord {
-  /** Position in the sound when it was asked for, in s. */
-  atSeconds: number;
-  from: string;
-  to: string;
-  /** Why it failed; null where it did not. */
-  error: string | null;
-  loadMs: number | null;
-  /** From the command to the first tags of the new model. */
-  tookMs: number | null;
-  /** Windows that the old model answered meanwhile. */
-  windowsMeanwhile: number | null;
-  /** Resident memory of all processes before. */
-  rssBeforeMb: number | null;
 }
 
 /** Everything that a run has found; `--json` writes it as it is. */

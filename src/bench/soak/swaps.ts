@@ -1,5 +1,21 @@
 import type { ResponsePayload } from '../../mqtt/contract.js';
-import type { SwapRecord } from './report.js';
+
+/** One change of the model. */
+export interface SwapRecord {
+  /** Position in the sound when it was asked for, in s. */
+  atSeconds: number;
+  from: string;
+  to: string;
+  /** Why it failed; null where it did not. */
+  error: string | null;
+  loadMs: number | null;
+  /** From the command to the first tags of the new model. */
+  tookMs: number | null;
+  /** Windows that the old model answered meanwhile. */
+  windowsMeanwhile: number | null;
+  /** Resident memory of all processes before. */
+  rssBeforeMb: number | null;
+}
 
 /** Asks for a change of the model every so many seconds of sound, and notes what becomes of it. */
 export interface Swaps {
