@@ -69,7 +69,7 @@ export interface Sender {
   state(message: Outgoing): void;
   event(event: EventPayload): void;
   reply(message: Outgoing): void;
-  /** Sent now, or never. */
+  /** Sent now, or never. With its QoS 0 it takes no place among what waits for an answer. */
   transient(message: Outgoing): void;
   /** A connection is ready: `first` goes out, then every other state and whatever waited. */
   begin(client: MqttClient, connack: IConnackPacket, first: Outgoing): void;
@@ -324,7 +324,7 @@ export function createSender(options: {
       pump();
     },
     transient(message) {
-      if (session !== null && !congested(session)) send(session, message);
+      if (session !== null && !clogged(session)) send(session, message);
     },
     begin(client, connack, first) {
       const limits = connack.properties ?? {};

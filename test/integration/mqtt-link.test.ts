@@ -521,6 +521,19 @@ t.test('with mosquitto only', { skip: noMosquitto }, (t) => {
     t.pass('the broker has it');
   });
 
+  t.test('what is said at the connect is not lost behind the states', async (t) => {
+    const broker = await mosquitto(t);
+    const watcher = await probe(t, broker.url);
+    const link = makeLink(t, { url: broker.url });
+    for (let n = 1; n <= 40; n += 1) link.publish('label', 'OFF', { slug: `label_${n}` });
+    link.onStatus(({ state }) => {
+      if (state !== 'connected') return;
+      link.publish('log', { ts: isoTime(0), level: 'warn', message: 'of before', code: null });
+    });
+    await link.start();
+    t.match(await watcher.nextJson(`${B}/log`), { message: 'of before' });
+  });
+
   t.test('what states are read by is sent before them, also where they wait already', async (t) => {
     const broker = await mosquitto(t);
     const proxy = await startProxy(broker.port);
