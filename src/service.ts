@@ -32,7 +32,13 @@ import { createInfo, knownModels } from './service/info.js';
 import { createInputControl } from './service/input.js';
 import { openLabelMemory } from './service/label-memory.js';
 import { watchModels } from './service/model-watch.js';
-import { logRemembered, safeModeMessage, safeWishes, startingWishes } from './service/remembered.js';
+import {
+  logRemembered,
+  safeModeMessage,
+  safeWishes,
+  startingWishes,
+  withUsableLabels,
+} from './service/remembered.js';
 import { createState, initialState } from './service/state.js';
 import { createTelemetryLoop } from './service/telemetry.js';
 import { createThermalControl } from './service/thermal.js';
@@ -92,7 +98,10 @@ export function createService(options: {
     });
     const store = await openStateStore({ dataDir: config.data_dir, log });
     let safeMode = options.safeMode ?? null;
-    const wishes = safeMode === null ? startingWishes(config, store) : safeWishes(config, BUNDLED_MODEL);
+    const wishes =
+      safeMode === null
+        ? withUsableLabels(startingWishes(config, store), config, log)
+        : safeWishes(config, BUNDLED_MODEL);
     if (safeMode === null) logRemembered(wishes, config, log);
     else log.error({ code: 'safe_mode' }, safeModeMessage(safeMode.reason, BUNDLED_MODEL));
 

@@ -6,19 +6,24 @@ import { silentLogger } from '../../src/common/log.js';
 import type { Problem } from '../../src/common/logger.js';
 import { createProblemFeed } from '../../src/common/problem-feed.js';
 import type { WindowResult } from '../../src/inference/pipeline.js';
+import { loadConfig } from '../../src/config/load.js';
 import { parseManifest } from '../../src/models/manifest.js';
 import type { InstalledModel } from '../../src/models/registry.js';
 import type { Link } from '../../src/mqtt/link.js';
 import { createTopics } from '../../src/mqtt/topics.js';
 import { createAnnouncer } from '../../src/service/announcer.js';
 import { openLabelMemory } from '../../src/service/label-memory.js';
+import { startingWishes, withUsableLabels } from '../../src/service/remembered.js';
+import type { TaggingSettings } from '../../src/tagging/watch.js';
 import { createLatencyRecorder } from '../../src/telemetry/latency.js';
+import { createRecordingLog } from '../support/recording-log.js';
 import { projectPath } from '../support/shared.js';
+import { temporaryFolder } from '../support/temporary.js';
 
 const manifestPath = projectPath('models', 'soundpost-mini', 'model.json');
 const manifest = parseManifest(readFileSync(manifestPath, 'utf8'), manifestPath);
 
-function makeAnnouncer(folder: string) {
+function makeAnnouncer(folder: string, loaded = true) {
   const published: { topic: string; payload: unknown }[] = [];
   const topics = createTopics('soundpost', 'test');
   const link = {
@@ -42,7 +47,7 @@ function makeAnnouncer(folder: string) {
   });
   const labels = ['Dog', 'Silence'].map((name, index) => ({ index, name, mid: null, threshold: null }));
   const model: InstalledModel = { manifest, labels, folder: '', onnxPath: '', bundled: true };
-  announcer.modelChanged(model);
+  if (loaded) announcer.modelChanged(model);
   let seq = 0;
   const window = (...scores: number[]) => {
     seq += 1;
@@ -64,7 +69,7 @@ function makeAnnouncer(folder: string) {
     published
       .filter(({ topic }) => topic.includes('/label/'))
       .map(({ topic, payload }) => [topic.split('/').pop(), payload]);
-  return { announcer, window, published, labelsSaid };
+  return { announcer, model, window, published, labelsSaid };
 }
 
 t.test('without sound nothing is on, whatever the network makes of zeros', (t) => {
@@ -106,6 +111,48 @@ t.test('labels that were ever told are switched off by the next life', async (t)
   t.same(makeAnnouncer(folder).labelsSaid(), [['dog', 'OFF']]);
   writeFileSync(path, '["../../x", 7');
   t.same(makeAnnouncer(folder).labelsSaid(), [], 'a broken file is an empty one');
+});
+
+const TWINS = [
+  { name: 'A', labels: ['Dog'] },
+  { name: 'a', labels: ['Cat'] },
+];
+
+t.test('labels that contradict themselves are refused before there is a model, too', (t) => {
+  const { announcer, model } = makeAnnouncer(temporaryFolder(t), false);
+  const settings = {
+    labels: TWINS,
+    threshold: null,
+    thresholds: {},
+    offFraction: 0.7,
+    confirm: { k: 1, n: 1 },
+    minGapSeconds: 0,
+  };
+  t.throws(() => announcer.preview(settings), { code: 'invalid_tagging' });
+  t.throws(() => announcer.update(settings), { code: 'invalid_tagging' });
+  t.equal(announcer.preview({ ...settings, labels: ['Dog'] }), null);
+  announcer.modelChanged(model);
+  t.same(announcer.watched(), [], 'nothing has changed');
+  t.end();
+});
+
+t.test('remembered labels that contradict themselves do not keep the service from starting', (t) => {
+  const { config } = loadConfig({ env: { SOUNDPOST_TAGGING_LABELS: '["Dog"]' }, flags: {} });
+  const log = createRecordingLog();
+  const remembering = (labels: TaggingSettings['labels']) =>
+    startingWishes(config, {
+      get: (key, configured) => (key === 'labels' ? (labels as typeof configured) : configured),
+    });
+  const good = remembering(['Cat']);
+  t.equal(withUsableLabels(good, config, log), good);
+  t.same(log.lines, []);
+  const { tagging, ...others } = withUsableLabels(remembering(TWINS), config, log);
+  t.same(tagging, { ...good.tagging, labels: ['Dog'] });
+  t.match({ ...good }, others);
+  t.match(log.lines, [
+    { level: 'warn', fields: { code: 'invalid_tagging' }, message: /Two groups.*configuration/ },
+  ]);
+  t.end();
 });
 
 t.test('of endless labels those used last are remembered', async (t) => {
