@@ -325,6 +325,8 @@ export function createService(options: {
     goOn();
     undo.push(forwardProblems(options.problems, link));
     link.publish('audio/status', 'offline');
+    // The broker may have what an earlier life was at: loading the model takes a while.
+    link.publish('state', state.now);
     undo.push(() => announcer.close());
     undo.push(() => pipeline.stop());
     await pipeline.start(wanted);
