@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
@@ -647,6 +649,15 @@ t.test('what cannot work is refused at once', (t) => {
   t.throws(make({ deviceId: 'a/b' }), { code: 'invalid_topic' });
   t.throws(make({ baseTopic: '#' }), { code: 'invalid_topic' });
   t.end();
+});
+
+t.test('a web server that is no broker is told apart', async (t) => {
+  const server = createServer((_, response) => response.writeHead(404).end()).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const link = makeLink(t, { url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}/mqtt` });
+  await link.start();
+  t.match(await reached(link, 'offline'), { code: 'no_websocket', reason: /404.*mqtt\.url/ });
 });
 
 t.test('stopping a link that never connected is quick and leaves nothing', async (t) => {
