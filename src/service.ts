@@ -32,7 +32,13 @@ import { createInfo, knownModels } from './service/info.js';
 import { createInputControl } from './service/input.js';
 import { openLabelMemory } from './service/label-memory.js';
 import { watchModels } from './service/model-watch.js';
-import { logRemembered, safeModeMessage, safeWishes, startingWishes } from './service/remembered.js';
+import {
+  logRemembered,
+  safeModeMessage,
+  safeWishes,
+  startingWishes,
+  withUsableLabels,
+} from './service/remembered.js';
 import { createState, initialState } from './service/state.js';
 import { createTelemetryLoop } from './service/telemetry.js';
 import { createThermalControl } from './service/thermal.js';
@@ -94,7 +100,10 @@ export function createService(options: {
     });
     const store = await openStateStore({ dataDir: config.data_dir, log });
     let safeMode = options.safeMode ?? null;
-    const wishes = safeMode === null ? startingWishes(config, store) : safeWishes(config, BUNDLED_MODEL);
+    const wishes =
+      safeMode === null
+        ? withUsableLabels(startingWishes(config, store), config, log)
+        : safeWishes(config, BUNDLED_MODEL);
     if (safeMode === null) logRemembered(wishes, config, log);
     else log.error({ code: 'safe_mode' }, safeModeMessage(safeMode.reason, BUNDLED_MODEL));
 
@@ -325,6 +334,8 @@ export function createService(options: {
     goOn();
     undo.push(forwardProblems(options.problems, link));
     link.publish('audio/status', 'offline');
+    // The broker may have what an earlier life was at: loading the model takes a while.
+    link.publish('state', state.now);
     undo.push(() => announcer.close());
     undo.push(() => pipeline.stop());
     await pipeline.start(wanted);

@@ -3,7 +3,7 @@ import { mkdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { SoundpostError } from '../common/errors.js';
 import type { Catalogue, CatalogueEntry } from '../models/catalogue.js';
-import { download, type DownloadTuning } from '../models/download.js';
+import { credentialsOf, CREDENTIALS_ADVICE, download, type DownloadTuning } from '../models/download.js';
 import { digestOfFile } from '../models/files.js';
 import { hostIsAmong, hostIsNamed, isPublicAddress, shownUrl } from '../models/hosts.js';
 import { DOWNLOADS, whileLocked } from './staging.js';
@@ -108,7 +108,8 @@ export async function obtainFromAddress(
     );
   }
   const permit = (next: URL) => refusePrivate(next, options);
-  return fetchFile({ kind: 'url', url }, name, sha256, null, { ...options, permit, reserveBytes: 64e6 });
+  const more = { permit, reserveBytes: 64e6, refetch: sha256 === null };
+  return fetchFile({ kind: 'url', url }, name, sha256, null, { ...options, ...more });
 }
 
 /**
@@ -155,10 +156,15 @@ async function fetchFile(
   name: string,
   sha256: string | null,
   expectedBytes: number | null,
-  options: ObtainOptions & { reserveBytes: number; permit?: (url: URL) => Promise<void> },
+  options: ObtainOptions & {
+    reserveBytes: number;
+    permit?: (url: URL) => Promise<void>;
+    /** What is here already is of no use: it may have come from another address. */
+    refetch?: boolean;
+  },
 ): Promise<Obtained> {
   if (source.kind === 'file') return fromFolder(source.path, sha256);
-  const { root, signal, onProgress, permit } = options;
+  const { root, signal, onProgress, permit, refetch = false } = options;
   await mkdir(join(root, DOWNLOADS), { recursive: true });
   const path = join(root, DOWNLOADS, name);
   return whileLocked(path, name, async () => {
@@ -171,7 +177,8 @@ async function fetchFile(
       discard,
     });
     // Kept by an earlier call that nobody had a digest for.
-    const kept = (await stat(path).catch(() => undefined)) && (await digestOfFile(path, 'sha256'));
+    const isHere = !refetch && (await stat(path).catch(() => undefined)) !== undefined;
+    const kept = isHere ? await digestOfFile(path, 'sha256') : undefined;
     if (kept !== undefined && (sha256 === null || kept === sha256)) return describe(kept);
     await discard();
     await download(
@@ -247,7 +254,10 @@ function allowedHosts({
 
 function webAddress(address: string): URL {
   const url = URL.canParse(address) ? new URL(address) : undefined;
-  if (url !== undefined && ['http:', 'https:'].includes(url.protocol)) return url;
+  if (url !== undefined && ['http:', 'https:'].includes(url.protocol)) {
+    if (credentialsOf(url) !== undefined) return url;
+    throw new SoundpostError('invalid_request', `url: ${CREDENTIALS_ADVICE}`);
+  }
   throw new SoundpostError(
     'invalid_request',
     'url: has to be an address that begins with https:// or http://.',

@@ -259,10 +259,25 @@ function checkRedirect(from: URL, to: URL, first: URL, allowedHosts: readonly st
   return to;
 }
 
-function authorizationOf({ username, password }: URL): string | null {
+/** The user and the password of an address, null where it has none; undefined: they are not encoded as they should be. */
+export function credentialsOf({ username, password }: URL): string | null | undefined {
   if (username === '' && password === '') return null;
-  const plain = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  return `Basic ${Buffer.from(plain).toString('base64')}`;
+  try {
+    return `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  } catch {
+    return undefined;
+  }
+}
+
+export const CREDENTIALS_ADVICE =
+  'the user name or the password in the address has a "%" that encodes nothing: write it as %25.';
+
+function authorizationOf(url: URL): string | null {
+  const plain = credentialsOf(url);
+  if (plain === undefined) {
+    throw new SoundpostError('download_refused', `${url.host} was not asked: ${CREDENTIALS_ADVICE}`);
+  }
+  return plain === null ? null : `Basic ${Buffer.from(plain).toString('base64')}`;
 }
 
 async function checkRoom(request: DownloadRequest, settings: DownloadTuning, bytes: number): Promise<void> {

@@ -104,6 +104,11 @@ export function openConnection(address: string, options: IClientOptions): Connec
   });
   let connack: IConnackPacket | null = null;
   let failure: Failure | null = null;
+  /** mqtt.js keeps errors of a stream to itself that have no code, such as those of WebSockets. */
+  let streamFailure: Failure | null = null;
+  client.stream.on('error', (error: Error) => {
+    streamFailure ??= describe(error, connack);
+  });
   client.on('packetreceive', (packet) => {
     if (packet.cmd === 'connack') connack = packet;
   });
@@ -116,7 +121,7 @@ export function openConnection(address: string, options: IClientOptions): Connec
   });
   const closed = new Promise<Failure | null>((resolve) => {
     // `error` may come after `close` in the same turn.
-    client.once('close', () => setImmediate(() => resolve(failure)));
+    client.once('close', () => setImmediate(() => resolve(failure ?? streamFailure)));
   });
   const opened = new Promise<{ connack: IConnackPacket } | { failure: Failure }>((resolve) => {
     client.once('connect', (packet) => resolve({ connack: packet }));
@@ -264,6 +269,13 @@ function describe(error: Error & { code?: number | string }, connack: IConnackPa
   if (code.startsWith('ERR_SSL') || code === 'EPROTO') {
     return certificate(
       `no encrypted connection (${code}): check that mqtt.url names the encrypted port of the broker`,
+    );
+  }
+  const status = /^Unexpected server response: (\d+)$/.exec(error.message)?.[1];
+  if (status !== undefined) {
+    return network(
+      'no_websocket',
+      `the server answers with HTTP status ${status} instead of a WebSocket: check the port and the path in mqtt.url`,
     );
   }
   if (error.message === 'connack timeout') return network('no_answer', 'the broker does not answer');

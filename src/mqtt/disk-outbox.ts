@@ -90,6 +90,11 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
     return lastKey;
   }
 
+  /** The store has not got everything. */
+  function isBehind(): boolean {
+    return waiting.size > 0 || removals.size > 0 || unended.owes;
+  }
+
   /** Begins to write at the end of this turn, so that events that come together are written together. */
   function write(): Promise<void> {
     writing ??= Promise.resolve().then(writeAll);
@@ -97,7 +102,7 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
   }
 
   async function writeAll(): Promise<void> {
-    while (healthy && store !== null && (waiting.size > 0 || removals.size > 0)) {
+    while (healthy && store !== null && isBehind()) {
       const timer = setTimeout(() => {
         fail(new Error(`it takes longer than ${tuning.writePatienceMs / 1000} s`));
       }, tuning.writePatienceMs);
@@ -111,15 +116,19 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
     // So small that the rest of the room can always be made free for it.
     const batch = waiting.batch(maxBytes / 4);
     const gone = [...removals];
+    const owed = unended.owed();
     const room = maxBytes - disk.bytes + sum(gone.map(([, bytes]) => bytes));
     const outdated = await oldest(to, sum(batch.map(([, { bytes }]) => bytes)) - room);
     await to.write(
       [
         ...[...gone, ...outdated].map(([key]) => ({ remove: key })),
+        ...owed,
         ...batch.flatMap(([key, entry]) => changesOf(key, entry)),
+        ...(unended.any ? [{ alive: Date.now() }] : []),
       ],
-      batch.length > 0,
+      batch.length + owed.length > 0,
     );
+    unended.paid(owed);
     for (const [key, bytes] of gone) {
       removals.delete(key);
       left(bytes);
@@ -131,7 +140,7 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
       // Acknowledged while it was being thrown out, it was delivered.
       if (!removals.delete(key)) dropped += 1;
     }
-    for (const [key, entry] of batch) landed(key, entry.bytes);
+    for (const [key, entry] of batch) landed(key, entry);
     if (garbageBytes >= tuning.compactAfterBytes && !compacting) compact(to);
   }
 
@@ -163,10 +172,11 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
     garbageBytes += bytes;
   }
 
-  function landed(key: number, bytes: number): void {
+  function landed(key: number, { event, bytes }: WaitingEvent): void {
     disk = { events: disk.events + 1, bytes: disk.bytes + bytes, lastKey: key };
+    unended.wrote(event);
     // It may have been read from memory, and acknowledged, or given up, while it was being written.
-    if (!waiting.release(key)) removals.set(key, bytes);
+    if (waiting.release(key) === null) removals.set(key, bytes);
   }
 
   /** LevelDB takes its time to free the room of what was removed. */
@@ -259,6 +269,7 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
     const { started, aliveAt } = await opened.leftOver();
     const sinceStart = waiting.takeAll();
     lastKey = Math.max(0, opened.found.lastKey ?? 0);
+    for (const { id } of started) unended.found(id);
     for (const event of started) enqueue(endOf(event, aliveAt), () => undefined);
     for (const [key, { event, readable }] of sinceStart) {
       moved.set(key, enqueue({ ...event, late: event.late || lateness.has(key) }, readable));
@@ -286,7 +297,12 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
     moved.delete(key);
     const bytes = handedOut.get(present);
     handedOut.delete(present);
-    if (waiting.release(present) || bytes === undefined) return;
+    const unwritten = waiting.release(present);
+    if (unwritten !== null) {
+      unended.left(unwritten.event, unwritten.text);
+      if (healthy) void write();
+    }
+    if (unwritten !== null || bytes === undefined) return;
     removals.set(present, bytes);
     if (removals.size >= MAX_REMOVALS) void write();
     else
@@ -329,10 +345,12 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
 
   return {
     append(event) {
+      unended.came(event);
       const done = new Promise<void>((resolve) => {
         lateness.appended(enqueue(event, resolve));
       });
-      for (const givenUp of waiting.shrink(tuning.maxMemoryBytes)) {
+      for (const [givenUp, { event: lost, text }] of waiting.shrink(tuning.maxMemoryBytes)) {
+        unended.left(lost, text);
         handedOut.delete(givenUp);
         dropped += 1;
       }
@@ -376,8 +394,8 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
       const ending = (async () => {
         await recovering;
         // A last attempt for what is only in memory.
-        if (!healthy && waiting.size > 0) await recover().catch(() => undefined);
-        while (healthy && (waiting.size > 0 || removals.size > 0)) await write();
+        if (!healthy && (waiting.size > 0 || unended.owes)) await recover().catch(() => undefined);
+        while (healthy && isBehind()) await write();
         await store?.close();
       })();
       let timer: NodeJS.Timeout | undefined;

@@ -69,7 +69,7 @@ export interface Sender {
   state(message: Outgoing): void;
   event(event: EventPayload): void;
   reply(message: Outgoing): void;
-  /** Sent now, or never. */
+  /** Sent now, or never. With its QoS 0 it takes no place among what waits for an answer. */
   transient(message: Outgoing): void;
   /** A connection is ready: `first` goes out, then every other state and whatever waited. */
   begin(client: MqttClient, connack: IConnackPacket, first: Outgoing): void;
@@ -116,12 +116,22 @@ export function createSender(options: {
   let unfitEvents = 0;
   let draining = false;
   let drainCalls = 0;
+  let pumping = false;
+  let pumpCalls = 0;
 
-  function congested(s: Session): boolean {
-    return s.unacknowledged >= s.maxUnacknowledged || s.client.stream.writableLength > MAX_BUFFERED_BYTES;
+  /** The broker does not read what it has been sent. */
+  function clogged({ client }: Session): boolean {
+    return client.stream.writableLength > MAX_BUFFERED_BYTES;
   }
 
-  /** Hands one message to mqtt.js. `settled` is called when the broker has it or has refused it. */
+  function congested(s: Session): boolean {
+    return s.unacknowledged >= s.maxUnacknowledged || clogged(s);
+  }
+
+  /**
+   * Hands one message to mqtt.js. `settled` is called when the broker has it or has refused it; not at all where the
+   * connection breaks before.
+   */
   function send(s: Session, message: Outgoing, settled?: (fate: Fate) => void): void {
     const { topic, text, correlationData } = message;
     const leftMs = message.expiresAt - performance.now();
@@ -143,14 +153,15 @@ export function createSender(options: {
     s.client.publish(topic, text, { qos, retain, ...properties }, (error, packet) => {
       // The callbacks of a connection that is gone say nothing about the next one.
       if (s !== session) return;
-      if (qos > 0) s.unacknowledged -= 1;
       let fate: Fate = 'taken';
       if (error instanceof Error) {
         const answer = answerIn(error, packet);
-        const reason = answer === null ? messageOf(error) : describeRefusal(answer, 'write', topic);
-        complain(topic, 'publish_refused', reason);
-        fate = answer !== null && UNFIT_CODES.includes(answer.code) ? 'unfit' : 'refused';
+        // No answer of the broker: the connection is breaking, and `end()` is about to be called.
+        if (answer === null) return;
+        complain(topic, 'publish_refused', describeRefusal(answer, 'write', topic));
+        fate = UNFIT_CODES.includes(answer.code) ? 'unfit' : 'refused';
       }
+      if (qos > 0) s.unacknowledged -= 1;
       settled?.(fate);
       pump();
     });
@@ -163,19 +174,34 @@ export function createSender(options: {
     log.warn({ code, topic }, `The broker does not take ${topic}: ${reason}`);
   }
 
-  /** Sends what may be sent now, as far as the broker keeps up. */
+  /**
+   * Sends what may be sent now, as far as the broker keeps up. A message of QoS 0 is settled while it is being sent,
+   * which asks for another look: that comes after this one, not inside it.
+   */
   function pump(): void {
-    const s = session;
-    if (s !== null) {
-      while (replies.length > 0 && !congested(s)) sendReply(s, replies.shift()!);
-      drainOutbox();
-      for (const topic of unsent) {
-        if (congested(s)) break;
-        unsent.delete(topic);
-        sendState(s, states.get(topic)!);
+    pumpCalls += 1;
+    if (pumping) return;
+    pumping = true;
+    try {
+      for (let served = 0; served !== pumpCalls;) {
+        served = pumpCalls;
+        if (session !== null) sendWaiting(session);
       }
+    } finally {
+      pumping = false;
     }
     for (const look of flushes) look();
+  }
+
+  function sendWaiting(s: Session): void {
+    while (replies.length > 0 && !congested(s)) sendReply(s, replies.shift()!);
+    drainOutbox();
+    for (const topic of unsent) {
+      if (congested(s)) break;
+      unsent.delete(topic);
+      const message = states.get(topic);
+      if (message !== undefined) sendState(s, message);
+    }
   }
 
   function sendReply(s: Session, message: Outgoing): void {
@@ -185,9 +211,12 @@ export function createSender(options: {
 
   function sendState(s: Session, message: Outgoing): void {
     send(s, message, (fate) => {
-      if (states.get(message.topic) !== message) return;
-      if (message.once === true) states.delete(message.topic);
-      if (fate === 'taken') message.delivered?.();
+      if (fate !== 'taken' || states.get(message.topic) !== message) return;
+      if (message.once === true) {
+        states.delete(message.topic);
+        unsent.delete(message.topic);
+      }
+      message.delivered?.();
     });
   }
 
@@ -295,7 +324,7 @@ export function createSender(options: {
       pump();
     },
     transient(message) {
-      if (session !== null && !congested(session)) send(session, message);
+      if (session !== null && !clogged(session)) send(session, message);
     },
     begin(client, connack, first) {
       const limits = connack.properties ?? {};

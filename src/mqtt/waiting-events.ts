@@ -17,8 +17,8 @@ export interface WaitingEvents {
   /** `readable` is called when the event may be read, at the latest when it is taken out. */
   put(key: number, event: EventPayload, readable: () => void): void;
   has(key: number): boolean;
-  /** Takes an event out: it is on the disk, acknowledged, or given up. False where it is not there. */
-  release(key: number): boolean;
+  /** Takes an event out: it is on the disk, acknowledged, or given up. Null where it is not there. */
+  release(key: number): WaitingEvent | null;
   /** From now on this event may be read from here, or every one that is here now. */
   show(key: number): void;
   showAll(): void;
@@ -26,8 +26,8 @@ export interface WaitingEvents {
   batch(maxBytes: number): [number, WaitingEvent][];
   /** The oldest with a key above `key`, at most `limit`. */
   after(key: number, limit: number): [number, WaitingEvent][];
-  /** Takes out the oldest until the rest has `maxBytes` at most, but never the last one; returns their keys. */
-  shrink(maxBytes: number): number[];
+  /** Takes out the oldest until the rest has `maxBytes` at most, but never the last one; returns them. */
+  shrink(maxBytes: number): [number, WaitingEvent][];
   /** Takes out all of them, without a word: they are put back under other keys. */
   takeAll(): [number, WaitingEvent & { readonly readable: () => void }][];
 }
@@ -40,13 +40,13 @@ export function createWaitingEvents(): WaitingEvents {
   const events = new Map<number, WaitingEvent & { readonly readable: () => void }>();
   let bytes = 0;
 
-  function release(key: number): boolean {
+  function release(key: number): WaitingEvent | null {
     const entry = events.get(key);
-    if (entry === undefined) return false;
+    if (entry === undefined) return null;
     events.delete(key);
     bytes -= entry.bytes;
     entry.readable();
-    return true;
+    return entry;
   }
 
   return {
@@ -86,11 +86,11 @@ export function createWaitingEvents(): WaitingEvents {
       return found;
     },
     shrink(maxBytes) {
-      const gone: number[] = [];
-      for (const key of events.keys()) {
+      const gone: [number, WaitingEvent][] = [];
+      for (const item of events) {
         if (bytes <= maxBytes || events.size === 1) break;
-        release(key);
-        gone.push(key);
+        release(item[0]);
+        gone.push(item);
       }
       return gone;
     },

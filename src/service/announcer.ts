@@ -168,6 +168,8 @@ export function createAnnouncer(options: {
       if (!audible && tagger !== null) announce(tagger.close());
     },
     update(next) {
+      // The model that is still to come is made for these settings: what contradicts itself is refused now.
+      if (tagger === null) resolveWatched([], next);
       const events = tagger?.update(next) ?? [];
       if (next.labels !== settings.labels) keptLabels = [];
       settings = next;
@@ -175,7 +177,10 @@ export function createAnnouncer(options: {
       warnOfUnknown();
       showWatched();
     },
-    preview: (next) => (model === null ? null : resolveWatched(model.labels, next)),
+    preview(next) {
+      const meaning = resolveWatched(model?.labels ?? [], next);
+      return model === null ? null : meaning;
+    },
     watched() {
       if (tagger === null || settings.labels.length === 0) return [];
       return tagger.items.map(({ name, slug, group }) => ({ name, slug, group: group !== null }));

@@ -1,8 +1,9 @@
+import { codeOf, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { parseConfirm } from '../config/formats.js';
 import type { Config } from '../config/schema.js';
 import type { StateStore } from '../config/state-store.js';
-import type { TaggingSettings } from '../tagging/watch.js';
+import { resolveWatched, type TaggingSettings } from '../tagging/watch.js';
 
 /** What the service starts with: the configuration, and over it what was changed remotely and remembered. */
 export interface Wishes {
@@ -35,6 +36,24 @@ export function startingWishes(config: Config, store: Pick<StateStore, 'get'>): 
     telemetryIntervalSeconds:
       store.get('telemetry_interval', telemetry.interval_seconds) ?? telemetry.interval_seconds,
   };
+}
+
+/**
+ * The same wishes, with the labels of the configuration where those that were chosen over MQTT contradict themselves:
+ * what was once remembered must not keep the service from starting.
+ */
+export function withUsableLabels(wishes: Wishes, config: Config, log: Logger): Wishes {
+  try {
+    resolveWatched([], wishes.tagging);
+    return wishes;
+  } catch (error) {
+    if (wishes.tagging.labels === config.tagging.labels) throw error;
+    log.warn(
+      { code: codeOf(error) },
+      `The labels that were chosen over MQTT cannot be watched: ${messageOf(error)} Going on with those of the configuration; choose others with labels/set`,
+    );
+    return { ...wishes, tagging: { ...wishes.tagging, labels: config.tagging.labels } };
+  }
 }
 
 /** What the service starts with after a row of starts that failed: nothing that may have made them fail. */

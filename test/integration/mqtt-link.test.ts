@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
@@ -426,6 +428,114 @@ t.test('with mosquitto only', { skip: noMosquitto }, (t) => {
     }
   });
 
+  t.test('what was on its way to a broker that has gone silent is sent again', async (t) => {
+    const broker = await mosquitto(t);
+    const proxy = await startProxy(broker.port);
+    t.teardown(() => proxy.stop());
+    const watcher = await probe(t, broker.url, [`${B}/#`, 'elsewhere/#']);
+    await watcher.publish('elsewhere/gone', 'old', { retain: true });
+    const log = createRecordingLog();
+    const url = `mqtt://127.0.0.1:${proxy.port}`;
+    const link = makeLink(t, { url, log, timing: { ...quick, keepaliveSeconds: 1 } });
+    await link.start();
+    await watcher.next(`${B}/status`, ({ text }) => text === 'online');
+    proxy.halfOpen();
+    link.reply({ command: 'resume', payload: { status: 'ok', data: {}, transaction: 'kept' } });
+    link.publishElsewhere('elsewhere/gone', '');
+    link.publish('label', 'ON', { slug: 'dog' });
+    link.publish('event', eventOf(1));
+    t.match(await reached(link, 'offline'), { code: 'silent' });
+    proxy.mend();
+    t.match(await watcher.nextJson(`${B}/response/resume`), { transaction: 'kept' });
+    await watcher.next('elsewhere/gone', ({ text }) => text === '');
+    await watcher.next(`${B}/label/dog`, ({ text }) => text === 'ON');
+    t.match(await watcher.nextJson(`${B}/event`), { id: 'event-1', late: true });
+    t.notMatch(
+      log.lines.map(({ fields }) => fields.code),
+      ['publish_refused'],
+      'nobody has refused anything',
+    );
+  });
+
+  t.test('a broker that accepts connections and never answers is waited for', async (t) => {
+    const broker = await mosquitto(t);
+    const proxy = await startProxy(broker.port);
+    t.teardown(() => proxy.stop());
+    proxy.halfOpen();
+    const url = `mqtt://127.0.0.1:${proxy.port}`;
+    const link = makeLink(t, { url, timing: { ...quick, connectTimeoutMs: 100 } });
+    link.publish('event', eventOf(1));
+    await link.start();
+    t.match(await reached(link, 'offline'), { code: 'no_answer' });
+    const watcher = await probe(t, broker.url);
+    proxy.mend();
+    t.match(await watcher.nextJson(`${B}/event`), { id: 'event-1' });
+  });
+
+  t.test('stopping with thousands of unsent states and a silent broker is quiet', async (t) => {
+    const broker = await mosquitto(t);
+    const log = createRecordingLog();
+    const link = makeLink(t, { url: broker.url, log, timing: { ...quick, flushMs: 50 } });
+    await link.start();
+    await reached(link, 'connected');
+    broker.freeze();
+    for (let n = 1; n <= 5000; n += 1) link.publish('label', 'ON', { slug: `label_${n}` });
+    await link.stop();
+    t.strictSame(
+      log.lines.filter(({ level }) => level === 'warn'),
+      [],
+    );
+  });
+
+  t.test('a removal that the broker gets while states are sent anew harms nothing', async (t) => {
+    const broker = await mosquitto(t);
+    const watcher = await probe(t, broker.url, [`${B}/#`, 'elsewhere/#']);
+    const link = makeLink(t, { url: broker.url });
+    await link.start();
+    await watcher.next(`${B}/status`, ({ text }) => text === 'online');
+    broker.freeze();
+    link.publishElsewhere('elsewhere/gone', '');
+    // All places are taken.
+    for (let n = 1; n <= 15; n += 1) link.publish('label', 'OFF', { slug: `label_${n}` });
+    link.resendStates();
+    link.publish('label', 'ON', { slug: 'label_15' });
+    broker.thaw();
+    await watcher.next(`${B}/label/label_15`, ({ text }) => text === 'ON');
+    t.equal(watcher.messages.filter(({ topic }) => topic === 'elsewhere/gone').length, 1);
+  });
+
+  t.test('a removal that was refused is tried again', async (t) => {
+    const rules = ['user admin', 'topic readwrite #', 'user owl', `topic readwrite ${B}/#`];
+    const broker = await mosquitto(t, { passwords: { owl: 'right', admin: 'admin' }, acl: rules });
+    const as = { username: 'admin', password: 'admin' };
+    const watcher = await probe(t, broker.url, [`${B}/#`, 'elsewhere/#'], as);
+    const log = createRecordingLog();
+    const link = makeLink(t, { url: broker.url, username: 'owl', password: 'right', log });
+    link.publishElsewhere('elsewhere/gone', '');
+    await link.start();
+    const isRefusal = ({ fields }: (typeof log.lines)[number]) => fields.code === 'publish_refused';
+    while (!log.lines.some(isRefusal)) await delay(10);
+    await broker.changeAcl([...rules, 'topic readwrite elsewhere/#']);
+    while (!watcher.messages.some(({ topic }) => topic === 'elsewhere/gone')) {
+      link.resendStates();
+      await delay(20);
+    }
+    t.pass('the broker has it');
+  });
+
+  t.test('what is said at the connect is not lost behind the states', async (t) => {
+    const broker = await mosquitto(t);
+    const watcher = await probe(t, broker.url);
+    const link = makeLink(t, { url: broker.url });
+    for (let n = 1; n <= 40; n += 1) link.publish('label', 'OFF', { slug: `label_${n}` });
+    link.onStatus(({ state }) => {
+      if (state !== 'connected') return;
+      link.publish('log', { ts: isoTime(0), level: 'warn', message: 'of before', code: null });
+    });
+    await link.start();
+    t.match(await watcher.nextJson(`${B}/log`), { message: 'of before' });
+  });
+
   t.test('what states are read by is sent before them, also where they wait already', async (t) => {
     const broker = await mosquitto(t);
     const proxy = await startProxy(broker.port);
@@ -539,6 +649,15 @@ t.test('what cannot work is refused at once', (t) => {
   t.throws(make({ deviceId: 'a/b' }), { code: 'invalid_topic' });
   t.throws(make({ baseTopic: '#' }), { code: 'invalid_topic' });
   t.end();
+});
+
+t.test('a web server that is no broker is told apart', async (t) => {
+  const server = createServer((_, response) => response.writeHead(404).end()).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const link = makeLink(t, { url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}/mqtt` });
+  await link.start();
+  t.match(await reached(link, 'offline'), { code: 'no_websocket', reason: /404.*mqtt\.url/ });
 });
 
 t.test('stopping a link that never connected is quick and leaves nothing', async (t) => {

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { openDiskOutbox, type DiskOutboxOptions } from '../../src/mqtt/disk-outbox.js';
 import type { Outbox, OutboxEntry } from '../../src/mqtt/outbox.js';
-import { eventWith } from '../support/events.js';
+import { endWith, eventWith } from '../support/events.js';
 import { createRecordingLog } from '../support/recording-log.js';
 import { cannotMount, mountSmallDisk } from '../support/small-disk.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -170,6 +170,58 @@ t.test('disks that fail', { skip: cannotMount() }, (t) => {
     const kept = (await all(next)).filter((entry) => entry.event.event_type === 'started');
     t.strictSame(ids(kept), [...range(51, 100), ...range(151, 310)]);
     t.ok(kept.every((entry) => entry.event.late));
+  });
+
+  t.test('sounds that begin or end while the disk is full end once', async (t) => {
+    const disk = mountSmallDisk(t, '6m');
+    const folder = join(disk.folder, 'outbox');
+    const { outbox, log, codes } = await openHere(t, folder, { tuning: { maxMemoryBytes: 10_000 } });
+    const begins = async (n: number) => outbox.append(event(n));
+    const ends = async (n: number) => outbox.append(endWith(event(n), 1));
+    const names: string[] = [];
+    /** The broker takes all that there is, the newest first where `backwards`. */
+    const deliver = async (backwards = false) => {
+      const entries = await all(outbox);
+      names.push(...entries.map((entry) => `${entry.event.id} ${entry.event.event_type}`));
+      for (const { key } of backwards ? [...entries].reverse() : entries) await outbox.remove(key);
+    };
+    for (const n of [1, 2, 3, 4]) await begins(n);
+    await deliver();
+    disk.fill();
+    // There is room left in the last block.
+    for (let n = 100; codes().length === 0; n += 1) {
+      await begins(n);
+      await ends(n);
+    }
+    await deliver();
+    // Acknowledged from memory: one that has begun before, one that begins and ends, one that goes on.
+    await ends(1);
+    for (const n of [5, 6]) await begins(n);
+    await ends(5);
+    await deliver();
+    for (const n of [7, 8]) await begins(n);
+    await ends(7);
+    await deliver(true);
+    // Given up, for there is no room in memory either.
+    await ends(2);
+    for (let n = 1000; n < 1100; n += 1) {
+      await begins(n);
+      await ends(n);
+    }
+    t.ok(outbox.counters().dropped > 100);
+    disk.free();
+    await until(() => log.lines.some(({ message }) => message.includes('works again')));
+    await ends(3);
+    await deliver();
+    t.equal(outbox.counters().queued, 0);
+    await outbox.close();
+    const { outbox: next } = await openHere(t, folder);
+    t.strictSame(
+      (await all(next)).map((entry) => `${entry.event.id} ${entry.event.event_type}`),
+      [4, 6, 8].map((n) => `${event(n).id} ended`),
+      'the next life ends what was on, and nothing else',
+    );
+    t.equal(new Set(names).size, names.length);
   });
 
   t.test('a disk that is full at the start', async (t) => {

@@ -123,6 +123,13 @@ t.test('no way to the server', async (t) => {
   });
 });
 
+t.test('credentials that are not encoded', async (t) => {
+  const { server, fetchFile } = await setUp(t);
+  const url = new URL(server.url.replace('//', '//me:100%@'));
+  await t.rejects(fetchFile({ url }), { code: 'download_refused', message: /%25/ });
+  t.equal(server.requests.length, 0);
+});
+
 t.test('redirects', async (t) => {
   const { server, path, fetchFile } = await setUp(t);
   const from = (location: string) => server.mischief.set('/start', { status: 302, location });

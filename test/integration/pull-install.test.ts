@@ -294,6 +294,7 @@ t.test('a network from an address', async (t) => {
     [{ url: `${server.url}/nothing` }, /download_refused/],
     [{ url: 'https://other.example/x.onnx' }, /host_not_allowed/, /models\.allowed_hosts/],
     [{ url: 'file:///etc/passwd' }, /invalid_request/],
+    [{ url: server.url.replace('//', '//me:100%@') }, /invalid_request/, /url: .*%25/],
     [{ sha256: undefined }, /digest_required/],
     [{ sha256: 'f'.repeat(64) }, /digest_mismatch/],
     [{ manifest: { id: 'remote' } }, /invalid_request/, /manifest\.title/],
@@ -322,6 +323,26 @@ t.test('a network from an address', async (t) => {
   await t.rejects(installer.pullRemote(remote), { code: 'model_exists' });
   t.match(await verifyModel('remote', { registry, startEngine }), { ok: true });
 });
+
+t.test(
+  'without a digest, what has come from one address is never taken for what another one has',
+  async (t) => {
+    const server = await startFileServer(t);
+    const settings = { allowedHosts: ['127.0.0.1'], requireDigest: false };
+    const { installer, made } = await setUp(t, settings);
+    server.files.set('/one.onnx', readFileSync(made.onnxPath));
+    const remote = {
+      url: `${server.url}/one.onnx`,
+      manifest: { ...made.manifest, id: 'remote', onnx_sha256: undefined },
+      labels: labelNames(3),
+    };
+    await t.rejects(installer.pullRemote({ ...remote, labels: ['a', 'b'] }), { code: /model_/ });
+    await t.rejects(installer.pullRemote({ ...remote, url: `${server.url}/two.onnx` }), {
+      code: 'download_refused',
+    });
+    t.match(await installer.pullRemote(remote), { manifest: { id: 'remote' } });
+  },
+);
 
 t.test('leftovers of installations that were cut short', async (t) => {
   const { installer, root, left } = await setUp(t);

@@ -52,8 +52,9 @@ for (const kind of ['mosquitto', 'embedded broker'] as const) {
     const ok = { status: 'ok' };
 
     t.match(await console.on<InfoPayload>('info'), { device: { id: started.id }, schema_version: 1 });
-    t.match(await console.on<StatePayload>('state', ({ source }) => source === 'file'), {
+    t.match(await console.on<StatePayload>('state', ({ model }) => model !== null), {
       model: 'tone-waveform',
+      source: 'file',
       rate_hz: 4,
       paused: false,
     });
@@ -129,14 +130,18 @@ for (const kind of ['mosquitto', 'embedded broker'] as const) {
     await stopsCleanly(t, started);
 
     // The same after a restart.
-    if (kind === 'mosquitto') await console.publish(`${console.base}/state`, '', { retain: true });
+    const stale = { ...console.all<StatePayload>('state').at(-1)!, model: 'stale', paused: false };
+    if (kind === 'mosquitto') {
+      await console.publish(`${console.base}/state`, JSON.stringify(stale), { retain: true });
+    }
     const second = await started.again();
-    const remembered = { model: 'tone-logmel', rate_hz: 8, threshold: 0.4, paused: true, source: 'file' };
+    const remembered = { rate_hz: 8, threshold: 0.4, paused: true, source: 'file' };
+    if (kind === 'mosquitto') {
+      const first = await second.console.on<StatePayload>('state', ({ model }) => model !== 'stale');
+      t.match(first, { ...remembered, model: null }, 'no earlier state any more while the model loads');
+    }
     t.match(
-      await second.console.on<StatePayload>(
-        'state',
-        ({ model, source }) => model !== null && source === 'file',
-      ),
+      await second.console.on<StatePayload>('state', ({ model }) => model === 'tone-logmel'),
       remembered,
     );
     t.match(await second.console.set('paused/set', 'OFF'), ok);

@@ -16,7 +16,10 @@ export interface TcpProxy {
    * of a packet. Resolves when it has happened; once only.
    */
   resetAfter(bytes: number): Promise<void>;
-  /** Accepts new connections, and then nothing: no byte is read, none is sent, until `mend()`. */
+  /**
+   * The connections that there are, and new ones until `mend()`, stay open, and nothing comes of what either side
+   * sends: it never arrives.
+   */
   halfOpen(): void;
   /** A good network again. Connections that were half open stay so. */
   mend(): void;
@@ -30,6 +33,8 @@ export interface TcpProxy {
 export async function startProxy(targetPort: number): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   const sent: Buffer[] = [];
+  /** Sockets of connections that are half open. */
+  const lost = new WeakSet<Socket>();
   let mode: 'open' | 'cut' | 'half-open' = 'open';
   let pieces = Infinity;
   let accepted = 0;
@@ -47,6 +52,7 @@ export async function startProxy(targetPort: number): Promise<TcpProxy> {
   async function pass(from: Socket, to: Socket, fromClient: boolean): Promise<void> {
     for await (const chunk of from as AsyncIterable<Buffer>) {
       if (fromClient) sent.push(chunk);
+      if (lost.has(from)) continue;
       for (let at = 0; at < chunk.length;) {
         if (paused !== null) await paused;
         let piece = chunk.subarray(at, at + Math.min(pieces, chunk.length));
@@ -115,6 +121,7 @@ export async function startProxy(targetPort: number): Promise<TcpProxy> {
       }),
     halfOpen() {
       mode = 'half-open';
+      for (const socket of sockets) lost.add(socket);
     },
     mend,
     sent: () => Buffer.concat(sent),

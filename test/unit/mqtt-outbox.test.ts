@@ -9,6 +9,7 @@ import { openDiskOutbox } from '../../src/mqtt/disk-outbox.js';
 import { createLateness } from '../../src/mqtt/lateness.js';
 import { createMemoryOutbox, type Outbox, type OutboxEntry } from '../../src/mqtt/outbox.js';
 import { bytesOf } from '../../src/mqtt/outbox-store.js';
+import { createUnended } from '../../src/mqtt/unended.js';
 import { endWith, eventWith } from '../support/events.js';
 
 /* The outbox against a list: whatever is done to it, it holds what the list holds, in the same order. */
@@ -203,5 +204,92 @@ t.test('an event that a connected broker leaves lying becomes late', (t) => {
   lateness.upTo(3);
   t.ok(lateness.has(3));
   t.notOk(lateness.has(4));
+  t.end();
+});
+
+t.test('the store learns of every sound that has begun and not ended, whatever fails', (t) => {
+  type Outcome = 'done' | 'failed' | 'failed but arrived';
+  type Move =
+    | { do: 'begin' | 'end' | 'leave'; which: number }
+    /** `leaving`: these leave memory while the write is on its way. */
+    | { do: 'write'; events: number; leaving: number[]; how: Outcome };
+  const which = fc.nat({ max: 5 });
+  const move: fc.Arbitrary<Move> = fc.oneof(
+    fc.record({ do: fc.constantFrom<'begin' | 'end' | 'leave'>('begin', 'end', 'leave'), which }),
+    fc.record({
+      do: fc.constant('write' as const),
+      events: fc.nat({ max: 3 }),
+      leaving: fc.array(which, { maxLength: 2 }),
+      how: fc.constantFrom<Outcome>('done', 'failed', 'failed but arrived'),
+    }),
+  );
+  fc.assert(
+    fc.property(fc.array(move, { maxLength: 40 }), (moves) => {
+      const unended = createUnended();
+      const store = new Set<string>(['earlier']);
+      unended.found('earlier');
+      let waiting: EventPayload[] = [endWith(eventWith({ id: 'earlier' }), 0)];
+      const on: EventPayload[] = [];
+      let ids = 0;
+      /** Written already by a write that failed, and to be written again. */
+      const repeated = new Set<string>();
+      const leave = (n: number) => {
+        for (const event of waiting.splice(n, 1)) unended.left(event, '');
+      };
+      const write = (events: number, leaving: readonly number[], how: Outcome) => {
+        const batch = waiting.slice(0, events);
+        const owed = unended.owed();
+        const changes = [...owed, ...batch.flatMap((event) => unended.changesOf(event, ''))];
+        for (const n of leaving) leave(n);
+        if (how !== 'failed') {
+          for (const change of changes) {
+            if ('begin' in change) store.add(change.begin);
+            else if ('end' in change) store.delete(change.end);
+          }
+        }
+        if (how === 'failed but arrived') for (const { id } of batch) repeated.add(id);
+        if (how !== 'done') return;
+        unended.paid(owed);
+        for (const event of batch) unended.wrote(event);
+        waiting = waiting.filter((event) => !batch.includes(event));
+      };
+      for (const now of moves) {
+        if (now.do === 'write') write(now.events, now.leaving, now.how);
+        else if (now.do === 'begin') {
+          ids += 1;
+          const event = eventWith({ id: String(ids) });
+          on.push(event);
+          waiting.push(event);
+          unended.came(event);
+        } else if (now.do === 'end') {
+          for (const event of on.splice(now.which, 1)) {
+            waiting.push(endWith(event, 1));
+            unended.came(endWith(event, 1));
+          }
+        } else leave(now.which);
+      }
+      for (let left = waiting.length; left > 0; left -= 1) {
+        write(1, [], 'done');
+        // A crash now: what has begun for the store or for the broker is ended, and nothing else.
+        const halves = (type: string) =>
+          waiting.filter((event) => event.event_type === type).map(({ id }) => id);
+        const begun = new Set([...on.map(({ id }) => id), ...halves('ended')]);
+        t.strictSame(
+          [...store].filter((id) => !begun.has(id)),
+          [],
+        );
+        for (const id of halves('started')) begun.delete(id);
+        t.strictSame(
+          [...begun].filter((id) => !store.has(id) && !repeated.has(id)),
+          [],
+        );
+      }
+      write(0, [], 'done');
+      t.strictSame([...store].sort(), on.map(({ id }) => id).sort());
+      t.notOk(unended.owes);
+      t.equal(unended.any, on.length > 0);
+    }),
+    { numRuns: 500 },
+  );
   t.end();
 });

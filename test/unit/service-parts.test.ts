@@ -6,21 +6,28 @@ import { silentLogger } from '../../src/common/log.js';
 import type { Problem } from '../../src/common/logger.js';
 import { createProblemFeed } from '../../src/common/problem-feed.js';
 import type { WindowResult } from '../../src/inference/pipeline.js';
+import { loadConfig } from '../../src/config/load.js';
 import { parseManifest } from '../../src/models/manifest.js';
 import type { InstalledModel } from '../../src/models/registry.js';
 import type { Link } from '../../src/mqtt/link.js';
 import { createTopics } from '../../src/mqtt/topics.js';
 import { createAnnouncer } from '../../src/service/announcer.js';
 import { openLabelMemory } from '../../src/service/label-memory.js';
-import { createLatencyRecorder } from '../../src/telemetry/latency.js';
+import { startingWishes, withUsableLabels } from '../../src/service/remembered.js';
 import type { TaggingSettings } from '../../src/tagging/watch.js';
+import { createLatencyRecorder } from '../../src/telemetry/latency.js';
+import { createRecordingLog } from '../support/recording-log.js';
 import { projectPath } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 const manifestPath = projectPath('models', 'soundpost-mini', 'model.json');
 const manifest = parseManifest(readFileSync(manifestPath, 'utf8'), manifestPath);
 
-function makeAnnouncer(folder: string, settings: Partial<TaggingSettings> = {}, kept: string[] = []) {
+function makeAnnouncer(
+  folder: string,
+  settings: Partial<TaggingSettings> = {},
+  { kept = [], loaded = true }: { kept?: string[]; loaded?: boolean } = {},
+) {
   const published: { topic: string; payload: unknown }[] = [];
   const topics = createTopics('soundpost', 'test');
   const link = {
@@ -52,7 +59,7 @@ function makeAnnouncer(folder: string, settings: Partial<TaggingSettings> = {}, 
     ['Dog', null],
     ['Silence', null],
   ]);
-  announcer.modelChanged(model);
+  if (loaded) announcer.modelChanged(model);
   let seq = 0;
   const window = (...scores: number[]) => {
     seq += 1;
@@ -74,7 +81,7 @@ function makeAnnouncer(folder: string, settings: Partial<TaggingSettings> = {}, 
     published
       .filter(({ topic }) => topic.includes('/label/'))
       .map(({ topic, payload }) => [topic.split('/').pop(), payload]);
-  return { announcer, window, published, labelsSaid, modelOf };
+  return { announcer, model, window, published, labelsSaid, modelOf };
 }
 
 t.test('without sound nothing is on, whatever the network makes of zeros', (t) => {
@@ -100,7 +107,7 @@ t.test('without sound nothing is on, whatever the network makes of zeros', (t) =
 t.test('what the settings name is named whatever the model knows', (t) => {
   const folder = temporaryFolder(t);
   const settings = { labels: ['dog', '/m/039jq', { name: 'Pets', labels: ['Cat'] }] };
-  const { announcer, modelOf } = makeAnnouncer(folder, settings, ['Dog', 'Bark']);
+  const { announcer, modelOf } = makeAnnouncer(folder, settings, { kept: ['Dog', 'Bark'] });
   t.same(announcer.watched(), [{ name: 'Dog', slug: 'dog', group: false }]);
   const dog = { name: 'Dog', slug: 'dog', known: true };
   const pets = { name: 'Pets', slug: 'pets' };
@@ -157,6 +164,48 @@ t.test('labels that were ever told are switched off by the next life', async (t)
   t.same(makeAnnouncer(folder).labelsSaid(), [['dog', 'OFF']]);
   writeFileSync(path, '["../../x", 7');
   t.same(makeAnnouncer(folder).labelsSaid(), [], 'a broken file is an empty one');
+});
+
+const TWINS = [
+  { name: 'A', labels: ['Dog'] },
+  { name: 'a', labels: ['Cat'] },
+];
+
+t.test('labels that contradict themselves are refused before there is a model, too', (t) => {
+  const { announcer, model } = makeAnnouncer(temporaryFolder(t), {}, { loaded: false });
+  const settings = {
+    labels: TWINS,
+    threshold: null,
+    thresholds: {},
+    offFraction: 0.7,
+    confirm: { k: 1, n: 1 },
+    minGapSeconds: 0,
+  };
+  t.throws(() => announcer.preview(settings), { code: 'invalid_tagging' });
+  t.throws(() => announcer.update(settings), { code: 'invalid_tagging' });
+  t.equal(announcer.preview({ ...settings, labels: ['Dog'] }), null);
+  announcer.modelChanged(model);
+  t.same(announcer.watched(), [], 'nothing has changed');
+  t.end();
+});
+
+t.test('remembered labels that contradict themselves do not keep the service from starting', (t) => {
+  const { config } = loadConfig({ env: { SOUNDPOST_TAGGING_LABELS: '["Dog"]' }, flags: {} });
+  const log = createRecordingLog();
+  const remembering = (labels: TaggingSettings['labels']) =>
+    startingWishes(config, {
+      get: (key, configured) => (key === 'labels' ? (labels as typeof configured) : configured),
+    });
+  const good = remembering(['Cat']);
+  t.equal(withUsableLabels(good, config, log), good);
+  t.same(log.lines, []);
+  const { tagging, ...others } = withUsableLabels(remembering(TWINS), config, log);
+  t.same(tagging, { ...good.tagging, labels: ['Dog'] });
+  t.match({ ...good }, others);
+  t.match(log.lines, [
+    { level: 'warn', fields: { code: 'invalid_tagging' }, message: /Two groups.*configuration/ },
+  ]);
+  t.end();
 });
 
 t.test('of endless labels those used last are remembered', async (t) => {
