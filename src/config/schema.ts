@@ -182,7 +182,7 @@ export const schema = {
         'those of the catalogue: zenodo.org, github.com, huggingface.co and where they keep their files',
     }),
     require_digest: key(flag, true, {
-      doc: 'Refuse a model from an address over MQTT that comes without its SHA-256.',
+      doc: 'Refuse models that come without a SHA-256: from an address over MQTT where the command names none, and of the catalogue where nobody has published one. Without it such a model is taken as it comes from its makers’ server, and can be installed from Home Assistant with one click.',
     }),
   },
   inference: {

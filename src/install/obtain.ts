@@ -45,8 +45,8 @@ interface ObtainOptions {
  * The checkpoint of a catalogue entry: from the mirror where one is set, else from its address, checked against
  * its digest.
  * @param accepted the SHA-256 that whoever asks has seen and trusts.
- * @throws SoundpostError `digest_unknown` where nobody knows a SHA-256 (the message has the one of what came, and
- * the file is kept), `digest_mismatch` (the file is removed), `no_address`, or an error of `download`.
+ * @throws SoundpostError `digest_unknown` where nobody knows a SHA-256 and one is required (the message has the one of
+ * what came, and the file is kept), `digest_mismatch` (the file is removed), `no_address`, or an error of `download`.
  */
 export async function obtainCheckpoint(
   entry: CatalogueEntry,
@@ -73,7 +73,7 @@ export async function obtainCheckpoint(
     },
   );
   if (entry.md5 !== null) await checkMd5(file, entry.md5, entry.file);
-  if (expected === null) throw digestUnknown(entry, file);
+  if (expected === null && options.settings.requireDigest) throw digestUnknown(entry, file);
   return file;
 }
 

@@ -61,6 +61,8 @@ export function createHomeAssistant(options: {
   catalogue: readonly CatalogueEntry[];
   /** Whether checkpoints come from a mirror. */
   mirrored: boolean;
+  /** Whether a checkpoint whose SHA-256 nobody knows is refused. */
+  digestRequired: boolean;
   watched: () => readonly WatchedLabel[];
   /** Takes nothing away in this life: the settings are not all in effect that were. */
   keepsGone: boolean;
@@ -169,11 +171,15 @@ export function createHomeAssistant(options: {
     const progress = installing(state.swap);
     for (const entry of offered) {
       const installed = models.includes(entry.id);
-      const payload = installPayload(entry, {
-        installed,
-        // What is here is not on its way any more, though the last step may not be over.
-        progress: !installed && progress?.id === entry.id ? progress : null,
-      });
+      const payload = installPayload(
+        entry,
+        {
+          installed,
+          // What is here is not on its way any more, though the last step may not be over.
+          progress: !installed && progress?.id === entry.id ? progress : null,
+        },
+        options.digestRequired,
+      );
       const text = JSON.stringify(payload);
       if (publishedInstalls.get(entry.id) === text) continue;
       publishedInstalls.set(entry.id, text);
@@ -239,6 +245,7 @@ export function openHomeAssistant(options: {
     device: config.device,
     offer: models,
     mirrored: config.models.mirror !== '',
+    digestRequired: config.models.require_digest,
     shownByDefault: schema.homeassistant.models.default,
   });
 }

@@ -99,6 +99,7 @@ function rig(changes: {
     shownByDefault: [],
     catalogue,
     mirrored: false,
+    digestRequired: true,
     keepsGone,
     log,
     random: () => 0,

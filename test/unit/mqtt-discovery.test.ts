@@ -361,12 +361,12 @@ t.test('installs', async (t) => {
     unreachable: [],
   });
   for (const entry of models) {
-    const { release_summary: summary } = installPayload(entry, { installed: false, progress: null });
-    t.equal(
-      /no SHA-256 known/.test(summary),
-      entry.sha256 === null,
-      `${entry.id} says what its install needs`,
-    );
+    const says = (digestRequired: boolean) =>
+      /no SHA-256 known/.test(
+        installPayload(entry, { installed: false, progress: null }, digestRequired).release_summary,
+      );
+    t.equal(says(true), entry.sha256 === null, `${entry.id} says what its install needs`);
+    t.notOk(says(false));
   }
 
   const entity: HomeEntity = { id: 'install_x', platform: 'update', config: {} };
@@ -377,7 +377,7 @@ t.test('installs', async (t) => {
       { installed: false, progress: { percentage: 40 } },
       { installed: true, progress: null },
     ].map((now) => {
-      const payload = installPayload(entry, now);
+      const payload = installPayload(entry, now, true);
       contract.install.schema.parse(payload);
       const state = stateOf(entity, JSON.stringify(payload)) as Record<string, unknown>;
       return [updateAvailable(state), state['in_progress'], state['update_percentage']];

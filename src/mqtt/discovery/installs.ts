@@ -50,10 +50,12 @@ export function installing(swap: StatePayload['swap']): { id: string; percentage
 /**
  * What `B/install/<id>` says, in the words of Home Assistant's update entities: every key that it knows and nothing
  * else, and no null but for the percentage, or it throws the message away.
+ * @param digestRequired whether a checkpoint whose SHA-256 nobody knows is refused
  */
 export function installPayload(
   entry: CatalogueEntry,
   now: { installed: boolean; progress: { percentage: number | null } | null },
+  digestRequired: boolean,
 ): InstallPayload {
   const url = releasePage(entry.url);
   const version = entry.file.replace(/\.(pth?|safetensors|onnx)$/, '');
@@ -61,14 +63,14 @@ export function installPayload(
     installed_version: now.installed ? version : NOT_INSTALLED,
     latest_version: version,
     title: entry.title,
-    release_summary: summary(entry),
+    release_summary: summary(entry, digestRequired),
     ...(url === null ? {} : { release_url: url }),
     in_progress: now.progress !== null,
     update_percentage: now.progress?.percentage ?? null,
   };
 }
 
-function summary(entry: CatalogueEntry): string {
+function summary(entry: CatalogueEntry, digestRequired: boolean): string {
   const megabytes = Math.max(1, Math.round((entry.bytes ?? entry.approximate_bytes) / 1e6));
   const parts = [
     entry.audioset_map === null ? null : `mAP ${entry.audioset_map} on AudioSet`,
@@ -76,7 +78,9 @@ function summary(entry: CatalogueEntry): string {
     `${Math.round(entry.macs / 1e6)} million multiplications for 10 s of sound`,
     `licence: ${licenceOf(entry)}`,
     // Pressing the button then only fetches it: somebody has to say that it is trusted.
-    entry.sha256 === null ? `no SHA-256 known: accept it once with "models pull ${entry.id}"` : null,
+    digestRequired && entry.sha256 === null
+      ? `no SHA-256 known: accept it once with "models pull ${entry.id}"`
+      : null,
   ];
   return parts
     .filter((part) => part !== null)
