@@ -10,6 +10,8 @@ import { keys } from './config/schema.js';
 const DONE = 0;
 const FAILED = 1;
 const WRONG_USAGE = 2;
+/** What is still on its way when the service has stopped, such as its last words, may take so long. */
+const LAST_WORDS_MS = 1000;
 
 type Flags = Record<string, string | boolean | undefined>;
 
@@ -79,6 +81,14 @@ function endOnSignals(): void {
   }
 }
 
+/**
+ * A child that cannot be killed or a disk that hangs would keep a service alive that has stopped, and nobody would
+ * start it again.
+ */
+function leaveSoon(): void {
+  setTimeout(() => process.exit(exitCode), LAST_WORDS_MS).unref();
+}
+
 type Action = (context: CommandContext, args: string[], own: Flags) => Promise<number>;
 
 /**
@@ -135,6 +145,7 @@ function command(
     };
     const action = await load();
     exitCode = await action(context, made.args, given);
+    if (options.isService === true) leaveSoon();
   });
   return made;
 }

@@ -87,6 +87,11 @@ export interface Link {
   stop(): Promise<void>;
   /** Never throws, never waits; what becomes of it while there is no broker is written in the contract. */
   publish<K extends OutKey>(key: K, payload: Payload<K>, ...parameters: TopicArguments<K>): void;
+  /**
+   * The state of this topic will not change any more. What was published last stays at the broker, and is not sent again
+   * in later sessions.
+   */
+  retire<K extends OutKey>(key: K, ...parameters: TopicArguments<K>): void;
   reply(reply: Reply): void;
   /**
    * Publishes a retained message, QoS 1, on a topic that is not in the contract, and again after every connect, like
@@ -345,6 +350,9 @@ export function createLink(options: LinkOptions): Link {
           sender.transient(outgoing(key, topic, payload));
           break;
       }
+    },
+    retire(key, ...parameters) {
+      if (!stopping.signal.aborted) sender.retire(topics.of(key, ...parameters));
     },
     reply({ command, payload, responseTopic, correlationData }) {
       const own = topics.of('response', { command });

@@ -67,6 +67,8 @@ const UNFIT_CODES: readonly number[] = [0x95, 0x99];
 export interface Sender {
   /** A state: the newest message of its topic replaces the one before, and is sent again in every session. */
   state(message: Outgoing): void;
+  /** The state of this topic will not change any more: it is forgotten once the broker has it. */
+  retire(topic: string): void;
   event(event: EventPayload): void;
   reply(message: Outgoing): void;
   /** Sent now, or never. With its QoS 0 it takes no place among what waits for an answer. */
@@ -313,6 +315,13 @@ export function createSender(options: {
   return {
     state(message) {
       keep(message);
+      pump();
+    },
+    retire(topic) {
+      const last = states.get(topic);
+      if (last === undefined || last.once === true) return;
+      // It may be on its way as one that stays: it is sent once more.
+      keep({ ...last, once: true });
       pump();
     },
     event(event) {

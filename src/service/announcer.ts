@@ -7,7 +7,7 @@ import type { Link } from '../mqtt/link.js';
 import { slugOf, uniqueSlugs } from '../tagging/slug.js';
 import { createTagger, type TagEvent, type Tagger } from '../tagging/tagger.js';
 import { topTags } from '../tagging/top.js';
-import { resolveWatched, type TaggingSettings, type Watched } from '../tagging/watch.js';
+import { resolveWatched, type TaggingSettings, type Watched, type WatchedItem } from '../tagging/watch.js';
 import type { LatencyRecorder } from '../telemetry/latency.js';
 import type { LabelMemory } from './label-memory.js';
 import { labelNames } from './remembered.js';
@@ -111,6 +111,12 @@ export function createAnnouncer(options: {
     }
   };
 
+  /** Groups may have ever new names: what is not watched any more must not be kept for ever. */
+  const retireAllBut = (before: readonly WatchedItem[], now: readonly WatchedItem[]) => {
+    const kept = new Set(now.map(({ slug }) => slug));
+    for (const { slug } of before) if (!kept.has(slug)) link.retire('label', { slug });
+  };
+
   // What an earlier life of the service left ON at the broker was never ended by it.
   for (const slug of memory.slugs()) link.publish('label', 'OFF', { slug });
 
@@ -127,9 +133,11 @@ export function createAnnouncer(options: {
   return {
     modelChanged(next) {
       if (tagger !== null) announce(tagger.close());
+      const before = tagger?.items ?? [];
       model = next;
       learn(next);
       tagger = createTagger({ labels: next.labels, settings, newId: randomUUID });
+      retireAllBut(before, tagger.items);
       warnOfUnknown();
       showWatched();
     },
@@ -170,10 +178,12 @@ export function createAnnouncer(options: {
     update(next) {
       // The model that is still to come is made for these settings: what contradicts itself is refused now.
       if (tagger === null) resolveWatched([], next);
+      const before = tagger?.items ?? [];
       const events = tagger?.update(next) ?? [];
       if (next.labels !== settings.labels) keptLabels = [];
       settings = next;
       announce(events);
+      retireAllBut(before, tagger?.items ?? []);
       warnOfUnknown();
       showWatched();
     },

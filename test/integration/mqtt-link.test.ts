@@ -536,6 +536,30 @@ t.test('with mosquitto only', { skip: noMosquitto }, (t) => {
     t.match(await watcher.nextJson(`${B}/log`), { message: 'of before' });
   });
 
+  t.test('a state that is retired stays at the broker and is sent no more', async (t) => {
+    const broker = await mosquitto(t);
+    const watcher = await probe(t, broker.url);
+    const link = makeLink(t, { url: broker.url });
+    await link.start();
+    link.publish('label', 'OFF', { slug: 'old' });
+    link.retire('label', { slug: 'old' });
+    link.retire('label', { slug: 'never_published' });
+    link.publish('label', 'OFF', { slug: 'new' });
+    link.publish('event', eventOf(1));
+    await watcher.next(`${B}/event`);
+    // Acknowledgements come in order.
+    while (link.counters().queued > 0) await delay(5);
+    const before = watcher.messages.length;
+    link.resendStates();
+    link.publish('log', { ts: isoTime(0), level: 'warn', message: 'after', code: null });
+    await watcher.next(`${B}/log`);
+    const later = watcher.messages.slice(before).map(({ topic }) => topic);
+    t.notOk(later.some((topic) => topic.endsWith('/old')));
+    const newcomer = await probe(t, broker.url);
+    t.match(await newcomer.next(`${B}/label/old`), { text: 'OFF', retain: true });
+    t.notOk(newcomer.messages.some(({ topic }) => topic.endsWith('/never_published')));
+  });
+
   t.test('what states are read by is sent before them, also where they wait already', async (t) => {
     const broker = await mosquitto(t);
     const proxy = await startProxy(broker.port);

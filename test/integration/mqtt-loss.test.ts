@@ -88,6 +88,18 @@ async function nothingLost(t: Test, device: Device, consumer: Consumer): Promise
     begun.map(({ id }) => id).sort(),
     'in order',
   );
+  // The ids of one life begin alike. What a life has promised comes in the order of its promises.
+  const lifeOf = ({ id }: EventPayload): string => id.slice(0, 3);
+  for (const life of new Set(device.promised.map(lifeOf))) {
+    const promised = device.promised.filter((event) => lifeOf(event) === life).map(nameOf);
+    const known = new Set(promised);
+    const came = [...arrived.values()].filter((event) => lifeOf(event) === life).map(nameOf);
+    t.strictSame(
+      came.filter((name) => known.has(name)),
+      promised,
+      `life ${life} in order`,
+    );
+  }
   const wrongTimes = device.promised.filter(
     (event) => arrived.get(nameOf(event))?.started_at !== event.started_at,
   );

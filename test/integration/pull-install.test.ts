@@ -337,17 +337,18 @@ t.test(
     const server = await startFileServer(t);
     const settings = { allowedHosts: ['127.0.0.1'], requireDigest: false };
     const { installer, made } = await setUp(t, settings);
+    const { onnx_sha256: sha256, ...manifest } = made.manifest;
     server.files.set('/one.onnx', readFileSync(made.onnxPath));
     const remote = {
       url: `${server.url}/one.onnx`,
-      manifest: { ...made.manifest, id: 'remote', onnx_sha256: undefined },
+      manifest: { ...manifest, id: 'remote' },
       labels: labelNames(3),
     };
     await t.rejects(installer.pullRemote({ ...remote, labels: ['a', 'b'] }), { code: /model_/ });
     await t.rejects(installer.pullRemote({ ...remote, url: `${server.url}/two.onnx` }), {
       code: 'download_refused',
     });
-    t.match(await installer.pullRemote(remote), { manifest: { id: 'remote' } });
+    t.match(await installer.pullRemote(remote), { manifest: { id: 'remote', onnx_sha256: sha256 } });
   },
 );
 

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { keys } from '../../src/config/schema.js';
@@ -6,6 +6,7 @@ import { freePort, startMosquitto } from '../support/broker.js';
 import { createAuthority } from '../support/certificates.js';
 import { cli, startCli } from '../support/cli.js';
 import { createConsole } from '../support/service.js';
+import { projectPath } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { skipWithout } from '../support/tools.js';
 
@@ -46,6 +47,7 @@ async function setUp(t: Test) {
     SOUNDPOST_AUDIO_SOURCE: 'stream',
     // Nothing listens there: the address comes up in what is said about that.
     SOUNDPOST_AUDIO_URL: `http://user:${encoded('stream')}@127.0.0.1:${await freePort()}/x?token=${encoded('query')}`,
+    SOUNDPOST_MODELS_ALLOWED_HOSTS: '["127.0.0.1"]',
     SOUNDPOST_MODELS_MIRROR: `http://user:${encoded('mirror')}@127.0.0.1:${await freePort()}/files`,
   };
   mkdirSync(base.SOUNDPOST_DATA_DIR);
@@ -75,11 +77,17 @@ t.test('no secret is printed or published', { skip: noTools }, async (t) => {
     // The stream cannot be reached, and no model can be downloaded.
     await console.on('log', () => true, 60_000);
     t.match(await console.request('model/pull', { id: 'mn10_as' }), { error: { code: 'offline' } });
-    await console.request('model/pull', {
-      url: `https://me:${encoded('command')}@elsewhere.example/x?token=${encoded('command')}`,
-      sha256: 'f'.repeat(64),
-      manifest: { id: 'x' },
-    });
+    const bundled = readFileSync(projectPath('models', 'soundpost-mini', 'model.json'), 'utf8');
+    const { onnx_sha256: sha256, ...manifest } = JSON.parse(bundled) as Record<string, unknown>;
+    const pulls = [
+      [`https://me:${encoded('command')}@elsewhere.example`, 'host_not_allowed'],
+      [`http://me:${encoded('command')}@127.0.0.1:${closed}`, 'offline'],
+    ] as const;
+    for (const [origin, code] of pulls) {
+      const url = `${origin}/x?token=${encoded('command')}`;
+      const request = { url, sha256, manifest: { ...manifest, id: 'x', labels: undefined }, labels: ['a'] };
+      t.match(await console.request('model/pull', request), { error: { code } });
+    }
     await console.request('info');
     await console.request('health');
     await console.request('model/list');

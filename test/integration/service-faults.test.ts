@@ -182,6 +182,16 @@ t.test(
   },
 );
 
+t.test('a stop ends the process, whatever still holds it', { skip: noMosquitto }, async (t) => {
+  // Stands for a child that cannot be killed and for a disk that does not answer.
+  const held = "data:text/javascript,process.argv[2]==='run'&&setInterval(()=>{},1e8)";
+  const env = { NODE_OPTIONS: `--import=${held}` };
+  const { service, console } = await start(t, broker!.url, looped, sound(beep(9, 0.5)), env);
+  await console.on('tags');
+  t.match(await console.request('restart'), { status: 'ok' });
+  t.equal(await service.exited, 1);
+});
+
 t.test('a health file that cannot be written stops nothing', { skip: noMosquitto }, async (t) => {
   const { service, console, dataDir } = await start(t, broker!.url, looped, sound(beep(9, 0.5)));
   await console.on('tags');

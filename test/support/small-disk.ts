@@ -14,8 +14,17 @@ export interface SmallDisk {
   setReadOnly(readOnly: boolean): void;
 }
 
-/** Why a small file system cannot be made here, or false. */
+/**
+ * Why a small file system cannot be made here, or false. With SOUNDPOST_TEST_STRICT=1 it throws instead, so that a skip
+ * cannot pass for a success.
+ */
 export function cannotMount(): string | false {
+  const reason = obstacle();
+  if (reason !== false && process.env['SOUNDPOST_TEST_STRICT'] === '1') throw new Error(reason);
+  return reason;
+}
+
+function obstacle(): string | false {
   if (process.getuid?.() !== 0) return 'only root can mount a small file system';
   try {
     execFileSync('unshare', ['-m', 'mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', '/mnt'], {

@@ -29,10 +29,12 @@ function makeAnnouncer(
   { kept = [], loaded = true }: { kept?: string[]; loaded?: boolean } = {},
 ) {
   const published: { topic: string; payload: unknown }[] = [];
+  const retired: string[] = [];
   const topics = createTopics('soundpost', 'test');
   const link = {
     publish: (key: 'label', payload: unknown, ...parameters: [{ slug: string }]) =>
       void published.push({ topic: topics.of(key, ...parameters), payload }),
+    retire: (key: 'label', parameters: { slug: string }) => void retired.push(topics.of(key, parameters)),
   } as unknown as Link;
   const announcer = createAnnouncer({
     link,
@@ -81,7 +83,7 @@ function makeAnnouncer(
     published
       .filter(({ topic }) => topic.includes('/label/'))
       .map(({ topic, payload }) => [topic.split('/').pop(), payload]);
-  return { announcer, model, window, published, labelsSaid, modelOf };
+  return { announcer, model, window, published, retired, labelsSaid, modelOf };
 }
 
 t.test('without sound nothing is on, whatever the network makes of zeros', (t) => {
@@ -164,6 +166,28 @@ t.test('labels that were ever told are switched off by the next life', async (t)
   t.same(makeAnnouncer(folder).labelsSaid(), [['dog', 'OFF']]);
   writeFileSync(path, '["../../x", 7');
   t.same(makeAnnouncer(folder).labelsSaid(), [], 'a broken file is an empty one');
+});
+
+t.test('labels that are no longer watched are let go of', (t) => {
+  const { announcer, window, retired, labelsSaid } = makeAnnouncer(temporaryFolder(t));
+  const settings = {
+    threshold: 0.5,
+    thresholds: {},
+    offFraction: 0.7,
+    confirm: { k: 1, n: 1 },
+    minGapSeconds: 0,
+  };
+  const group = (name: string) => ({ ...settings, labels: [{ name, labels: ['Dog'] }] });
+  announcer.update(group('One'));
+  window(0.9, 0);
+  retired.length = 0;
+  announcer.update(group('Two'));
+  t.same(labelsSaid().slice(-2), [
+    ['one', 'OFF'],
+    ['two', 'OFF'],
+  ]);
+  t.same(retired, ['soundpost/test/label/one']);
+  t.end();
 });
 
 const TWINS = [
