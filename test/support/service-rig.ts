@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { contract, epochMs, type EventPayload, type TagsPayload } from '../../src/mqtt/contract.js';
+import { commandErrors, commonErrors } from '../../src/mqtt/documents/errors.js';
 import { freePort } from './broker.js';
 import {
   createConsole,
@@ -10,6 +11,7 @@ import {
   startService,
   writeWav,
   type Console,
+  type Reply,
   type ServiceProcess,
   type Settings,
 } from './service.js';
@@ -92,9 +94,19 @@ export function breaches({ base, messages }: Console): string[] {
     );
     if (spec === undefined)
       return /^request\/|^\w+\/set$/.test(path) ? [] : [`${topic}: not in the contract`];
+    const code = path.startsWith('response/') && (JSON.parse(text) as Partial<Reply>).error?.code;
+    if (code && !codesOf(path.replace(/^response\//, '')).includes(code)) {
+      return [`${topic}: the code ${code} is not documented`];
+    }
     const checked = spec.schema.safeParse(spec.format === 'json' ? JSON.parse(text) : text);
     return checked.success ? [] : [`${topic}: ${checked.error.message} in ${text}`];
   });
+}
+
+/** The codes that are documented for a command. */
+function codesOf(command: string): readonly string[] {
+  const own: Partial<Record<string, readonly string[]>> = commandErrors;
+  return [...commonErrors, ...(own[command] ?? [])];
 }
 
 /** Numbers that are missing in the row of windows. */
