@@ -199,9 +199,11 @@ export function createSender(options: {
     while (replies.length > 0 && !congested(s)) sendReply(s, replies.shift()!);
     drainOutbox();
     for (const topic of unsent) {
-      if (congested(s)) break;
-      unsent.delete(topic);
+      if (clogged(s)) break;
       const message = states.get(topic);
+      // What the broker need not acknowledge does not take one of those places, nor wait for one.
+      if (message !== undefined && message.qos > 0 && congested(s)) continue;
+      unsent.delete(topic);
       if (message !== undefined) sendState(s, message);
     }
   }

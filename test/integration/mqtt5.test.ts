@@ -168,19 +168,19 @@ t.test('with mosquitto', { skip: skipWithout('mosquitto', 'mosquitto_passwd') },
   t.end();
 });
 
-/** A broker for one client that answers each event as `accepts` says; no real one changes its mind at will. */
-async function moodyBroker(t: Test, accepts: (id: string) => boolean) {
-  const taken: string[] = [];
+/** A broker for one client that answers QoS 1 as told; no real one changes its mind at will. `null`: no answer. */
+async function moodyBroker(t: Test, takes: (topic: string, text: string) => boolean | null) {
+  const taken: { topic: string; text: string }[] = [];
   const answer = (socket: Socket, packet: Packet) => {
     const say = (reply: Packet) => socket.write(generate(reply, { protocolVersion: 5 }));
     if (packet.cmd === 'connect') say({ cmd: 'connack', reasonCode: 0, sessionPresent: false });
     if (packet.cmd === 'subscribe')
       say({ cmd: 'suback', messageId: packet.messageId!, granted: packet.subscriptions.map(() => 1) });
-    if (packet.cmd !== 'publish' || packet.qos === 0) return;
-    const { id } =
-      packet.topic === `${B}/event` ? (JSON.parse(packet.payload.toString()) as EventPayload) : {};
-    const fine = id === undefined || accepts(id);
-    if (id !== undefined && fine) taken.push(id);
+    if (packet.cmd !== 'publish') return;
+    const message = { topic: packet.topic, text: packet.payload.toString() };
+    const fine = packet.qos === 0 || takes(message.topic, message.text);
+    if (fine !== false) taken.push(message);
+    if (packet.qos === 0 || fine === null) return;
     say({ cmd: 'puback', messageId: packet.messageId!, reasonCode: fine ? 0 : 135 });
   };
   const server = createServer((socket) => {
@@ -197,18 +197,34 @@ async function moodyBroker(t: Test, accepts: (id: string) => boolean) {
 
 t.test('events stay in order where the broker changes its mind between two of them', async (t) => {
   let round = 0;
-  const broker = await moodyBroker(t, (id) => {
-    if (id === '1') round += 1;
+  const broker = await moodyBroker(t, (topic, text) => {
+    if (topic !== `${B}/event`) return true;
+    const first = (JSON.parse(text) as EventPayload).id === '1';
+    if (first) round += 1;
     // Of the first round nothing is taken; of the second all but the first event.
-    return round > 2 || (round === 2 && id !== '1');
+    return round > 2 || (round === 2 && !first);
   });
   const link = makeLink(t, { url: broker.url, timing: { refusedEventMs: 20 } });
   for (const id of ['1', '2', '3']) link.publish('event', eventWith({ id }));
   await link.start();
-  while (broker.taken.length < 3) await delay(10);
-  t.same(broker.taken, ['1', '2', '3']);
+  const events = () => broker.taken.filter(({ topic }) => topic === `${B}/event`);
+  while (events().length < 3) await delay(10);
+  t.same(
+    events().map(({ text }) => (JSON.parse(text) as EventPayload).id),
+    ['1', '2', '3'],
+  );
   await link.stop();
   t.same(link.counters(), { queued: 0, dropped: 0 });
+});
+
+t.test('what needs no acknowledgement does not wait for one', async (t) => {
+  const broker = await moodyBroker(t, (topic) => (topic.includes('/label/') ? null : true));
+  const link = makeLink(t, { url: broker.url });
+  await link.start();
+  for (let n = 0; n < 20; n += 1) link.publish('label', 'ON', { slug: `sound_${n}` });
+  link.publish('level', level);
+  while (!broker.taken.some(({ topic }) => topic === `${B}/level`)) await delay(10);
+  t.equal(broker.taken.filter(({ topic }) => topic.includes('/label/')).length, 16, 'as many as may wait');
 });
 
 t.test('a refused subscription is named', async (t) => {
