@@ -183,7 +183,9 @@ async function moodyBroker(t: Test, takes: (topic: string, text: string) => bool
     if (packet.qos === 0 || fine === null) return;
     say({ cmd: 'puback', messageId: packet.messageId!, reasonCode: fine ? 0 : 135 });
   };
+  const sockets = new Set<Socket>();
   const server = createServer((socket) => {
+    sockets.add(socket);
     const incoming = parser({ protocolVersion: 5 });
     incoming.on('packet', (packet: Packet) => answer(socket, packet));
     socket.on('data', (bytes) => incoming.parse(bytes)).on('error', () => undefined);
@@ -192,7 +194,14 @@ async function moodyBroker(t: Test, takes: (topic: string, text: string) => bool
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.teardown(() => server.close());
-  return { url: `mqtt://127.0.0.1:${(server.address() as AddressInfo).port}`, taken };
+  return {
+    url: `mqtt://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    taken,
+    /** Whether it leaves unread what comes. */
+    deaf(deaf: boolean) {
+      for (const socket of sockets) socket[deaf ? 'pause' : 'resume']();
+    },
+  };
 }
 
 t.test('events stay in order where the broker changes its mind between two of them', async (t) => {
@@ -225,6 +234,32 @@ t.test('what needs no acknowledgement does not wait for one', async (t) => {
   link.publish('level', level);
   while (!broker.taken.some(({ topic }) => topic === `${B}/level`)) await delay(10);
   t.equal(broker.taken.filter(({ topic }) => topic.includes('/label/')).length, 16, 'as many as may wait');
+});
+
+t.test('a broker that reads nothing more is not written to without end', async (t) => {
+  const broker = await moodyBroker(t, () => true);
+  const link = makeLink(t, { url: broker.url });
+  await link.start();
+  while (broker.taken.length === 0) await delay(10);
+  broker.deaf(true);
+  const label = 'x'.repeat(1000);
+  const last = 3000;
+  for (let seq = 1; seq <= last; seq += 1) {
+    const tags = Array.from({ length: 20 }, () => ({ label, mid: null, score: 0 }));
+    const window = { start: isoTime(0), end: isoTime(0) };
+    link.publish('tags', { ts: isoTime(0), seq, model: 'm', window, tags, level_dbfs: null, latency_ms: 0 });
+    link.publish('log', { ts: isoTime(0), level: 'warn', message: label, code: null });
+    link.reply({ command: 'info', payload: { status: 'ok', data: { label } } });
+    // The socket is given every chance to take more.
+    if (seq % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  broker.deaf(false);
+  const seqOf = ({ topic, text }: { topic: string; text: string }) =>
+    topic === `${B}/tags` ? (JSON.parse(text) as { seq: number }).seq : 0;
+  while (!broker.taken.some((message) => seqOf(message) === last)) await delay(10);
+  const bytes = broker.taken.reduce((sum, { text }) => sum + text.length, 0);
+  // The system's own buffers take some megabytes; published were more than 60.
+  t.ok(bytes < 20e6, `${(bytes / 1e6).toFixed(1)} MB came`);
 });
 
 t.test('a refused subscription is named', async (t) => {
