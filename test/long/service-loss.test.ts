@@ -1,11 +1,14 @@
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import type { TelemetryPayload } from '../../src/mqtt/contract.js';
 import { firsts, lastingBroker, startConsumer } from '../support/consumer.js';
 import { beep, looped, sound, start } from '../support/service-rig.js';
 import type { ServiceProcess } from '../support/service.js';
+import { cannotMount, mountSmallDisk } from '../support/small-disk.js';
 import { startProxy } from '../support/tcp-proxy.js';
+import { installToneModel } from '../support/tone-models.js';
 import { skipWithout } from '../support/tools.js';
 
 /* The whole service, with a broker that does not read, and killed in the middle of its work. */
@@ -57,6 +60,39 @@ t.test('the service', { skip: skipWithout('mosquitto') }, async (t) => {
     const least = heard(service) - 2;
     await consumer.until(() => begun() >= least, 'the events of the pause');
     t.equal(await service.stop(), 0);
+  });
+
+  t.test('loses nothing while its disk is full', { skip: cannotMount() }, async (t) => {
+    const disk = mountSmallDisk(t, '8m');
+    await installToneModel(disk.folder, 'waveform');
+    await sound(beep(3, 0.5))(disk.folder);
+    const settings = {
+      ...looped,
+      DATA_DIR: disk.folder,
+      AUDIO_FILE: join(disk.folder, 'sound.wav'),
+      INFERENCE_RATE_HZ: '10',
+      TAGGING_MIN_GAP_SECONDS: '0',
+    };
+    const { service, console, id } = await start(t, broker.url, settings);
+    const consumer = await startConsumer(t, broker.url, `soundpost/${id}`);
+    await hears(service, 2);
+    disk.fill();
+    await hears(service, heard(service) + 3);
+    t.match(await console.request('rate/set', { hz: 5 }), { status: /ok|error/ }, 'it answers');
+    disk.free();
+    await hears(service, heard(service) + 2);
+    t.match(await console.request('rate/set', { hz: 10 }), { status: 'ok' });
+    t.equal(await service.stop(), 0);
+    const of = (type: string) => consumer.events.filter(({ event_type }) => event_type === type);
+    // The consumer came after the first sound or two.
+    const least = heard(service) - 2;
+    await consumer.until(
+      () => new Set(of('started').map((event) => event.id)).size >= least,
+      'all that was heard',
+    );
+    const ended = () => new Set(of('ended').map((event) => event.id));
+    await consumer.until(() => of('started').every((event) => ended().has(event.id)), 'an end for each');
+    t.equal(of('ended').length, ended().size, 'and one only');
   });
 
   t.test('loses nothing when it is killed', async (t) => {
