@@ -37,7 +37,9 @@ export function renderPlot(plot: Plot): string {
   const least = (values: readonly number[]) => values.reduce((a, b) => Math.min(a, b), Infinity);
   const most = (values: readonly number[]) => values.reduce((a, b) => Math.max(a, b), -Infinity);
   const [x0, x1] = [least(xs), Math.max(most(xs), least(xs) + 1e-9)];
-  const top = Math.max(most(ys), plot.limit ?? 0, 1e-9) * 1.05;
+  const highest = Math.max(most(ys), plot.limit ?? 0);
+  // Of what stayed at 0 one unit is shown.
+  const top = highest > 0 ? highest * 1.05 : 1;
   const place = (value: number) => value.toFixed(1);
   const px = (x: number) => place(LEFT + ((x - x0) / (x1 - x0)) * (WIDTH - LEFT - RIGHT));
   const py = (y: number) => place(HEIGHT - BOTTOM - (y / top) * (HEIGHT - TOP - BOTTOM));
