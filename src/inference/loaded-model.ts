@@ -23,14 +23,14 @@ export interface LoadedModel {
 }
 
 /**
- * Loads a model: digest, session, names and shapes, then a warm-up whose output is checked. `onProgress` is called
- * before each window of the warm-up.
+ * Loads a model: digest, session, names and shapes, then, of a model that has not proven itself on this machine yet, a
+ * warm-up whose output is checked. `onProgress` is called before each window of the warm-up.
  * @throws SoundpostError `model_digest`, `model_unreadable`, `model_shape`, `model_output`, `inference_unsupported`.
  */
 export async function loadModel(request: LoadRequest, onProgress: () => void): Promise<LoadedModel> {
   const { manifest } = request;
   const runtime = await loadRuntime();
-  const { session, proven } = await openSession(runtime, request);
+  const { session, isProven, proven } = await openSession(runtime, request);
 
   const windowSamples = samplesOf(manifest.input.window_seconds, manifest.input.sample_rate);
   const input = await createModelInput(manifest.input, windowSamples);
@@ -38,7 +38,8 @@ export async function loadModel(request: LoadRequest, onProgress: () => void): P
   const { fixedWindow } = checkSignature(manifest, session, input.tensors(windowSamples));
 
   const model = createLoadedModel(runtime, session, input, request, fixedWindow);
-  await warmUp(model, request, onProgress);
+  // The same bytes would give the same answers. A swap still has one real window answered before it switches.
+  if (!isProven) await warmUp(model, request, onProgress);
   return { ...model, afterLoad: proven };
 }
 

@@ -9,6 +9,8 @@ import { sessionOptions, type OnnxRuntime } from './runtime.js';
 /** A network in ONNX Runtime. */
 export interface OpenedSession {
   session: InferenceSession;
+  /** It is the copy of a network that has proven itself in an earlier life. */
+  isProven: boolean;
   /** To be called once the network has proven itself: the next load of it is faster. Never rejects. */
   readonly proven: () => Promise<void>;
 }
@@ -21,15 +23,16 @@ export interface OpenedSession {
 export async function openSession(runtime: OnnxRuntime, request: LoadRequest): Promise<OpenedSession> {
   const { manifest, optimizedFolder } = request;
   if (optimizedFolder === null)
-    return { session: await openModel(runtime, request), proven: () => Promise.resolve() };
+    return { session: await openModel(runtime, request), isProven: false, proven: () => Promise.resolve() };
   const copy = optimizedCopy(optimizedFolder, manifest.id, [
     manifest.onnx_sha256,
     runtime.env.versions.node ?? runtime.env.versions.common,
     processorOf(),
   ]);
-  const session = (await openCopy(runtime, request, copy)) ?? (await openAndSave(runtime, request, copy));
+  const copied = await openCopy(runtime, request, copy);
+  const session = copied ?? (await openAndSave(runtime, request, copy));
   // Whatever goes wrong with a copy, the model itself is there.
-  return { session, proven: () => copy.keep().catch(() => undefined) };
+  return { session, isProven: copied !== null, proven: () => copy.keep().catch(() => undefined) };
 }
 
 async function openCopy(
