@@ -1,3 +1,4 @@
+import { collectGarbage } from '../common/collect-garbage.js';
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { Config } from '../config/schema.js';
@@ -102,6 +103,8 @@ export function createControl(options: {
           return swapped.loadMs;
         }, signal);
         await options.publishInfo();
+        // The sound that was kept for the old model, and its resampler.
+        collectGarbage();
         log.info({}, `Changed the model from ${previous ?? 'none'} to ${id}`);
         return { model: id, load_ms: Math.round(loadMs) };
       } catch (error) {
