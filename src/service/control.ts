@@ -43,8 +43,6 @@ export function createControl(options: {
   onRestart: () => void;
   /** A model was chosen and works. */
   onModelChosen?: () => Promise<void>;
-  /** Other labels or groups are watched from now on. */
-  onLabelsChanged?: () => void;
   log: Logger;
 }): ServiceControl & { stop(): void } {
   const {
@@ -177,7 +175,6 @@ export function createControl(options: {
       announcer.update(next);
       tagging = next;
       state.change({ labels: labelNames(labels) });
-      options.onLabelsChanged?.();
       await store.set('labels', labels, config.tagging.labels);
       return { labels: announcer.watched(), unknown };
     },

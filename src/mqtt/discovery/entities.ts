@@ -63,6 +63,8 @@ const hidden = { ...diagnostic, enabled_by_default: false } as const;
 /** What is heard now is not known any more once it has not been said for this long, whatever the reason. */
 const fleeting = { expire_after: contract.tags.expirySeconds } as const;
 const measurement = { state_class: 'measurement' } as const;
+/** The readings are in units of 1024 × 1024 bytes. */
+const mebibytes = { ...measurement, device_class: 'data_size', unit_of_measurement: 'MiB' } as const;
 
 export const entities: readonly Entity[] = [
   {
@@ -290,10 +292,7 @@ export const entities: readonly Entity[] = [
     state: 'telemetry',
     options: {
       ...hidden,
-      ...measurement,
-      device_class: 'data_size',
-      // The readings are in units of 1024 × 1024 bytes.
-      unit_of_measurement: 'MiB',
+      ...mebibytes,
       value_template: number('host.memory_rss_mb'),
     },
   },
@@ -305,9 +304,7 @@ export const entities: readonly Entity[] = [
     state: 'telemetry',
     options: {
       ...hidden,
-      ...measurement,
-      device_class: 'data_size',
-      unit_of_measurement: 'MiB',
+      ...mebibytes,
       value_template: number('host.disk_free_mb'),
     },
   },
