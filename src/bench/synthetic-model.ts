@@ -107,7 +107,7 @@ export async function installSyntheticModel(
         f_max: 14_000,
       },
     },
-    output: { scores: 'scores', activation: 'none', embedding: null },
+    output: { scores: 'scores', activation: 'none', embedding: null, frames: null },
     labels: 'audioset-527',
     thresholds: null,
     metrics: {},

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { SoundpostError } from '../common/errors.js';
-import type { Architecture } from './architecture.js';
+import type { Architecture, FrameGeometry } from './architecture.js';
 import { findArchitecture } from './architectures/index.js';
 import { checkShapes } from './check-shapes.js';
 import { openCheckpoint, type Checkpoint } from './checkpoint/open.js';
@@ -18,6 +18,8 @@ export interface BuildRequest {
 
 export interface BuiltModel {
   hasEmbedding: boolean;
+  /** Null where it cannot say when. */
+  frames: FrameGeometry | null;
   /** Of the network at inference: without running statistics and what only training needs. */
   parameters: number;
   nodes: number;
@@ -64,14 +66,14 @@ export async function buildModel(
       done += elements;
       onProgress({ stage: 'read', fraction: done / total });
     }
-    const { model, nodes, hasEmbedding } = buildNetwork(architecture, createWeights(tensors));
+    const { model, nodes, hasEmbedding, frames } = buildNetwork(architecture, createWeights(tensors));
     onProgress({ stage: 'write', fraction: 0 });
     const { bytes, sha256 } = await writeOnnx(request.onnxPath, model);
     onProgress({ stage: 'write', fraction: 1 });
     const parameters = needed
       .filter(({ name }) => !isBuffer(name))
       .reduce((sum, { elements }) => sum + elements, 0);
-    return { hasEmbedding, parameters, nodes, bytes, sha256 };
+    return { hasEmbedding, frames, parameters, nodes, bytes, sha256 };
   } finally {
     await checkpoint.close();
   }

@@ -4,10 +4,10 @@ import { basename, dirname, join } from 'node:path';
 import { childEnvironment } from '../common/child-environment.js';
 import { SoundpostError } from '../common/errors.js';
 import { windowStep, type Manifest } from '../models/manifest.js';
-import type { Architecture } from './architecture.js';
+import type { Architecture, FrameGeometry } from './architecture.js';
 import { findArchitecture } from './architectures/index.js';
 import { onnxPathIn } from './build-model.js';
-import { EMBEDDING, LOG_MEL, SCORES, WAVEFORM } from './network.js';
+import { EMBEDDING, FRAMES, LOG_MEL, SCORES, WAVEFORM } from './network.js';
 import type { FromConversion, ToConversion } from './process.js';
 import type { SelfTest } from './self-test.js';
 
@@ -80,12 +80,12 @@ export async function convertCheckpoint(request: ConversionRequest): Promise<Con
       { signal },
     );
     onProgress?.({ stage: 'test', fraction: 1 });
-    const { hasEmbedding, parameters, nodes, bytes, sha256 } = built.model;
+    const { hasEmbedding, frames, parameters, nodes, bytes, sha256 } = built.model;
     return {
       architecture: name,
       family: architecture.family,
       input: manifestInput(architecture, windowSeconds),
-      output: { scores: SCORES, activation: 'none', embedding: hasEmbedding ? EMBEDDING : null },
+      output: manifestOutput(hasEmbedding, frames),
       parameters,
       nodes,
       onnxPath,
@@ -129,6 +129,16 @@ export function manifestInput(
         ...common,
       };
   }
+}
+
+/** What a manifest says of the outputs of a network. */
+export function manifestOutput(hasEmbedding: boolean, frames: FrameGeometry | null): Manifest['output'] {
+  return {
+    scores: SCORES,
+    activation: 'none',
+    embedding: hasEmbedding ? EMBEDDING : null,
+    frames: frames === null ? null : { name: FRAMES, embedding: null, ...frames },
+  };
 }
 
 type Reply<K extends FromConversion['kind']> = Extract<FromConversion, { kind: K }>;

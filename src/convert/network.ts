@@ -1,4 +1,4 @@
-import type { Architecture } from './architecture.js';
+import type { Architecture, FrameGeometry } from './architecture.js';
 import { Graph, OPSET, type Value } from './graph.js';
 import type { OnnxModel } from './onnx.js';
 import type { Weights } from './weights.js';
@@ -8,16 +8,17 @@ export const LOG_MEL = 'logmel';
 export const WAVEFORM = 'waveform';
 export const SCORES = 'probs';
 export const EMBEDDING = 'embedding';
+export const FRAMES = 'frames';
 
 /**
  * The network of an architecture with the tensors of a checkpoint: inputs `logmel` ([batch, 1, frames, mels] or
- * [batch, 1, mels, frames]) and/or `waveform` ([batch, samples]), outputs `probs` ([batch, labels]) and
- * `embedding`. Throws SoundpostError `checkpoint_shape` where the tensors are not those of the architecture.
+ * [batch, 1, mels, frames]) and/or `waveform` ([batch, samples]), outputs `probs` ([batch, labels]),
+ * `embedding` ([batch, features]) and `frames` ([batch, frames, labels]) where it has them. Throws SoundpostError `checkpoint_shape` where the tensors are not those of the architecture.
  */
 export function buildNetwork(
   architecture: Architecture,
   weights: Weights,
-): { model: OnnxModel; nodes: number; hasEmbedding: boolean } {
+): { model: OnnxModel; nodes: number; hasEmbedding: boolean; frames: FrameGeometry | null } {
   const g = new Graph(weights);
   const { input } = architecture;
   const inputs: { logMel?: Value; waveform?: Value } = {};
@@ -27,9 +28,15 @@ export function buildNetwork(
     inputs.logMel = g.input(LOG_MEL, ['batch', 1, ...axes]);
   }
   if (input.kind !== 'log_mel') inputs.waveform = g.input(WAVEFORM, ['batch', 'samples']);
-  const { scores, embedding } = architecture.build(g, inputs);
+  const { scores, embedding, frames } = architecture.build(g, inputs);
   g.output(SCORES, scores, ['batch', 'labels']);
   if (embedding !== null) g.output(EMBEDDING, embedding, ['batch', 'features']);
+  if (frames !== undefined) g.output(FRAMES, frames.value, ['batch', 'time', 'labels']);
   const graph = g.finish(architecture.name, architecture.unused);
-  return { model: { opset: OPSET, graph }, nodes: g.nodeCount, hasEmbedding: embedding !== null };
+  return {
+    model: { opset: OPSET, graph },
+    nodes: g.nodeCount,
+    hasEmbedding: embedding !== null,
+    frames: frames?.geometry ?? null,
+  };
 }

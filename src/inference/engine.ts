@@ -10,11 +10,18 @@ export interface InferenceRequest {
   reset: boolean;
   /** Length of the window that ends with the last sample, in samples; shorter than the model's at the start. */
   windowSamples: number;
+  /**
+   * The frames of the window that are wanted, by their number in it, `to` not included; left out where none are. More
+   * than there are is allowed: those that are there come.
+   */
+  frames?: { from: number; to: number } | undefined;
 }
 
 export interface InferenceResult {
   /** Float32Array, [labels], 0 … 1, in the order of the model's labels. */
   scores: Float32Array;
+  /** Float32Array, [frames × labels], 0 … 1: what was wanted of the frames; null where nothing was. */
+  frames: Float32Array | null;
   featuresMs: number;
   inferenceMs: number;
 }

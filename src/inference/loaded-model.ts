@@ -3,9 +3,10 @@ import { SoundpostError } from '../common/errors.js';
 import type { InferenceRequest, InferenceResult } from './engine.js';
 import { createModelInput, type ModelInput } from './model-input.js';
 import { firstLine, openSession } from './open-session.js';
+import type { FramesSpec } from '../models/manifest.js';
 import type { LoadRequest } from './protocol.js';
 import { loadRuntime, type OnnxRuntime } from './runtime.js';
-import { finishScores } from './scores.js';
+import { finishFrames, finishScores } from './scores.js';
 import { checkSignature } from './signature.js';
 
 /** A model in this process, checked and warm. */
@@ -57,8 +58,9 @@ function createLoadedModel(
 ): Omit<LoadedModel, 'afterLoad'> {
   const { id, output } = manifest;
   const feeds: Record<string, Tensor> = {};
-  // Only the scores: an embedding that nobody reads is not computed.
-  const fetches = [output.scores];
+  // Only what is read: an embedding, or frames, that nobody wants are not computed.
+  const scoresOnly = [output.scores];
+  const withFrames = output.frames === null ? scoresOnly : [output.scores, output.frames.name];
   let input = firstInput;
 
   async function advance({ samples, reset, windowSamples }: InferenceRequest): Promise<void> {
@@ -84,6 +86,26 @@ function createLoadedModel(
     }
   }
 
+  /** The wanted rows of the frames, checked. */
+  function framesOf(
+    results: InferenceSession.OnnxValueMapType,
+    { from, to }: { from: number; to: number },
+  ): Float32Array {
+    const { name } = output.frames!;
+    const result = results[name];
+    const all = rowsOf(result, labelCount);
+    const rows = all?.subarray(from * labelCount, Math.max(from, to) * labelCount);
+    const fault =
+      rows === undefined
+        ? `its output "${name}" is ${describe(result)} where float32 [1, frames, ${labelCount}] is needed`
+        : finishFrames(rows, output.activation, labelCount);
+    if (rows === undefined || fault !== undefined) {
+      throw new SoundpostError('bad_output', `The model ${id} gives no usable frames: ${fault ?? ''}.`);
+    }
+    // A view would take all of the frames with it on its way to the service.
+    return rows.slice();
+  }
+
   return {
     fixedWindow,
     async infer(request) {
@@ -91,9 +113,10 @@ function createLoadedModel(
       await advance(request);
       feed(request.windowSamples);
       const featuresDone = performance.now();
-      let result: Tensor | undefined;
+      const wanted = output.frames === null ? undefined : request.frames;
+      let results: InferenceSession.OnnxValueMapType;
       try {
-        result = (await session.run(feeds, fetches))[output.scores];
+        results = await session.run(feeds, wanted === undefined ? scoresOnly : withFrames);
       } catch (error) {
         throw new SoundpostError(
           'inference_failed',
@@ -101,16 +124,17 @@ function createLoadedModel(
           { cause: error },
         );
       }
-      const scores = scoresOf(result);
+      const scores = scoresOf(results[output.scores]);
       const fault =
         scores === undefined
-          ? `its output "${output.scores}" is ${describe(result)} where float32 [1, ${labelCount}] is needed`
+          ? `its output "${output.scores}" is ${describe(results[output.scores])} where float32 [1, ${labelCount}] is needed`
           : finishScores(scores, output.activation, labelCount);
       if (scores === undefined || fault !== undefined) {
         throw new SoundpostError('bad_output', `The model ${id} gives no usable scores: ${fault ?? ''}.`);
       }
       return {
         scores,
+        frames: wanted === undefined ? null : framesOf(results, wanted),
         featuresMs: featuresDone - started,
         inferenceMs: performance.now() - featuresDone,
       };
@@ -125,6 +149,14 @@ function scoresOf(result: Tensor | undefined): Float32Array | undefined {
   return dims.length === 1 || (dims.length === 2 && dims[0] === 1) ? result.data : undefined;
 }
 
+/** The output's numbers where it is float32 [1, frames, labels] or [frames, labels]. */
+function rowsOf(result: Tensor | undefined, labelCount: number): Float32Array | undefined {
+  if (result === undefined || !(result.data instanceof Float32Array)) return undefined;
+  const { dims } = result;
+  const isRows = dims.length === 2 || (dims.length === 3 && dims[0] === 1);
+  return isRows && dims.at(-1) === labelCount ? result.data : undefined;
+}
+
 function describe(result: Tensor | undefined): string {
   return result === undefined ? 'missing' : `${result.type} [${result.dims.join(', ')}]`;
 }
@@ -136,7 +168,7 @@ function describe(result: Tensor | undefined): string {
  */
 async function warmUp(
   model: Pick<LoadedModel, 'infer' | 'fixedWindow'>,
-  { manifest }: LoadRequest,
+  { manifest, labelCount }: LoadRequest,
   onProgress: () => void,
 ): Promise<void> {
   const { sample_rate: rate, window_seconds: full, min_seconds: shortest } = manifest.input;
@@ -149,7 +181,15 @@ async function warmUp(
     const windowSamples = samplesOf(seconds, rate);
     onProgress();
     try {
-      await model.infer({ samples: noise(windowSamples, level), reset: true, windowSamples });
+      const { frames } = await model.infer({
+        samples: noise(windowSamples, level),
+        reset: true,
+        windowSamples,
+        frames: manifest.output.frames === null ? undefined : ALL_FRAMES,
+      });
+      if (manifest.output.frames !== null) {
+        checkFrameCount(manifest.id, manifest.output.frames, (frames?.length ?? 0) / labelCount, seconds);
+      }
     } catch (error) {
       if (!(error instanceof SoundpostError)) throw error;
       throw new SoundpostError(
@@ -159,6 +199,27 @@ async function warmUp(
       );
     }
   }
+}
+
+/** More than any window has. */
+const ALL_FRAMES = { from: 0, to: 2 ** 31 };
+
+/**
+ * A manifest that says the frames are longer or shorter than they are would give wrong times without a word.
+ * Networks differ in what they make of the edges: two frames more or less are no sign of that.
+ */
+function checkFrameCount(
+  id: string,
+  { hop_seconds: hop, offset_seconds: offset }: FramesSpec,
+  count: number,
+  seconds: number,
+): void {
+  const expected = (seconds - offset) / hop;
+  if (Math.abs(count - expected) <= 2) return;
+  throw new SoundpostError(
+    'bad_output',
+    `The model ${id} gives ${count} frames for ${seconds} s, where the manifest's hop of ${hop} s would make ${Math.floor(expected)}.`,
+  );
 }
 
 /** The same noise each time (a linear congruential generator), so that a warm-up that fails fails again. */

@@ -6,10 +6,11 @@ import type { InferenceRequest } from './engine.js';
  * The way of the samples to an inference process: a pipe of its own beside the channel of messages, which would copy
  * them four times (into a message, out of the pieces that arrive, into an array). Here the one copy is the kernel's.
  *
- * A request is a header of three 32-bit numbers in the byte order of the machine (how many samples follow, the
- * window's samples, 1 for a reset) and the samples, float32.
+ * A request is a header of five 32-bit numbers in the byte order of the machine (how many samples follow, the
+ * window's samples, 1 for a reset, the first frame that is wanted, the first that is not any more) and the samples,
+ * float32.
  */
-const HEADER_NUMBERS = 3;
+const HEADER_NUMBERS = 5;
 
 /** Where an inference process finds the pipe. */
 export const REQUEST_FD = 4;
@@ -18,8 +19,12 @@ export const REQUEST_FD = 4;
 const MAX_SAMPLES = 2 ** 28;
 
 /** Writes a request. Its samples must stay as they are until it has been answered. */
-export function writeRequest(pipe: Writable, { samples, reset, windowSamples }: InferenceRequest): void {
-  const header = Uint32Array.of(samples.length, windowSamples, reset ? 1 : 0);
+export function writeRequest(
+  pipe: Writable,
+  { samples, reset, windowSamples, frames }: InferenceRequest,
+): void {
+  const { from, to } = frames ?? { from: 0, to: 0 };
+  const header = Uint32Array.of(samples.length, windowSamples, reset ? 1 : 0, from, to);
   // Together: one call of the system, one wake-up of the process.
   pipe.cork();
   pipe.write(new Uint8Array(header.buffer));
@@ -50,12 +55,12 @@ export function createRequestReader(onRequest: (request: InferenceRequest) => vo
   let filled = 0;
 
   const complete = (): void => {
-    const [count = 0, windowSamples = 0, reset = 0] = header;
+    const [count = 0, windowSamples = 0, reset = 0, from = 0, to = 0] = header;
     const samples = bodies[turn].subarray(0, count);
     turn = turn === 0 ? 1 : 0;
     into = headerBytes;
     filled = 0;
-    onRequest({ samples, windowSamples, reset: reset === 1 });
+    onRequest({ samples, windowSamples, reset: reset === 1, frames: to > from ? { from, to } : undefined });
   };
 
   return {

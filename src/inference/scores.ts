@@ -11,12 +11,33 @@ export function finishScores(
   if (output.length !== labelCount) {
     return `it gives ${output.length} scores, but the model has ${labelCount} labels`;
   }
+  return finish(output, activation, labelCount, '');
+}
+
+/**
+ * The same for frames.
+ * @param output Float32Array, [frames × labels]; changed in place.
+ */
+export function finishFrames(
+  output: Float32Array,
+  activation: 'none' | 'sigmoid',
+  labelCount: number,
+): string | undefined {
+  return finish(output, activation, labelCount, ' in a frame');
+}
+
+function finish(
+  output: Float32Array,
+  activation: 'none' | 'sigmoid',
+  labelCount: number,
+  where: string,
+): string | undefined {
   for (let index = 0; index < output.length; index += 1) {
     const raw = output[index]!;
     const score = activation === 'sigmoid' ? 1 / (1 + Math.exp(-raw)) : raw;
     // Written so that NaN fails it too.
     if (!(score >= 0 && score <= 1 + ROUNDING)) {
-      return `the score of label ${index} is ${score}, which is not from 0 to 1${activation === 'none' && Number.isFinite(score) ? ' (logits need "activation": "sigmoid" in the manifest)' : ''}`;
+      return `the score of label ${index % labelCount}${where} is ${score}, which is not from 0 to 1${activation === 'none' && Number.isFinite(score) ? ' (logits need "activation": "sigmoid" in the manifest)' : ''}`;
     }
     output[index] = Math.min(score, 1);
   }

@@ -46,8 +46,9 @@ export function checkSignature(
     throw unfit(`it needs more inputs than ${wanted.map(({ name }) => `"${name}"`).join(' and ')}: ${all}`);
   }
 
-  const { scores, embedding } = manifest.output;
-  for (const name of embedding === null ? [scores] : [scores, embedding]) {
+  const { scores, embedding, frames } = manifest.output;
+  const named = [scores, embedding, frames?.name ?? null, frames?.embedding ?? null];
+  for (const name of named.filter((text) => text !== null)) {
     const output = find(session.outputMetadata, name);
     if (output === undefined) {
       throw unfit(`it has no output "${name}"; its outputs are ${describeAll(session.outputMetadata)}`);

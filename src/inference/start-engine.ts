@@ -102,13 +102,13 @@ function createEngine(
     fixedWindow: ready.fixedWindow,
     exited: child.exited,
     async infer(request): Promise<InferenceResult> {
-      const { scores, featuresMs, inferenceMs } = await child.ask(
+      const { scores, frames, featuresMs, inferenceMs } = await child.ask(
         { kind: 'infer', ...request },
         'result',
         runMs,
         'a window',
       );
-      return { scores, featuresMs, inferenceMs };
+      return { scores, frames, featuresMs, inferenceMs };
     },
     stop: () => child.stop(),
   };

@@ -24,6 +24,31 @@ const inputCommon = {
   min_seconds: z.number().positive().max(60),
 };
 
+/**
+ * An output of the graph that says *when*, [batch, frames, labels]: frame i covers the seconds
+ * `offset_seconds + i · hop_seconds` of the window up to where the next one begins.
+ */
+const framesSchema = z.strictObject({
+  /** Name of the graph's output; its numbers have the activation and the labels of the scores. */
+  name: z.string().min(1),
+  /** Name of the output with an embedding for each frame, [batch, frames, features]. */
+  embedding: z.string().min(1).nullable().default(null),
+  hop_seconds: z.number().min(0.005).max(10),
+  offset_seconds: z.number().min(-10).max(10).default(0),
+  /** So much sound behind the end of a frame is needed before its numbers are final. */
+  context_seconds: z.number().min(0).max(60).default(0),
+  /** How far a sound reaches beyond itself, to each side, because the numbers are means over neighbours. */
+  spread_seconds: z.number().min(0).max(10).default(0),
+  /**
+   * `scores`: probabilities of their own, on the scale of the thresholds. `location`: where in the window a label is
+   * that the scores of the window say is there.
+   */
+  role: z.enum(['scores', 'location']),
+});
+
+/** What a manifest says of an output with frames. */
+export type FramesSpec = z.infer<typeof framesSchema>;
+
 /** The manifest of a model, `model.json` beside `model.onnx`. */
 export const manifestSchema = z
 .strictObject({
@@ -55,6 +80,8 @@ export const manifestSchema = z
     /** What still has to be done to the output: nothing, or a sigmoid where it gives logits. */
     activation: z.enum(['none', 'sigmoid']),
     embedding: z.string().nullable().default(null),
+    /** Null: the model only says what a window holds, not when. */
+    frames: framesSchema.nullable().default(null),
   }),
   /** A label set that ships with the program (`audioset-527`), or a file beside the manifest (`labels.json`). */
   labels: plainName,
@@ -75,6 +102,17 @@ export const manifestSchema = z
     context.addIssue({ code: 'custom', path: ['input', ...path], message });
   };
   const { input } = manifest;
+  const { frames } = manifest.output;
+  if (frames !== null) {
+    const firstFinal = frames.offset_seconds + frames.hop_seconds + frames.context_seconds;
+    if (firstFinal > input.window_seconds) {
+      context.addIssue({
+        code: 'custom',
+        path: ['output', 'frames', 'context_seconds'],
+        message: `so little that a window of ${input.window_seconds} s has a frame that is final`,
+      });
+    }
+  }
   if (input.min_seconds > input.window_seconds) {
     wrong(['min_seconds'], `at most window_seconds, which is ${input.window_seconds}`);
   }

@@ -127,7 +127,7 @@ export function createEngines(
         (window[window.length - 1] ?? 0) + step / UNIT,
         windowSamples / UNIT,
       );
-      return { scores, featuresMs: 0, inferenceMs: 0 };
+      return { scores, frames: null, featuresMs: 0, inferenceMs: 0 };
     }
 
     return {

@@ -266,7 +266,7 @@ function bothManifest(id: string, onnxSha256: string, options: ToneModelOptions)
 
 function common(onnxSha256: string, options: ToneModelOptions) {
   return {
-    output: { scores: 'scores', activation: 'none' as const, embedding: null },
+    output: { scores: 'scores', activation: 'none' as const, embedding: null, frames: null },
     labels: 'labels.json',
     thresholds: options.threshold === undefined ? null : 'labels.json',
     metrics: {},

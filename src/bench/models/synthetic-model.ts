@@ -3,8 +3,7 @@ import { join } from 'node:path';
 import { childEnvironment } from '../../common/child-environment.js';
 import { SoundpostError } from '../../common/errors.js';
 import type { Architecture } from '../../convert/architecture.js';
-import { manifestInput } from '../../convert/convert.js';
-import { EMBEDDING, SCORES } from '../../convert/network.js';
+import { manifestInput, manifestOutput } from '../../convert/convert.js';
 import type { LabelEntry } from '../../models/labels.js';
 import type { InstalledModel } from '../../models/registry.js';
 import type { TensorShape } from './architecture-tensors.js';
@@ -35,7 +34,7 @@ export async function makeSyntheticModel(options: {
   const onnxPath = join(folder, 'model.onnx');
   const job: SyntheticJob = { architecture: name, tensors, onnxPath, windowSeconds: input.window_seconds };
   const network = await writeInProcess(job, options.signal);
-  const { bytes, sha256, parameters, macs, hasEmbedding } = network;
+  const { bytes, sha256, parameters, macs, hasEmbedding, frames } = network;
   const model: InstalledModel = {
     manifest: {
       id: name,
@@ -43,7 +42,7 @@ export async function makeSyntheticModel(options: {
       family: architecture.family,
       architecture: name,
       input,
-      output: { scores: SCORES, activation: 'none', embedding: hasEmbedding ? EMBEDDING : null },
+      output: manifestOutput(hasEmbedding, frames),
       labels: LABELS,
       thresholds: null,
       metrics: {},

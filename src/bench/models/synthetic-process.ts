@@ -3,6 +3,7 @@
  * forked by synthetic-model.ts and may be killed at any time.
  */
 import { codeOf, messageOf } from '../../common/errors.js';
+import type { FrameGeometry } from '../../convert/architecture.js';
 import { findArchitecture } from '../../convert/architectures/index.js';
 import { isBuffer } from '../../convert/build-model.js';
 import { buildNetwork } from '../../convert/network.js';
@@ -26,6 +27,7 @@ export interface SyntheticNetwork {
   /** For one window; null where the graph does not tell. */
   macs: number | null;
   hasEmbedding: boolean;
+  frames: FrameGeometry | null;
 }
 
 export type FromSynthetic =
@@ -43,13 +45,13 @@ async function write(job: SyntheticJob): Promise<SyntheticNetwork> {
   const samples = Math.round(job.windowSeconds * sampleRate);
   const frames = input.kind === 'waveform' ? 0 : Math.floor(samples / input.frontend.hop_length) + 1;
   const weights = createWeights(syntheticWeights(job.tensors));
-  const { model, hasEmbedding } = buildNetwork(architecture, weights);
+  const { model, hasEmbedding, frames: geometry } = buildNetwork(architecture, weights);
   const macs = countMacs(model.graph, { batch: 1, frames, samples });
   const { bytes, sha256 } = await writeOnnx(job.onnxPath, model);
   const parameters = job.tensors
     .filter(({ name }) => !isBuffer(name))
     .reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
-  return { bytes, sha256, parameters, macs, hasEmbedding };
+  return { bytes, sha256, parameters, macs, hasEmbedding, frames: geometry };
 }
 
 process.on('message', (job: SyntheticJob) => {
