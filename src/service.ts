@@ -251,6 +251,7 @@ export function createService(options: {
       version,
       configProblems: options.configProblems ?? [],
       safeModeReason: () => safeMode?.reason ?? null,
+      model: () => (pipeline.ready ? pipeline.model : null),
       registry,
       installer,
       link,

@@ -1,13 +1,8 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
-
-/** Several labels that are watched as one thing. */
-export interface LabelGroup {
-  readonly name: string;
-  readonly labels: readonly string[];
-  /** On-threshold of the group, in place of those of its labels. */
-  readonly threshold?: number;
-}
+import { nearest } from '../common/nearest.js';
+import { parseConfirm, type Confirm } from '../tagging/confirm.js';
+import type { LabelGroup } from '../tagging/watch.js';
 
 /**
  * What a value may look like. `read` takes what was written (text from the environment or a flag, or what YAML
@@ -266,22 +261,19 @@ export const protocolVersion: Format<4 | 5> = {
   },
 };
 
-/** How many of the last windows must agree. */
+/** How many of the last hops must agree. */
 export const confirm: Format<string> = {
   allowed: 'k/n, two whole numbers with 1 ≤ k ≤ n ≤ 100, for example 2/3',
   typed: false,
   read(value) {
-    const match = typeof value === 'string' ? /^\s*(\d{1,3})\s*\/\s*(\d{1,3})\s*$/.exec(value) : null;
-    if (!match) return refuse(confirm.allowed);
-    const [k, n] = [Number(match[1]), Number(match[2])];
-    return k >= 1 && k <= n && n <= 100 ? `${k}/${n}` : refuse(confirm.allowed);
+    const parsed = typeof value === 'string' ? parseConfirm(value) : null;
+    return parsed === null ? refuse(confirm.allowed) : `${parsed.k}/${parsed.n}`;
   },
 };
 
-/** The two numbers of `tagging.confirm`: k of the last n windows. */
-export function parseConfirm(value: string): { k: number; n: number } {
-  const [k, n] = confirm.read(value).split('/').map(Number);
-  return { k: k!, n: n! };
+/** The two numbers of `tagging.confirm`: k of the last n hops. Throws a FormatError. */
+export function confirmOf(value: string): Confirm {
+  return parseConfirm(value) ?? refuse(confirm.allowed);
 }
 
 const score = decimal({ min: 0, max: 1 });
@@ -322,7 +314,7 @@ export const offer: Format<'all' | readonly string[]> = {
 /** The watched labels and groups of labels. */
 export const labels: Format<readonly (string | LabelGroup)[]> = {
   allowed:
-    'a list of labels, or of groups {name, labels, threshold}, for example ["Speech", {"name": "Alarm", "labels": ["Siren", "Fire alarm"]}] (in the environment and in flags: JSON)',
+    'a list of labels, or of groups {name, labels, threshold, confirm, min_duration_seconds, min_gap_seconds} of which the last four may be left out, for example ["Speech", {"name": "Alarm", "labels": ["Siren", "Fire alarm"]}] (in the environment and in flags: JSON)',
   typed: true,
   read(value) {
     const list = structured(value, labels.allowed);
@@ -346,18 +338,26 @@ function labelOf(value: unknown, where: string): string {
   );
 }
 
+/** What a group may say for itself in place of the settings for all. */
+const groupFormats: Readonly<Record<string, Format<unknown>>> = {
+  threshold: score,
+  confirm,
+  min_duration_seconds: decimal({ min: 0, max: 3600, unit: 'seconds' }),
+  min_gap_seconds: decimal({ min: 0, max: 3600, unit: 'seconds' }),
+};
+const groupKeys = ['name', 'labels', ...Object.keys(groupFormats)];
+
 function groupOf(entry: unknown, position: number): LabelGroup {
   const where = `entry ${position}`;
   if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) {
-    return refuse(
-      `a list of labels and groups; ${where} is neither a label nor a group {name, labels, threshold}`,
-    );
+    return refuse(`a list of labels and groups; ${where} is neither a label nor a group {name, labels, …}`);
   }
-  const { name, labels: members, threshold, ...others } = entry as Record<string, unknown>;
-  const [unknown] = Object.keys(others);
+  const { name, labels: members, ...others } = entry as Record<string, unknown>;
+  const unknown = Object.keys(others).find((key) => !Object.hasOwn(groupFormats, key));
   if (unknown !== undefined) {
+    const meant = nearest(unknown, groupKeys);
     throw new FormatError(
-      `has a group (${where}) with the unknown key "${unknown}"; allowed: name, labels, threshold`,
+      `has a group (${where}) with the unknown key "${unknown}"${meant === undefined ? '' : ` (did you mean ${meant}?)`}; allowed: ${groupKeys.join(', ')}`,
     );
   }
   if (!Array.isArray(members) || members.length === 0) {
@@ -368,14 +368,14 @@ function groupOf(entry: unknown, position: number): LabelGroup {
       labelName.read(name),
     ),
     labels: members.map((member) => labelOf(member, `each of "labels" in ${where}`)),
-    ...(threshold === undefined || threshold === null
-      ? {}
-      : {
-          threshold: within(
-            `a list of labels and groups; the "threshold" in ${where} must be a number from 0 to 1`,
-            () => score.read(threshold),
-          ),
-        }),
+    ...Object.fromEntries(
+      Object.entries(groupFormats).flatMap(([key, format]): [string, unknown][] => {
+        const own = others[key];
+        if (own === undefined || own === null) return [];
+        const problem = `a list of labels and groups; the "${key}" in ${where} must be ${format.allowed}`;
+        return [[key, within(problem, () => format.read(own))]];
+      }),
+    ),
   };
 }
 

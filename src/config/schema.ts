@@ -213,10 +213,13 @@ export const schema = {
       doc: 'A sound that has started goes on while its score stays above this fraction of the threshold.',
     }),
     confirm: key(confirm, '1/1', {
-      doc: 'Written k/n: a sound starts an event once k of the last n windows were over the threshold.',
+      doc: 'Written k/n: a sound starts an event once k of the last n hops were over the threshold. A hop is the sound that is new with an inference: n hops are n different stretches of sound, so one clap is in one of them. (With a model that cannot say when, a sound is in every window that holds it.) A group may have its own.',
+    }),
+    min_duration_seconds: key(decimal({ min: 0, max: 3600, unit: 'seconds' }), 0, {
+      doc: 'Shorter sounds start no event. A group may have its own.',
     }),
     min_gap_seconds: key(decimal({ min: 0, max: 3600, unit: 'seconds' }), 3, {
-      doc: 'How long a sound stays on after it was last heard, so that one with pauses is one event.',
+      doc: 'Shorter gaps do not end an event, so that a sound with pauses is one event: this long a label stays on after the sound. A group may have its own.',
     }),
     top_k: key(decimal({ min: 1, max: 1000, integer: true }), 10, {
       doc: 'How many tags each message on `<base>/tags` carries.',

@@ -3,6 +3,7 @@ import { createRing } from '../audio/ring.js';
 import { createStreamResampler, type ResampleQuality } from '../audio/resample.js';
 import { windowStep } from '../models/manifest.js';
 import type { InferenceEngine, InferenceRequest } from './engine.js';
+import { cutFrames, type FrameCut } from './frame-cut.js';
 
 /**
  * One engine's own view of the sound: the capture stream at the model's rate, cut into the requests the engine
@@ -20,8 +21,23 @@ export interface ModelStream {
    * The request for the window that ends at `capturePosition` (in capture samples since `begin`); `too_early`
    * where there is not enough sound for one yet, `gone` where it is no longer kept. The samples are a view that
    * is valid until the next call.
+   *
+   * @param takenUntil up to which capture position frames were taken before: those behind it are wanted
+   * @param isLast no more sound will come, so that no frame has to wait for what is behind it
    */
-  request(capturePosition: number): InferenceRequest | 'too_early' | 'gone';
+  request(
+    capturePosition: number,
+    takenUntil: number,
+    isLast?: boolean,
+  ): StreamRequest | 'too_early' | 'gone';
+}
+
+/** A request, and where its window lies in the stream, in seconds since `begin`. */
+export interface StreamRequest extends InferenceRequest {
+  readonly startSeconds: number;
+  readonly endSeconds: number;
+  /** The wanted frames; null where none is new, and where the model has none. */
+  readonly cut: FrameCut | null;
 }
 
 /**
@@ -61,7 +77,7 @@ export async function createModelStream(options: {
     append(samples) {
       ring.append(resampler.process(samples));
     },
-    request(capturePosition) {
+    request(capturePosition, takenUntil, isLast = false) {
       const wanted = Math.round(((capturePosition - startPosition) * rate) / captureRate);
       const end = toGrid(Math.min(wanted, ring.position), grid);
       const start = Math.max(0, end - windowSamples);
@@ -73,7 +89,18 @@ export async function createModelStream(options: {
       const samples = scratch.subarray(0, end - from);
       ring.read(from, end, samples);
       sentUpTo = end;
-      return { samples, reset: !continues, windowSamples: end - start };
+      const origin = startPosition / captureRate;
+      const window = { startSeconds: origin + start / rate, endSeconds: origin + end / rate };
+      const spec = engine.model.manifest.output.frames;
+      const cut = spec === null ? null : cutFrames(spec, window, takenUntil / captureRate, isLast);
+      return {
+        samples,
+        reset: !continues,
+        windowSamples: end - start,
+        frames: cut === null ? undefined : { from: cut.from, to: cut.to },
+        ...window,
+        cut,
+      };
     },
   };
 }

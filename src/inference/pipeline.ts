@@ -3,9 +3,10 @@ import { createRing, type Ring } from '../audio/ring.js';
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { InstalledModel } from '../models/registry.js';
-import type { InferenceEngine, InferenceRequest, InferenceResult, StartEngine } from './engine.js';
+import type { InferenceEngine, InferenceResult, StartEngine } from './engine.js';
 import { createEngineKeeper, type EngineEvents, type EngineKeeper } from './engine-keeper.js';
-import { createModelStream, type ModelStream } from './model-stream.js';
+import { createModelStream, type ModelStream, type StreamRequest } from './model-stream.js';
+import { newFramesOf, type NewFrames } from './new-frames.js';
 import { createScheduler, type Scheduler } from './scheduler.js';
 
 /** One answered window. */
@@ -18,12 +19,26 @@ export interface WindowResult {
   endMs: number;
   /** Float32Array, [labels], 0 … 1. */
   scores: Float32Array;
+  /** The sound that is new with it; null where no frame of it is final yet. */
+  fresh: FreshFrames | null;
   /** performance.now() of the arrival of the window's last sample and of the answer. */
   arrivedAt: number;
   answeredAt: number;
   queueMs: number;
   featuresMs: number;
   inferenceMs: number;
+}
+
+/** Frames of sound that no window before has told of; times are wall clock, ms since the epoch. */
+export interface FreshFrames {
+  startMs: number;
+  endMs: number;
+  frameMs: number;
+  count: number;
+  /** Float32Array, [frames × labels], 0 … 1. */
+  values: Float32Array;
+  spreadMs: number;
+  role: NewFrames['role'];
 }
 
 export interface PipelineEvents extends EngineEvents {
@@ -80,6 +95,8 @@ export class Pipeline {
   private stream: ModelStream | null = null;
   /** Counts the streams of sound: what was begun for an earlier one is of no use for this one. */
   private generation = 0;
+  /** Up to which capture position the sound has been told of in frames. */
+  private takenUntil = 0;
   /** Counts the breaks (another stream, a pause, the loss of sound): no answer is told across one. */
   private row = 0;
   private queue: DueWindow[] = [];
@@ -157,6 +174,7 @@ export class Pipeline {
     this.live.clear();
     this.stream = null;
     this.interrupt();
+    this.takenUntil = 0;
     const { input } = this.model.manifest;
     const windowSeconds = this.options.windowSeconds ?? input.window_seconds;
     this.scheduler = createScheduler({
@@ -199,6 +217,7 @@ export class Pipeline {
   /** Sound breaks off: what waits or is being answered would be told as if it were heard now. */
   interrupt(): void {
     this.row += 1;
+    this.takenUntil = this.ring?.position ?? 0;
     this.queue = [];
     this.serving = null;
     this.wakeRoomWaiters();
@@ -214,7 +233,11 @@ export class Pipeline {
     if (paused === this.isPaused) return;
     this.isPaused = paused;
     if (paused) this.interrupt();
-    else this.scheduler?.resume(this.ring?.position ?? 0);
+    else {
+      // What was to be heard during the pause is not to be told after it.
+      this.takenUntil = this.ring?.position ?? 0;
+      this.scheduler?.resume(this.takenUntil);
+    }
   }
 
   /** How many seconds of sound have to be kept for a swap to a model with a longer window. */
@@ -396,7 +419,8 @@ export class Pipeline {
   private async prime(engine: InferenceEngine): Promise<ModelStream | null> {
     const stream = await this.attach(engine);
     if (stream === null || this.ring === null) return null;
-    const request = stream.request(this.ring.position);
+    const { position } = this.ring;
+    const request = stream.request(position, position);
     if (typeof request !== 'object') return stream;
     try {
       await engine.infer(request);
@@ -414,7 +438,7 @@ export class Pipeline {
       if (engine === null || stream === null) return;
       const window = this.queue.shift()!;
       this.wakeRoomWaiters();
-      const request = stream.request(window.position);
+      const request = stream.request(window.position, this.takenUntil);
       if (request === 'too_early') continue;
       if (request === 'gone') {
         this.drop(1);
@@ -428,12 +452,12 @@ export class Pipeline {
   }
 
   /** Has one window answered. Never rejects. */
-  private async serve(engine: InferenceEngine, window: DueWindow, request: InferenceRequest): Promise<void> {
+  private async serve(engine: InferenceEngine, window: DueWindow, request: StreamRequest): Promise<void> {
     const { row } = this;
     try {
       const result = await engine.infer(request);
       // What comes from before a break would switch on what has just been switched off.
-      if (row === this.row) this.answered(engine, window, spanMsOf(engine, request), result);
+      if (row === this.row) this.answered(engine, window, request, result);
     } catch (error) {
       if (row === this.row) {
         // A file's window is answered by the next engine; live sound has moved on.
@@ -473,7 +497,7 @@ export class Pipeline {
   private answered(
     engine: InferenceEngine,
     window: DueWindow,
-    spanMs: number,
+    request: StreamRequest,
     result: InferenceResult,
   ): void {
     this.seq += 1;
@@ -483,9 +507,10 @@ export class Pipeline {
     const report: WindowResult = {
       seq: this.seq,
       model: engine.model,
-      startMs: window.endMs - spanMs,
+      startMs: window.endMs - (request.endSeconds - request.startSeconds) * 1000,
       endMs: window.endMs,
       scores: result.scores,
+      fresh: this.take(engine, window, request, result),
       arrivedAt: window.arrivedAt,
       answeredAt,
       queueMs: Math.max(0, answeredAt - window.arrivedAt - result.featuresMs - result.inferenceMs),
@@ -498,6 +523,33 @@ export class Pipeline {
       // A listener that fails is no reason to give the engine up.
       this.options.log.error({ code: codeOf(error) }, `a result could not be used: ${messageOf(error)}`);
     }
+  }
+
+  /** Takes the frames of a window that are new; each piece of sound is taken once. */
+  private take(
+    engine: InferenceEngine,
+    window: DueWindow,
+    request: StreamRequest,
+    result: InferenceResult,
+  ): FreshFrames | null {
+    const taken = this.takenUntil / this.captureRate;
+    const frames = newFramesOf(engine.model.manifest, request, result, taken);
+    if (frames === null) return null;
+    this.takenUntil = frames.endSeconds * this.captureRate;
+    return {
+      startMs: this.wallClock(window, frames.startSeconds),
+      endMs: this.wallClock(window, frames.endSeconds),
+      frameMs: frames.frameSeconds * 1000,
+      count: frames.count,
+      values: frames.values,
+      spreadMs: frames.spreadSeconds * 1000,
+      role: frames.role,
+    };
+  }
+
+  /** The wall clock, ms since the epoch, of a time of the stream near the end of a window. */
+  private wallClock(window: DueWindow, seconds: number): number {
+    return window.endMs - (window.position * 1000) / this.captureRate + seconds * 1000;
   }
 
   private drop(windows: number): void {
@@ -525,9 +577,4 @@ export class Pipeline {
   private wakeIdleWaiters(): void {
     for (const wake of this.idleWaiters.splice(0)) wake();
   }
-}
-
-/** How long a request's window is. */
-function spanMsOf(engine: InferenceEngine, { windowSamples }: InferenceRequest): number {
-  return (windowSamples * 1000) / engine.model.manifest.input.sample_rate;
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseConfirm } from '../tagging/confirm.js';
 import { manifestSchema } from '../models/manifest.js';
 import type { CommandSpec } from './commands.js';
 import { contract } from './contract.js';
@@ -52,6 +53,10 @@ const labelName = z
   .min(1, 'has to be the name of a label')
   .max(200, 'has to have at most 200 characters')
   .regex(/^\P{Cc}*$/u, 'has to be one line of text');
+const groupSeconds = z
+  .number('has to be a number of seconds')
+  .min(0, 'has to be 0 or more')
+  .max(3600, 'has to be at most 3600');
 const watchedLabel = z.union(
   [
     labelName,
@@ -59,9 +64,18 @@ const watchedLabel = z.union(
       name: labelName,
       labels: z.array(labelName).min(1),
       threshold: threshold.exactOptional(),
+      confirm: z
+        .string('has to be text such as "2/3"')
+        .refine(
+          (text) => parseConfirm(text) !== null,
+          'has to be k/n, two whole numbers with 1 ≤ k ≤ n ≤ 100',
+        )
+        .exactOptional(),
+      min_duration_seconds: groupSeconds.exactOptional(),
+      min_gap_seconds: groupSeconds.exactOptional(),
     }),
   ],
-  'has to be the name of a label, or a group {"name","labels","threshold"?}',
+  'has to be the name of a label, or a group {"name","labels","threshold"?,"confirm"?,"min_duration_seconds"?,"min_gap_seconds"?}',
 );
 
 const DEVICE = 'has to be a name, a part of one or an index; in JSON null for the default input';

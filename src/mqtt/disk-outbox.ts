@@ -25,6 +25,8 @@ export interface DiskOutboxOptions {
   log: Logger;
   /** Overrides for tests. */
   tuning?: Partial<OutboxTuning>;
+  /** The wall clock, ms since the epoch. */
+  now?: () => number;
 }
 
 /** The most removals that wait for a write. */
@@ -47,7 +49,7 @@ const PROVISIONAL_KEY = -(2 ** 50);
  * the folder.
  */
 export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox> {
-  const { folder, maxBytes, log } = options;
+  const { folder, maxBytes, log, now = Date.now } = options;
   const tuning = { ...defaultTuning, ...options.tuning };
   const backoff = createBackoff({ firstMs: tuning.firstRetryMs, maxMs: tuning.maxRetryMs });
   const lateness = createLateness();
@@ -124,7 +126,7 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
         ...[...gone, ...outdated].map(([key]) => ({ remove: key })),
         ...owed,
         ...batch.flatMap(([key, entry]) => changesOf(key, entry)),
-        ...(unended.any ? [{ alive: Date.now() }] : []),
+        ...(unended.any ? [{ alive: now() }] : []),
       ],
       batch.length + owed.length > 0,
     );
@@ -270,7 +272,7 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
     const sinceStart = waiting.takeAll();
     lastKey = Math.max(0, opened.found.lastKey ?? 0);
     for (const { id } of started) unended.found(id);
-    for (const event of started) enqueue(endOf(event, aliveAt), () => undefined);
+    for (const event of started) enqueue(endOf(event, aliveAt, now()), () => undefined);
     for (const [key, { event, readable }] of sinceStart) {
       moved.set(key, enqueue({ ...event, late: event.late || lateness.has(key) }, readable));
     }
@@ -329,7 +331,7 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
   }
 
   const aliveTimer = setInterval(() => {
-    if (healthy && unended.any) store?.write([{ alive: Date.now() }], false).catch(fail);
+    if (healthy && unended.any) store?.write([{ alive: now() }], false).catch(fail);
   }, tuning.aliveMs);
 
   await openOutboxStore(folder, log)

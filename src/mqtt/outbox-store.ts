@@ -82,13 +82,16 @@ const storedSchema = z.looseObject({
   event_type: z.enum(['started', 'ended']),
   label: z.string().min(1),
   started_at: z.iso.datetime(),
+  detected_at: z.iso.datetime().optional(),
   late: z.boolean(),
 });
 
 /** The event of a stored text, or null where it is none. */
 export function parseEvent(text: string): EventPayload | null {
   try {
-    return storedSchema.parse(JSON.parse(text)) as EventPayload;
+    const event = storedSchema.parse(JSON.parse(text)) as EventPayload;
+    // Version 0.1 did not tell when it had decided.
+    return { ...event, detected_at: event.detected_at ?? event.ended_at ?? event.started_at };
   } catch {
     return null;
   }

@@ -30,6 +30,11 @@ const modelSummary = z.object({
   labels: count.nullable().describe('How many labels it knows.'),
   audioset_map: reading.describe('Published mean average precision on AudioSet, 0 to 1.'),
   macs: reading.describe('Multiplications and additions of one inference.'),
+  time_resolution_s: reading
+    .optional()
+    .describe(
+      'How finely it says when a sound is: the length of a frame, or that of a window where it only says what a window holds; null where that is not known before it is installed.',
+    ),
 });
 
 export const info = z.object({
@@ -42,6 +47,11 @@ export const info = z.object({
     id: z.string().describe('`device.id`, as in the topics.'),
     name: z.string().describe('`device.name`, for people.'),
   }),
+  time_resolution_s: reading
+    .optional()
+    .describe(
+      'How finely the model at work says when a sound is; null until one has been loaded. As long as a window: times of events are as coarse as that.',
+    ),
   models: z.object({
     installed: z.array(modelSummary).describe('What `model/set` takes.'),
     known: z.array(modelSummary).describe('What `model/pull` takes.'),
@@ -102,6 +112,10 @@ export const state = z.object({
   }),
 });
 
+const tagList = z.array(
+  z.object({ label, mid, score: score.describe('0 to 1; not a probability of being right.') }),
+);
+
 export const tags = z.object({
   ts,
   seq: count.describe('Number of the window since the start; a gap is a window that was dropped.'),
@@ -110,9 +124,10 @@ export const tags = z.object({
     start: time.describe('When the sound that was looked at begins.'),
     end: time.describe('When it ends.'),
   }),
-  tags: z
-    .array(z.object({ label, mid, score: score.describe('0 to 1; not a probability of being right.') }))
-    .describe('The best `tagging.top_k` labels, best first.'),
+  tags: tagList.describe('What the whole window holds: the best `tagging.top_k` labels, best first.'),
+  now: tagList.describe(
+    'What the sound holds that is new since the message before, in the same form; may be empty. The same as `tags` with a model that cannot say when (see `time_resolution_s` in `info`).',
+  ),
   level_dbfs: reading.describe(
     'RMS level since the window before; digital silence is -120, null where no sound came.',
   ),
@@ -128,11 +143,14 @@ export const event = z.object({
   label: label.describe('Name of the sound; in a group the strongest of its labels so far.'),
   mid,
   group: z.string().nullable().describe('Name of the watched group; null for a single label.'),
-  score: score.describe('In the window that started it; at the end in the last one in which it was heard.'),
+  score: score.describe('When it was decided that it started; at the end the last with which it was heard.'),
   peak: score.describe('The highest score so far.'),
-  started_at: time.describe('End of the first window in which it was heard.'),
-  ended_at: time.nullable().describe('End of the last window in which it was heard; null in `started`.'),
+  started_at: time.describe(
+    'When the sound begins, as exactly as the model can tell (`time_resolution_s` in `info`).',
+  ),
+  ended_at: time.nullable().describe('When it ends; null in `started`.'),
   duration_s: z.number().nonnegative().nullable().describe('How long it lasted; null in `started`.'),
+  detected_at: time.describe('When the service decided this: later than the sound itself.'),
   model: z.string().describe('Id of the model that heard it.'),
   /** The outbox writes it, whatever the publisher said. */
   late: z.boolean().describe('True where the message waited for the broker.'),

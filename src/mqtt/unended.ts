@@ -97,7 +97,7 @@ export function createUnended(): Unended {
  * The end of a sound that was on when the service broke off: at `aliveAt`, when it was last known to be at work (ms
  * since the epoch), with the scores of the beginning, for no later ones are known.
  */
-export function endOf(started: EventPayload, aliveAt: number | null): EventPayload {
+export function endOf(started: EventPayload, aliveAt: number | null, nowMs: number): EventPayload {
   const begunAt = epochMs(started.started_at);
   const endedAt = Math.max(begunAt, aliveAt ?? begunAt);
   return {
@@ -105,6 +105,7 @@ export function endOf(started: EventPayload, aliveAt: number | null): EventPaylo
     event_type: 'ended',
     ended_at: isoTime(endedAt),
     duration_s: (endedAt - begunAt) / 1000,
+    detected_at: isoTime(nowMs),
     late: true,
   };
 }

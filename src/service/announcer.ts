@@ -6,7 +6,8 @@ import { isoTime } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';
 import { slugOf, uniqueSlugs } from '../tagging/slug.js';
 import { createTagger, type TagEvent, type Tagger } from '../tagging/tagger.js';
-import { topTags } from '../tagging/top.js';
+import { hopScores, type Hop } from '../tagging/hop.js';
+import { topTags, type Tag } from '../tagging/top.js';
 import { resolveWatched, type TaggingSettings, type Watched, type WatchedItem } from '../tagging/watch.js';
 import type { LatencyRecorder } from '../telemetry/latency.js';
 import type { LabelMemory } from './label-memory.js';
@@ -59,6 +60,9 @@ export function createAnnouncer(options: {
   let model: InstalledModel | null = null;
   let tagger: Tagger | null = null;
   let audible = true;
+  /** What the newest hop held, [labels], and the best of it. */
+  let hopBuffer = new Float32Array(0);
+  let now: readonly Tag[] = [];
   /** Labels by name in any case and by MID: the same label has the same name with a model that does not know it. */
   const spellings = new Map<string, string>();
   const learn = ({ labels }: Pick<InstalledModel, 'labels'>) => {
@@ -93,6 +97,7 @@ export function createAnnouncer(options: {
         started_at: isoTime(event.started_at),
         ended_at: event.ended_at === null ? null : isoTime(event.ended_at),
         duration_s: event.duration_s === null ? null : round(event.duration_s, 3),
+        detected_at: isoTime(event.detected_at),
         model: model?.manifest.id ?? '',
         late: false,
       });
@@ -132,9 +137,11 @@ export function createAnnouncer(options: {
 
   return {
     modelChanged(next) {
-      if (tagger !== null) announce(tagger.close());
+      if (tagger !== null) announce(tagger.close(Date.now()));
       const before = tagger?.items ?? [];
       model = next;
+      hopBuffer = new Float32Array(next.labels.length);
+      now = [];
       learn(next);
       tagger = createTagger({ labels: next.labels, settings, newId: randomUUID });
       retireAllBut(before, tagger.items);
@@ -143,18 +150,19 @@ export function createAnnouncer(options: {
     },
     result(result, levelDbfs) {
       if (tagger === null) return;
-      const { endMs, scores } = result;
-      const events = audible ? tagger.window({ endMs, scores }) : [];
+      const hop = hopOf(result);
+      if (hop !== null) {
+        hopScores(hop, hopBuffer);
+        now = topTags(hopBuffer, result.model.labels, topK).filter(({ score }) => score > 0);
+      }
+      const events = audible && hop !== null ? tagger.hop(hop, Date.now()) : [];
       link.publish('tags', {
         ts: isoTime(Date.now()),
         seq: result.seq,
         model: result.model.manifest.id,
         window: { start: isoTime(result.startMs), end: isoTime(result.endMs) },
-        tags: topTags(result.scores, result.model.labels, topK).map(({ label, mid, score }) => ({
-          label,
-          mid,
-          score: round(score),
-        })),
+        tags: topTags(result.scores, result.model.labels, topK).map(rounded),
+        now: now.map(rounded),
         level_dbfs: levelDbfs === null ? null : round(levelDbfs, 1),
         latency_ms: round(performance.now() - result.arrivedAt, 3),
       });
@@ -169,17 +177,17 @@ export function createAnnouncer(options: {
       });
     },
     close() {
-      if (tagger !== null) announce(tagger.close());
+      if (tagger !== null) announce(tagger.close(Date.now()));
     },
     setAudible(next) {
       audible = next;
-      if (!audible && tagger !== null) announce(tagger.close());
+      if (!audible && tagger !== null) announce(tagger.close(Date.now()));
     },
     update(next) {
       // The model that is still to come is made for these settings: what contradicts itself is refused now.
       if (tagger === null) resolveWatched([], next);
       const before = tagger?.items ?? [];
-      const events = tagger?.update(next) ?? [];
+      const events = tagger?.update(next, Date.now()) ?? [];
       if (next.labels !== settings.labels) keptLabels = [];
       settings = next;
       announce(events);
@@ -216,6 +224,17 @@ export function createAnnouncer(options: {
       return group?.name ?? known?.name ?? null;
     },
   };
+}
+
+/** What is new with a window, for the tagger. */
+function hopOf({ fresh, scores }: WindowResult): Hop | null {
+  if (fresh === null) return null;
+  const { startMs, endMs, frameMs, count, values, spreadMs, role } = fresh;
+  return { startMs, endMs, frameMs, frames: count, values, spreadMs, role, scores };
+}
+
+function rounded({ label, mid, score }: Tag): Tag {
+  return { label, mid, score: round(score) };
 }
 
 function round(value: number, digits = 4): number {

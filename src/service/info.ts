@@ -7,7 +7,8 @@ import type { CatalogueEntry } from '../models/catalogue.js';
 import type { ModelRegistry } from '../models/registry.js';
 import { SCHEMA_VERSION, type InfoPayload } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';
-import { modelSummary } from './model-summary.js';
+import type { InstalledModel } from '../models/registry.js';
+import { modelSummary, timeResolutionSeconds } from './model-summary.js';
 
 /** The models of the catalogue. Where it cannot be read that is said, and the service does without. */
 export async function knownModels(
@@ -32,6 +33,8 @@ export function createInfo(options: {
   version: string;
   configProblems: readonly string[];
   safeModeReason: () => string | null;
+  /** The model at work, or null. */
+  model: () => InstalledModel | null;
   registry: Pick<ModelRegistry, 'list'>;
   installer: Pick<Installer, 'catalogue'>;
   link: Pick<Link, 'publish'>;
@@ -42,10 +45,13 @@ export function createInfo(options: {
   return async () => {
     const installed = (await registry.list()).map(modelSummary);
     options.installed(installed.map(({ id }) => id));
+    const model = options.model();
     const info: InfoPayload = {
       schema_version: SCHEMA_VERSION,
       version,
       device: { id: config.device.id, name: config.device.name },
+      time_resolution_s:
+        model === null ? null : timeResolutionSeconds(model.manifest, config.inference.window_seconds),
       models: {
         installed,
         known: (await knownModels(installer, log)).map((entry) => ({
@@ -54,6 +60,7 @@ export function createInfo(options: {
           labels: entry.labels === 'audioset-527' ? 527 : null,
           audioset_map: entry.audioset_map,
           macs: entry.macs,
+          time_resolution_s: null,
         })),
       },
       config: maskConfig(config),

@@ -12,5 +12,17 @@ export function modelSummary({
     labels: labels.length,
     audioset_map: manifest.metrics.audioset_map ?? null,
     macs: manifest.macs,
+    time_resolution_s: timeResolutionSeconds(manifest),
   };
+}
+
+/**
+ * How finely a model says when a sound is, in seconds: the length of a frame, or that of a window where it has none.
+ * @param windowSeconds of the windows in force, where they are not the model's own
+ */
+export function timeResolutionSeconds(
+  { input, output }: InstalledModel['manifest'],
+  windowSeconds: number | null = null,
+): number {
+  return output.frames?.hop_seconds ?? windowSeconds ?? input.window_seconds;
 }

@@ -1,6 +1,6 @@
 import { codeOf, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
-import { parseConfirm } from '../config/formats.js';
+import { confirmOf } from '../config/formats.js';
 import type { Config } from '../config/schema.js';
 import type { StateStore } from '../config/state-store.js';
 import { resolveWatched, type TaggingSettings } from '../tagging/watch.js';
@@ -29,7 +29,8 @@ export function startingWishes(config: Config, store: Pick<StateStore, 'get'>): 
       threshold: threshold === undefined ? tagging.threshold : threshold,
       thresholds: store.get('thresholds', tagging.thresholds) ?? tagging.thresholds,
       offFraction: tagging.off_fraction,
-      confirm: parseConfirm(tagging.confirm),
+      confirm: confirmOf(tagging.confirm),
+      minDurationSeconds: tagging.min_duration_seconds,
       minGapSeconds: tagging.min_gap_seconds,
     },
     audioDevice: store.get('audio_device', audio.device) ?? audio.device,

@@ -1,7 +1,7 @@
 import type { Label } from '../models/labels.js';
+import { frameStartMs, HERE, type Hop } from './hop.js';
 import {
   resolveWatched,
-  type Member,
   type NamedItem,
   type TaggingSettings,
   type UnknownLabel,
@@ -22,15 +22,17 @@ export interface TagEvent {
   label: string;
   mid: string | null;
   group: string | null;
-  /** In the window that confirmed it (`started`) or in which it was last heard (`ended`). */
+  /** In the frame that decided it (`started`) or in which it was last heard (`ended`). */
   score: number;
   /** The highest score from the onset to now. */
   peak: number;
-  /** End of the earliest of the windows that confirmed it. */
+  /** When the sound begins. */
   started_at: number;
-  /** End of the window in which it was last heard; null while it is on. */
+  /** When it ends; null while it is on. */
   ended_at: number | null;
   duration_s: number | null;
+  /** When this was decided. */
+  detected_at: number;
 }
 
 /** Something that is on now. */
@@ -46,26 +48,21 @@ export interface OnItem {
   last_heard_at: number;
 }
 
-/** One result of the network. */
-export interface ScoredWindow {
-  /** Milliseconds since the epoch of the window's last sample. */
-  endMs: number;
-  /** Float32Array, [labels], 0 … 1, by `Label.index`. */
-  scores: ArrayLike<number>;
-}
-
 /**
- * Follows every watched item through the windows and tells when it begins and ends.
+ * Follows every watched item through the frames and tells when it begins and ends.
  *
- * An item is *over* in a window when any of its labels reaches its own on-threshold, and *heard* when any
- * reaches its off-threshold; its score is the highest of the labels that do. It comes on in a window in which
- * it is over, once k of the last n windows (this one included) were, and goes off in a window in which it is
- * not heard, once that window ends at least the minimum gap after the last one in which it was. Whatever comes
- * on goes off exactly once.
+ * An item is *over* in a frame when any of its labels reaches its own on-threshold, and *heard* when any reaches its
+ * off-threshold; its score is the highest of the labels that do. With the role `location` these are the window's
+ * scores, in the frames that say that the label is here.
  *
- * Windows make a row. Where the time of a window does not fit behind the last one (more than 2 s back, or more
- * than 10 min ahead: the clock was set, the machine slept) a new row begins and everything that is on ends
- * before it. The slowest rate has a hop of 100 s, so that no hop is taken for a jump.
+ * A *run* is a stretch of sound that begins with a frame in which the item is over and goes on while it is heard,
+ * across gaps shorter than the minimum gap. A run becomes an event once it has lasted the minimum duration, and once
+ * k of the last n hops had frames in which the item was over; the event then begins where the earliest of these hops
+ * was first over. An event ends with its run. Whatever comes on goes off exactly once.
+ *
+ * Hops make a row. Where the time of a hop does not fit behind the last one (more than 2 s back, or more than 10 min
+ * ahead: the clock was set, the machine slept) a new row begins and everything that is on ends before it. Sound that
+ * lies between two hops of a row and was never looked at (at slow rates) neither keeps an event on nor ends it.
  */
 export interface Tagger {
   /** What watched items there are, in the order of the settings. */
@@ -74,47 +71,67 @@ export interface Tagger {
   readonly named: readonly NamedItem[];
   /** Names in the settings that the model does not have. */
   readonly unknown: readonly UnknownLabel[];
-  /** Offsets first, then onsets. */
-  window(window: ScoredWindow): TagEvent[];
+  /**
+   * The events in the order of the frames that decided them; offsets before onsets.
+   * @param decidedMs when the frames are looked at, for `detected_at`.
+   */
+  hop(hop: Hop, decidedMs: number): TagEvent[];
   /**
    * Ends everything that is on and forgets what was about to come on: for a stop, a pause, a swap of models,
    * the loss of the microphone, and any other break in the sound. The tagger can be used on.
    */
-  close(): TagEvent[];
+  close(decidedMs: number): TagEvent[];
   /**
    * Takes new settings; ends what is on and no longer watched. What is on and still watched stays on, with
    * its new thresholds. Throws SoundpostError `invalid_tagging`, and then nothing has changed.
    */
-  update(settings: TaggingSettings): TagEvent[];
+  update(settings: TaggingSettings, decidedMs: number): TagEvent[];
   on(): OnItem[];
 }
 
 const backwardToleranceMs = 2_000;
 const forwardLimitMs = 600_000;
 
-/** A pair of events between its two halves. */
-interface Episode {
-  readonly id: string;
-  readonly startedAt: number;
-  lastHeardAt: number;
+/** A stretch of sound in which an item is heard; an event once it has an id. */
+interface Run {
+  id: string | null;
+  /** Of the event where there is one, else of the first frame in which the item was over. */
+  startedAt: number;
+  /** The same as the values have it, with what they smear over the edges. */
+  rawStart: number;
+  /** End of the last frame in which it was heard, as the values have it. */
+  heardUntil: number;
+  /** How much sound has been looked at since then. */
+  silentMs: number;
+  spreadMs: number;
+  confirmed: boolean;
   lastScore: number;
   peak: number;
   peakLabel: Label;
 }
 
-/** What is remembered of a watched item: while it is on, its episode; while off, when it was over of late. */
+/** What is remembered of a watched item: its run, and in which hops it was over of late. */
 interface Track {
   item: WatchedItem;
-  episode: Episode | null;
+  run: Run | null;
   hits: Hit[];
 }
 
 interface Hit {
-  /** Number of the window in its row. */
+  /** Number of the hop in its row. */
   readonly sequence: number;
-  readonly endMs: number;
-  readonly score: number;
-  readonly label: Label;
+  /** Of the first frame in which the item was over. */
+  readonly startedAt: number;
+  score: number;
+  label: Label;
+}
+
+/** What a look at one frame of an item found; one object serves all looks, so that none is made per frame. */
+interface Found {
+  label: Label | null;
+  score: number;
+  /** Whether any label reaches its on-threshold. */
+  over: boolean;
 }
 
 /**
@@ -127,37 +144,81 @@ export function createTagger(options: {
   newId: () => string;
 }): Tagger {
   const { labels, newId } = options;
-  let settings = options.settings;
-  let watched: Watched = resolveWatched(labels, settings);
-  let tracks: Track[] = watched.items.map((item) => ({ item, episode: null, hits: [] }));
+  let watched: Watched = resolveWatched(labels, options.settings);
+  let tracks: Track[] = watched.items.map((item) => ({ item, run: null, hits: [] }));
   let sequence = 0;
   let nowMs: number | null = null;
+  const found: Found = { label: null, score: 0, over: false };
 
-  const closeTracks = (which: readonly Track[]): TagEvent[] => {
+  const closeTracks = (which: readonly Track[], decidedMs: number): TagEvent[] => {
     const events: TagEvent[] = [];
     for (const track of which) {
       track.hits.length = 0;
-      if (track.episode) events.push(end(track));
+      const { run } = track;
+      track.run = null;
+      if (run !== null && run.id !== null) events.push(eventOf('ended', track.item, run, run.id, decidedMs));
     }
     return events;
   };
 
-  const onset = (track: Track, score: number, label: Label, endMs: number): TagEvent | null => {
-    const { hits } = track;
-    while (hits.length > 0 && hits[0]!.sequence <= sequence - settings.confirm.n) hits.shift();
-    hits.push({ sequence, endMs, score, label });
-    if (hits.length < settings.confirm.k) return null;
-    const strongest = hits.reduce((best, hit) => (hit.score > best.score ? hit : best));
-    track.episode = {
-      id: newId(),
-      startedAt: hits[0]!.endMs,
-      lastHeardAt: endMs,
-      lastScore: score,
-      peak: strongest.score,
-      peakLabel: strongest.label,
-    };
+  /** Makes an event of a run that has lasted and is confirmed; null as long as it has not or is not. */
+  const onset = (track: Track, run: Run, decidedMs: number): TagEvent | null => {
+    const { item, hits } = track;
+    while (hits.length > 0 && hits[0]!.sequence <= sequence - item.confirm.n) hits.shift();
+    if (found.over) {
+      const last = hits.at(-1);
+      if (last?.sequence !== sequence) {
+        const startedAt = nowMs! + run.spreadMs;
+        hits.push({ sequence, startedAt, score: found.score, label: found.label! });
+      } else if (found.score > last.score) {
+        last.score = found.score;
+        last.label = found.label!;
+      }
+    }
+    run.confirmed ||= hits.length >= item.confirm.k;
+    // A short, weak sound may reach less far than others smear.
+    const lasted = Math.max(0, run.heardUntil - run.rawStart - 2 * run.spreadMs);
+    if (!run.confirmed || lasted < item.minDurationMs) return null;
+    for (const hit of hits) {
+      run.startedAt = Math.min(run.startedAt, hit.startedAt);
+      if (hit.score > run.peak) {
+        run.peak = hit.score;
+        run.peakLabel = hit.label;
+      }
+    }
+    // What the values smear could make it begin after it was found.
+    run.startedAt = Math.min(run.startedAt, Math.max(run.rawStart, decidedMs));
     hits.length = 0;
-    return eventOf('started', track.item, track.episode);
+    run.id = newId();
+    return eventOf('started', item, run, run.id, decidedMs);
+  };
+
+  /** Takes an item through a frame from `startMs` (which is `nowMs`) to `endMs`. */
+  const step = (
+    track: Track,
+    hop: Hop,
+    startMs: number,
+    endMs: number,
+    decidedMs: number,
+  ): TagEvent | null => {
+    const { item, run } = track;
+    if (found.label !== null) {
+      const heard = (track.run ??= beginRun(found, startMs, hop.spreadMs));
+      heard.heardUntil = endMs;
+      heard.silentMs = 0;
+      heard.lastScore = found.score;
+      if (found.score > heard.peak) {
+        heard.peak = found.score;
+        heard.peakLabel = found.label;
+      }
+      return heard.id === null ? onset(track, heard, decidedMs) : null;
+    }
+    if (run === null) return null;
+    run.silentMs += endMs - startMs;
+    // A sound that began right now would reach back over a part of the gap, as the last one reaches into it.
+    if (run.silentMs + 2 * run.spreadMs < item.minGapMs) return null;
+    track.run = null;
+    return run.id === null ? null : eventOf('ended', item, run, run.id, decidedMs);
   };
 
   return {
@@ -170,114 +231,129 @@ export function createTagger(options: {
     get unknown() {
       return watched.unknown;
     },
-    window({ endMs, scores }) {
-      if (!Number.isFinite(endMs)) return [];
+    hop(hop, decidedMs) {
+      if (!Number.isFinite(hop.startMs) || !(hop.endMs >= hop.startMs)) return [];
       const broken =
-        nowMs !== null && (endMs < nowMs - backwardToleranceMs || endMs > nowMs + forwardLimitMs);
-      const ended = broken ? closeTracks(tracks) : [];
-      const started: TagEvent[] = [];
-      // Within a row time never runs backwards, so that no event ends before it began.
-      const time: number = broken || nowMs === null ? endMs : Math.max(nowMs, endMs);
-      nowMs = time;
+        nowMs !== null && (hop.endMs < nowMs - backwardToleranceMs || hop.startMs > nowMs + forwardLimitMs);
+      const events = broken ? closeTracks(tracks, decidedMs) : [];
+      if (broken) nowMs = null;
       sequence += 1;
-      for (const track of tracks) {
-        const { episode } = track;
-        const strongest = strongestOf(track.item.members, scores, episode !== null);
-        if (episode && strongest) {
-          hear(episode, scores[strongest.label.index]!, strongest.label, time);
-        } else if (episode) {
-          if (time - episode.lastHeardAt >= settings.minGapSeconds * 1000) ended.push(end(track));
-        } else if (strongest) {
-          const event = onset(track, scores[strongest.label.index]!, strongest.label, time);
-          if (event) started.push(event);
+      for (let frame = 0; frame < hop.frames; frame += 1) {
+        // Within a row time never runs backwards, so that no event ends before it began.
+        const startMs: number = Math.max(nowMs ?? -Infinity, frameStartMs(hop, frame));
+        const endMs = Math.max(startMs, frame === hop.frames - 1 ? hop.endMs : frameStartMs(hop, frame + 1));
+        nowMs = startMs;
+        let onsets: TagEvent[] | null = null;
+        for (const track of tracks) {
+          look(track, hop, frame, labels.length, found);
+          const event = step(track, hop, startMs, endMs, decidedMs);
+          if (event?.event_type === 'ended') events.push(event);
+          else if (event !== null) (onsets ??= []).push(event);
         }
+        if (onsets !== null) events.push(...onsets);
+        nowMs = endMs;
       }
-      return ended.length > 0 ? ended.concat(started) : started;
+      return events;
     },
-    close() {
+    close(decidedMs) {
       nowMs = null;
-      return closeTracks(tracks);
+      return closeTracks(tracks, decidedMs);
     },
-    update(next) {
+    update(next, decidedMs) {
       watched = resolveWatched(labels, next);
-      settings = next;
       const before = new Map(tracks.map((track) => [track.item.key, track]));
-      // Windows that were over the old thresholds say nothing of the new ones: confirmation starts again.
+      // Hops that were over the old thresholds say nothing of the new ones: confirmation starts again.
       tracks = watched.items.map((item) => {
         const same = before.get(item.key);
         // Another slug is another topic: what is on there has to end there.
-        if (same?.item.slug !== item.slug) return { item, episode: null, hits: [] };
+        if (same?.item.slug !== item.slug) return { item, run: null, hits: [] };
         before.delete(item.key);
-        return { item, episode: same.episode, hits: [] };
+        return { item, run: same.run?.id == null ? null : same.run, hits: [] };
       });
-      return closeTracks([...before.values()]);
+      return closeTracks([...before.values()], decidedMs);
     },
     on() {
-      return tracks.flatMap(({ item, episode }) =>
-        episode
-          ? {
-              id: episode.id,
+      return tracks.flatMap(({ item, run }) =>
+        run?.id == null
+          ? []
+          : {
+              id: run.id,
               name: item.name,
               slug: item.slug,
-              label: episode.peakLabel.name,
-              mid: episode.peakLabel.mid,
+              label: run.peakLabel.name,
+              mid: run.peakLabel.mid,
               group: item.group,
-              peak: episode.peak,
-              started_at: episode.startedAt,
-              last_heard_at: episode.lastHeardAt,
-            }
-          : [],
+              peak: run.peak,
+              started_at: run.startedAt,
+              last_heard_at: offsetOf(run),
+            },
       );
     },
   };
 }
 
 /**
- * The member with the highest score among those that reach their threshold: the off-threshold while the item
- * is on, else the on-threshold. A score that is missing or not a number reaches none.
+ * The member with the highest score among those that reach their threshold in a frame: the off-threshold while there
+ * is a run, else the on-threshold. A score that is missing or not a number reaches none.
  */
-function strongestOf(members: readonly Member[], scores: ArrayLike<number>, isOn: boolean): Member | null {
-  let best: Member | null = null;
-  let bestScore = -Infinity;
-  for (const member of members) {
-    const score = scores[member.label.index];
-    if (score === undefined || !(score >= (isOn ? member.offThreshold : member.onThreshold))) continue;
-    if (score > bestScore) {
-      best = member;
-      bestScore = score;
+function look({ item, run }: Track, hop: Hop, frame: number, labelCount: number, found: Found): void {
+  found.label = null;
+  found.score = -Infinity;
+  found.over = false;
+  for (const { label, onThreshold, offThreshold } of item.members) {
+    const value = hop.values[frame * labelCount + label.index]!;
+    const score = hop.role === 'scores' ? value : hop.scores[label.index]!;
+    if (hop.role === 'location' && !(value >= HERE)) continue;
+    const over = score >= onThreshold;
+    if (!over && !(run !== null && score >= offThreshold)) continue;
+    found.over ||= over;
+    if (score > found.score) {
+      found.label = label;
+      found.score = score;
     }
   }
-  return best;
 }
 
-function hear(episode: Episode, score: number, label: Label, atMs: number): void {
-  episode.lastHeardAt = atMs;
-  episode.lastScore = score;
-  if (score > episode.peak) {
-    episode.peak = score;
-    episode.peakLabel = label;
-  }
-}
-
-function end(track: Track): TagEvent {
-  const event = eventOf('ended', track.item, track.episode!);
-  track.episode = null;
-  return event;
-}
-
-function eventOf(type: 'started' | 'ended', item: WatchedItem, episode: Episode): TagEvent {
-  const ended = type === 'ended';
+function beginRun({ label, score }: Found, startMs: number, spreadMs: number): Run {
   return {
-    id: episode.id,
+    id: null,
+    startedAt: startMs + spreadMs,
+    rawStart: startMs,
+    heardUntil: startMs,
+    silentMs: 0,
+    spreadMs,
+    confirmed: false,
+    lastScore: score,
+    peak: score,
+    peakLabel: label!,
+  };
+}
+
+/** Where a run ends, without what the values smear over its end. */
+function offsetOf(run: Run): number {
+  return Math.max(run.startedAt, run.heardUntil - run.spreadMs);
+}
+
+function eventOf(
+  type: 'started' | 'ended',
+  item: WatchedItem,
+  run: Run,
+  id: string,
+  decidedMs: number,
+): TagEvent {
+  const endedAt = type === 'ended' ? offsetOf(run) : null;
+  return {
+    id,
     event_type: type,
     slug: item.slug,
-    label: episode.peakLabel.name,
-    mid: episode.peakLabel.mid,
+    label: run.peakLabel.name,
+    mid: run.peakLabel.mid,
     group: item.group,
-    score: episode.lastScore,
-    peak: episode.peak,
-    started_at: episode.startedAt,
-    ended_at: ended ? episode.lastHeardAt : null,
-    duration_s: ended ? (episode.lastHeardAt - episode.startedAt) / 1000 : null,
+    score: run.lastScore,
+    peak: run.peak,
+    started_at: run.startedAt,
+    ended_at: endedAt,
+    duration_s: endedAt === null ? null : (endedAt - run.startedAt) / 1000,
+    detected_at: decidedMs,
   };
 }

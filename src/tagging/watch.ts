@@ -1,15 +1,23 @@
 import { SoundpostError } from '../common/errors.js';
 import { editDistance } from '../common/nearest.js';
 import type { Label } from '../models/labels.js';
+import { parseConfirm, type Confirm } from './confirm.js';
 import { uniqueSlugs } from './slug.js';
 
-/** Several labels that count as one thing. */
+/**
+ * Several labels that count as one thing, as the configuration and `labels/set` write them. What is left out is as in
+ * the settings for all.
+ */
 export interface LabelGroup {
-  name: string;
+  readonly name: string;
   /** Names or MIDs of labels. */
-  labels: readonly string[];
+  readonly labels: readonly string[];
   /** On-threshold for all of its labels, in place of their own. */
-  threshold?: number | undefined;
+  readonly threshold?: number;
+  /** `k/n` */
+  readonly confirm?: string;
+  readonly min_duration_seconds?: number;
+  readonly min_gap_seconds?: number;
 }
 
 export interface TaggingSettings {
@@ -24,9 +32,11 @@ export interface TaggingSettings {
   thresholds: Readonly<Record<string, number>>;
   /** The off-threshold is this fraction of the on-threshold, 0 … 1. */
   offFraction: number;
-  /** How many (k) of the last n windows must be over the on-threshold for an onset. */
-  confirm: { k: number; n: number };
-  /** How long a label stays on after it was last heard. */
+  /** How many (k) of the last n hops must be over the on-threshold for an onset. */
+  confirm: Confirm;
+  /** Shorter sounds start no event. */
+  minDurationSeconds: number;
+  /** Shorter gaps do not end an event. */
   minGapSeconds: number;
 }
 
@@ -56,6 +66,9 @@ export interface WatchedItem {
   readonly group: string | null;
   /** At least one. A single label has several only where the model has several labels of that name. */
   readonly members: readonly Member[];
+  readonly confirm: Confirm;
+  readonly minDurationMs: number;
+  readonly minGapMs: number;
 }
 
 /** A name in the settings that the model does not have. */
@@ -114,7 +127,7 @@ export function resolveWatched(labels: readonly Label[], settings: TaggingSettin
   const entries = settings.labels.length > 0 ? settings.labels : labels.map((label) => label.name);
   const items = new Map<
     string,
-    Omit<WatchedItem, 'slug' | 'members'> & { members: readonly Member[] | null }
+    Pick<WatchedItem, 'key' | 'name' | 'group'> & { members: readonly Member[] | null; timing: Timing }
   >();
   for (const entry of entries) {
     const group = typeof entry === 'string' ? null : entry;
@@ -124,23 +137,37 @@ export function resolveWatched(labels: readonly Label[], settings: TaggingSettin
     const [first] = found;
     const name = typeof entry === 'string' ? (first?.name ?? entry.trim()) : entry.name;
     const key = `${group ? 'group' : 'label'}:${fold(name)}`;
+    const timing = timingOf(group, settings);
     if (!first) {
-      if (!items.has(key)) items.set(key, { key, name, group: group?.name ?? null, members: null });
+      if (!items.has(key)) items.set(key, { key, name, group: group?.name ?? null, members: null, timing });
       continue;
     }
     const groupThreshold = group ? (groupThresholds.get(fold(group.name)) ?? group.threshold) : undefined;
     const members = [...found].map((label) => memberOf(label, groupThreshold));
-    items.set(key, { key, name, group: group?.name ?? null, members });
+    items.set(key, { key, name, group: group?.name ?? null, members, timing });
   }
   const slugs = uniqueSlugs([...items.values()].map((item) => item.name));
   const named = [...items.values()].map((item, position) => ({ ...item, slug: slugs[position]! }));
   return {
-    items: named.flatMap(({ members, ...item }) => (members === null ? [] : [{ ...item, members }])),
+    items: named.flatMap(({ members, timing, ...item }) =>
+      members === null ? [] : [{ ...item, ...timing, members }],
+    ),
     named: named.map(({ name, slug, group, members }) => ({ name, slug, group, known: members !== null })),
     unknown: [...unknownNames].map((name, position) => ({
       name,
       suggestions: position < suggestionLimit ? suggest(name, labels) : [],
     })),
+  };
+}
+
+type Timing = Pick<WatchedItem, 'confirm' | 'minDurationMs' | 'minGapMs'>;
+
+function timingOf(group: LabelGroup | null, settings: TaggingSettings): Timing {
+  const own = group?.confirm === undefined ? null : parseConfirm(group.confirm);
+  return {
+    confirm: own ?? settings.confirm,
+    minDurationMs: 1000 * (group?.min_duration_seconds ?? settings.minDurationSeconds),
+    minGapMs: 1000 * (group?.min_gap_seconds ?? settings.minGapSeconds),
   };
 }
 
@@ -169,7 +196,10 @@ function checkSettings(settings: TaggingSettings): void {
   const checkThreshold = (value: number, of: string) => {
     if (!(value >= 0 && value <= 1)) fail(`The threshold ${of} is ${value}; it must be from 0 to 1.`);
   };
-  const { confirm, offFraction, minGapSeconds } = settings;
+  const checkSeconds = (value: number, what: string) => {
+    if (!(value >= 0 && value < Infinity)) fail(`${what} is ${value} s; it must be 0 or more.`);
+  };
+  const { confirm, offFraction } = settings;
   if (settings.threshold !== null) checkThreshold(settings.threshold, 'of all labels');
   for (const [name, value] of Object.entries(settings.thresholds)) checkThreshold(value, `of "${name}"`);
   if (!(offFraction >= 0 && offFraction <= 1)) {
@@ -181,18 +211,23 @@ function checkSettings(settings: TaggingSettings): void {
     confirm.k < 1 ||
     confirm.n < confirm.k
   ) {
-    fail(`Confirmation by ${confirm.k} of ${confirm.n} windows is not possible; say k of n with 1 ≤ k ≤ n.`);
+    fail(`Confirmation by ${confirm.k} of ${confirm.n} hops is not possible; say k of n with 1 ≤ k ≤ n.`);
   }
-  if (!(minGapSeconds >= 0 && minGapSeconds < Infinity)) {
-    fail(`The minimum gap is ${minGapSeconds} s; it must be 0 or more.`);
-  }
+  checkSeconds(settings.minGapSeconds, 'The minimum gap');
+  checkSeconds(settings.minDurationSeconds, 'The minimum duration');
   const groups = new Set<string>();
   for (const entry of settings.labels) {
     if (typeof entry === 'string') continue;
     if (entry.name.trim() === '') fail('A group of labels has no name; give it one.');
     if (groups.has(fold(entry.name))) fail(`Two groups are named "${entry.name}"; rename one of them.`);
     groups.add(fold(entry.name));
-    if (entry.threshold !== undefined) checkThreshold(entry.threshold, `of the group "${entry.name}"`);
+    const of = `of the group "${entry.name}"`;
+    if (entry.threshold !== undefined) checkThreshold(entry.threshold, of);
+    if (entry.confirm !== undefined && parseConfirm(entry.confirm) === null) {
+      fail(`The confirmation ${of} is "${entry.confirm}"; say k/n with 1 ≤ k ≤ n ≤ 100.`);
+    }
+    checkSeconds(entry.min_duration_seconds ?? 0, `The minimum duration ${of}`);
+    checkSeconds(entry.min_gap_seconds ?? 0, `The minimum gap ${of}`);
   }
 }
 

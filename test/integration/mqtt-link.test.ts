@@ -72,6 +72,7 @@ function eventOf(n: number): EventPayload {
     started_at: isoTime(1_700_000_000_000 + n),
     ended_at: null,
     duration_s: null,
+    detected_at: isoTime(1_700_000_000_500 + n),
     model: 'mn04_as',
     late: false,
   };

@@ -251,7 +251,17 @@ t.test('a broker that reads nothing more is not written to without end', async (
   for (let seq = 1; seq <= last; seq += 1) {
     const tags = Array.from({ length: 20 }, () => ({ label, mid: null, score: 0 }));
     const window = { start: isoTime(0), end: isoTime(0) };
-    link.publish('tags', { ts: isoTime(0), seq, model: 'm', window, tags, level_dbfs: null, latency_ms: 0 });
+    const answer = {
+      ts: isoTime(0),
+      seq,
+      model: 'm',
+      window,
+      tags,
+      now: [],
+      level_dbfs: null,
+      latency_ms: 0,
+    };
+    link.publish('tags', answer);
     link.publish('log', { ts: isoTime(0), level: 'warn', message: label, code: null });
     link.reply({ command: 'info', payload: { status: 'ok', data: { label } } });
     // The socket is given every chance to take more.

@@ -12,6 +12,7 @@ export function eventWith(changes: Partial<EventPayload> & { id: string }): Even
     started_at: isoTime(1_700_000_000_000),
     ended_at: null,
     duration_s: null,
+    detected_at: isoTime(1_700_000_000_500),
     model: 'mn04_as',
     late: false,
     ...changes,

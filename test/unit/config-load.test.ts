@@ -6,7 +6,7 @@ import { configCommand } from '../../src/cli/config.js';
 import { nearest } from '../../src/common/nearest.js';
 import { SoundpostError } from '../../src/common/errors.js';
 import { documents } from '../../src/config/document.js';
-import { parseConfirm } from '../../src/config/formats.js';
+import { confirmOf } from '../../src/config/formats.js';
 import { flagNames } from '../../src/config/layers.js';
 import { loadConfig, type ConfigSources, type Entry } from '../../src/config/load.js';
 import { maskConfig, maskEntries, maskUrl, secretsOf } from '../../src/config/mask.js';
@@ -152,7 +152,7 @@ t.test('the layers', (t) => {
         t.same(entryOf(load({ flags: { [flag]: text } }).entries, key).value, value, flag);
       }
     }
-    t.same(parseConfirm('2/3'), { k: 2, n: 3 });
+    t.same(confirmOf('2/3'), { k: 2, n: 3 });
     t.equal(load({ flags: { 'tagging.threshold': '' } }).config.tagging.threshold, null);
     t.end();
   });
@@ -651,7 +651,8 @@ t.test('the schema', (t) => {
       const { unknown } = resolveWatched(await labelsOf(model.id), {
         ...tagging,
         offFraction: tagging.off_fraction,
-        confirm: parseConfirm(tagging.confirm),
+        confirm: confirmOf(tagging.confirm),
+        minDurationSeconds: tagging.min_duration_seconds,
         minGapSeconds: tagging.min_gap_seconds,
       });
       t.same(unknown, [], path);

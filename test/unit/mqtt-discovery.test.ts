@@ -282,9 +282,9 @@ t.test('readings that are not there are unknown', (t) => {
   t.equal(state('level', { dbfs: null }), null);
   t.equal(state('level', { dbfs: -120 }), -120);
   t.equal(state('latency_p95', { latency_ms: { p95: null } }), null);
-  t.equal(state('top_tag', { tags: [] }), null);
-  t.equal(state('top_score', { tags: [] }), null);
-  t.equal(state('top_score', { tags: [{ label: 'Dog', score: 0.8765 }] }), 88);
+  t.equal(state('top_tag', { now: [] }), null);
+  t.equal(state('top_score', { now: [] }), null);
+  t.equal(state('top_score', { now: [{ label: 'Dog', score: 0.8765 }] }), 88);
   t.equal(state('threshold', { threshold: null }), null, 'the thresholds of the model are no one number');
   t.equal(state('threshold', { threshold: 0 }), 0);
   t.equal(state('model', { model: null }), null);
@@ -313,6 +313,7 @@ t.test('an event that comes too late fires nothing', (t) => {
     started_at: isoTime(started),
     ended_at: null,
     duration_s: null,
+    detected_at: isoTime(started + 500),
     model: 'mn10_as',
     late: false,
     ...changes,

@@ -107,7 +107,13 @@ t.test('the outbox on the disk holds what a list would hold', async (t) => {
         folders += 1;
         let folder = join(root, String(folders));
         const start = () =>
-          openDiskOutbox({ folder, maxBytes, log: silentLogger, tuning: { removeAfterMs: 60_000 } });
+          openDiskOutbox({
+            folder,
+            maxBytes,
+            log: silentLogger,
+            tuning: { removeAfterMs: 60_000 },
+            now: () => 1_700_000_000_500,
+          });
         let outbox = await start();
         let ids = 0;
         const model = createModel(maxBytes);

@@ -44,6 +44,7 @@ function makeAnnouncer(
       thresholds: {},
       offFraction: 0.7,
       confirm: { k: 1, n: 1 },
+      minDurationSeconds: 0,
       minGapSeconds: 0,
       ...settings,
     },
@@ -71,6 +72,15 @@ function makeAnnouncer(
       startMs: seq * 1000,
       endMs: (seq + 1) * 1000,
       scores: Float32Array.from(scores),
+      fresh: {
+        startMs: seq * 1000,
+        endMs: (seq + 1) * 1000,
+        frameMs: 1000,
+        count: 1,
+        values: Float32Array.from(scores),
+        spreadMs: 0,
+        role: 'scores',
+      },
       arrivedAt: 0,
       answeredAt: 0,
       queueMs: 0,
@@ -141,6 +151,7 @@ t.test('what the settings name is named whatever the model knows', (t) => {
     thresholds: {},
     offFraction: 0.7,
     confirm: { k: 1, n: 1 },
+    minDurationSeconds: 0,
     minGapSeconds: 0,
   });
   t.same(announcer.named(), [dog], 'chosen labels are all that there are');
@@ -175,6 +186,7 @@ t.test('labels that are no longer watched are let go of', (t) => {
     thresholds: {},
     offFraction: 0.7,
     confirm: { k: 1, n: 1 },
+    minDurationSeconds: 0,
     minGapSeconds: 0,
   };
   const group = (name: string) => ({ ...settings, labels: [{ name, labels: ['Dog'] }] });
@@ -203,6 +215,7 @@ t.test('labels that contradict themselves are refused before there is a model, t
     thresholds: {},
     offFraction: 0.7,
     confirm: { k: 1, n: 1 },
+    minDurationSeconds: 0,
     minGapSeconds: 0,
   };
   t.throws(() => announcer.preview(settings), { code: 'invalid_tagging' });

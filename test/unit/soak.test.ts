@@ -28,6 +28,7 @@ function tags(seq: number, changes: { model?: string; endMs?: number; startMs?: 
     model,
     window: { start: isoTime(startMs), end: isoTime(endMs) },
     tags: [],
+    now: [],
     level_dbfs: null,
     latency_ms: 1,
   };
@@ -100,6 +101,7 @@ void t.test('pairs of events', (t) => {
     started_at: isoTime(1e12),
     ended_at: null,
     duration_s: null,
+    detected_at: isoTime(1e12 + 500),
     model: 'a',
     late: false,
     ...changes,

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import type { Label } from '../../src/models/labels.js';
+import { frameStartMs, hopScores, type Hop } from '../../src/tagging/hop.js';
 import { slugOf, uniqueSlugs } from '../../src/tagging/slug.js';
 import { createTagger, type TagEvent, type Tagger } from '../../src/tagging/tagger.js';
 import { topTags } from '../../src/tagging/top.js';
@@ -19,6 +20,7 @@ const defaults: TaggingSettings = {
   thresholds: {},
   offFraction: 0.5,
   confirm: { k: 1, n: 1 },
+  minDurationSeconds: 0,
   minGapSeconds: 2,
 };
 
@@ -31,12 +33,50 @@ function taggerOf(settings: Partial<TaggingSettings>, of: readonly Label[] = lab
   });
 }
 
-/** Scores of one label in one window after the other, a second apart, beginning at second 1. */
+/** A hop of one frame, a second long unless it is said otherwise, that ends at `endMs`. */
+function hopOf(endMs: number, scores: readonly number[], frameMs = 1000): Hop {
+  const times = { startMs: endMs - frameMs, endMs, frameMs, frames: 1 };
+  return { ...times, values: scores, scores, role: 'scores', spreadMs: 0 };
+}
+
+function take(tagger: Tagger, endMs: number, scores: readonly number[], frameMs = 1000): TagEvent[] {
+  return tagger.hop(hopOf(endMs, scores, frameMs), endMs);
+}
+
+/** Scores of one label in one hop of a second after the other, the first one from second 0 to 1. */
 function run(tagger: Tagger, scores: readonly number[], label = 0): TagEvent[] {
-  return scores.flatMap((score, second) => {
-    const all = new Float64Array(labels.length);
-    all[label] = score;
-    return tagger.window({ endMs: (second + 1) * 1000, scores: all });
+  return scores.flatMap((score, second) =>
+    take(
+      tagger,
+      (second + 1) * 1000,
+      labels.map(({ index }) => (index === label ? score : 0)),
+    ),
+  );
+}
+
+/** Frames of one label, half a second each, in hops of the numbers of frames that are given. */
+function runFrames(
+  tagger: Tagger,
+  hops: readonly (readonly number[])[],
+  options: Partial<Hop> = {},
+  label = 0,
+): TagEvent[] {
+  let startMs = 0;
+  return hops.flatMap((scores) => {
+    const values = scores.flatMap((score) => labels.map(({ index }) => (index === label ? score : 0)));
+    const hop: Hop = {
+      startMs,
+      endMs: startMs + scores.length * 500,
+      frameMs: 500,
+      frames: scores.length,
+      values,
+      scores: labels.map(() => 0),
+      role: 'scores',
+      spreadMs: 0,
+      ...options,
+    };
+    startMs = hop.endMs;
+    return tagger.hop(hop, hop.endMs + 100);
   });
 }
 
@@ -52,10 +92,26 @@ function told(events: readonly TagEvent[]): string[] {
 t.test('an onset and an offset, with everything that B/event needs', (t) => {
   const tagger = taggerOf({});
   const events = run(tagger, [0.1, 0.6, 0.9, 0.25, 0.2, 0.1, 0.1]);
-  const pair = { id: 'id1', slug: 'speech', label: 'Speech', mid: '/m/09x0r', group: null, started_at: 2000 };
+  const pair = { id: 'id1', slug: 'speech', label: 'Speech', mid: '/m/09x0r', group: null, started_at: 1000 };
   t.same(events, [
-    { ...pair, event_type: 'started', score: 0.6, peak: 0.6, ended_at: null, duration_s: null },
-    { ...pair, event_type: 'ended', score: 0.25, peak: 0.9, ended_at: 4000, duration_s: 2 },
+    {
+      ...pair,
+      event_type: 'started',
+      score: 0.6,
+      peak: 0.6,
+      ended_at: null,
+      duration_s: null,
+      detected_at: 2000,
+    },
+    {
+      ...pair,
+      event_type: 'ended',
+      score: 0.25,
+      peak: 0.9,
+      ended_at: 4000,
+      duration_s: 3,
+      detected_at: 6000,
+    },
   ]);
   t.same(tagger.on(), []);
   t.end();
@@ -64,46 +120,47 @@ t.test('an onset and an offset, with everything that B/event needs', (t) => {
 t.test('hysteresis: on at the on-threshold, on down to the off-threshold', (t) => {
   const gapless = { minGapSeconds: 0, threshold: 0.5 };
   t.same(told(run(taggerOf(gapless), [0.49, 0.49])), [], 'below the on-threshold');
-  t.same(told(run(taggerOf(gapless), [0.5, 0.25, 0.24])), ['started 1', 'ended 1-2'], 'both are reached');
+  t.same(told(run(taggerOf(gapless), [0.5, 0.25, 0.24])), ['started 0', 'ended 0-2'], 'both are reached');
   t.same(
     told(run(taggerOf({ ...gapless, offFraction: 1 }), [0.5, 0.49, 0.5])),
-    ['started 1', 'ended 1-1', 'started 3'],
+    ['started 0', 'ended 0-1', 'started 2'],
     'none with a fraction of 1',
   );
   t.end();
 });
 
 t.test('the minimum gap', (t) => {
-  t.same(told(run(taggerOf({}), [0.6, 0, 0.3, 0, 0, 0])), ['started 1', 'ended 1-3'], 'bridges shorter gaps');
+  t.same(told(run(taggerOf({}), [0.6, 0, 0.3, 0, 0, 0])), ['started 0', 'ended 0-3'], 'bridges shorter gaps');
   const tagger = taggerOf({ minGapSeconds: 3 });
-  t.same(told(run(tagger, [0.6, 0, 0])), ['started 1']);
-  t.match(tagger.on(), [{ id: 'id1', slug: 'speech', started_at: 1000, last_heard_at: 1000 }]);
-  t.same(told(run(taggerOf({ minGapSeconds: 3 }), [0.6, 0, 0, 0])), ['started 1', 'ended 1-1']);
+  t.same(told(run(tagger, [0.6, 0, 0])), ['started 0']);
+  t.match(tagger.on(), [{ id: 'id1', slug: 'speech', started_at: 0, last_heard_at: 1000 }]);
+  t.same(told(run(taggerOf({ minGapSeconds: 3 }), [0.6, 0, 0, 0])), ['started 0', 'ended 0-1']);
   t.end();
 });
 
 t.test('at a slow rate a sound heard in every window is one event', (t) => {
   const tagger = taggerOf({});
-  const events = [1, 2, 3].flatMap((hop) => tagger.window({ endMs: hop * 100_000, scores: [0.9, 0, 0, 0] }));
-  t.same(told(events), ['started 100']);
+  const events = [1, 2, 3].flatMap((hop) => take(tagger, hop * 100_000, [0.9, 0, 0, 0], 10_000));
+  t.same(told(events), ['started 90'], 'though most of it was never looked at');
+  t.match(take(tagger, 400_000, [0, 0, 0, 0], 10_000), [{ ended_at: 300_000 }]);
   t.end();
 });
 
-t.test('k of n windows confirm an onset, which lies at the first of them', (t) => {
+t.test('k of n hops confirm an onset, which lies at the first of them', (t) => {
   const confirm = { k: 2, n: 3 };
   t.same(told(run(taggerOf({ confirm }), [0.6, 0, 0, 0.6, 0, 0])), [], 'two hits too far apart');
-  t.same(told(run(taggerOf({ confirm }), [0.6, 0, 0.6])), ['started 1']);
+  t.same(told(run(taggerOf({ confirm }), [0.6, 0, 0.6])), ['started 0']);
   t.same(told(run(taggerOf({ confirm, minGapSeconds: 0 }), [0.9, 0.6, 0, 0.6, 0, 0.6])), [
-    'started 1',
-    'ended 1-2',
-    'started 4',
+    'started 0',
+    'ended 0-2',
+    'started 3',
   ]);
   const [started] = run(taggerOf({ confirm }), [0.9, 0.6]);
-  t.match(started, { score: 0.6, peak: 0.9 }, 'the peak is of all windows that confirmed it');
+  t.match(started, { score: 0.6, peak: 0.9 }, 'the peak is of all hops that confirmed it');
   const tagger = taggerOf({ confirm });
   run(tagger, [0.6]);
-  tagger.close();
-  t.same(tagger.window({ endMs: 2000, scores: [0.6, 0, 0, 0] }), [], 'a break forgets what was to come on');
+  tagger.close(0);
+  t.same(take(tagger, 2000, [0.6, 0, 0, 0]), [], 'a break forgets what was to come on');
   t.end();
 });
 
@@ -145,13 +202,13 @@ t.test('a group is on while any of its labels is', (t) => {
     [0, 0.16, 0, 0],
     [0, 0, 0, 0],
     [0, 0, 0, 0],
-  ].flatMap((scores, second) => tagger.window({ endMs: second * 1000, scores }));
+  ].flatMap((scores, second) => take(tagger, second * 1000, scores));
   t.match(events, [
     { event_type: 'started', group: 'Dogs!', slug: 'dogs', label: 'Dog', mid: '/m/0bt9lr', score: 0.35 },
-    { event_type: 'ended', group: 'Dogs!', label: 'Bark', score: 0.16, peak: 0.9, duration_s: 2 },
+    { event_type: 'ended', group: 'Dogs!', label: 'Bark', score: 0.16, peak: 0.9, duration_s: 3 },
   ]);
   t.equal(events.length, 2);
-  t.match(tagger.window({ endMs: 9000, scores: [0, 0.9, 0.85, 0] }), [{ label: 'Dog', score: 0.9 }]);
+  t.match(take(tagger, 9000, [0, 0.9, 0.85, 0]), [{ label: 'Dog', score: 0.9 }]);
   t.end();
 });
 
@@ -203,23 +260,23 @@ t.test('settings that contradict themselves are refused', (t) => {
   }
   const tagger = taggerOf({});
   run(tagger, [0.9]);
-  t.throws(() => tagger.update({ ...defaults, threshold: 2 }), { code: 'invalid_tagging' });
+  t.throws(() => tagger.update({ ...defaults, threshold: 2 }, 0), { code: 'invalid_tagging' });
   t.equal(tagger.on().length, 1, 'and nothing has changed');
   t.end();
 });
 
 t.test('a change of settings', (t) => {
   const tagger = taggerOf({});
-  tagger.window({ endMs: 1000, scores: [0.9, 0.9, 0, 0] });
-  t.same(tagger.update({ ...defaults, threshold: 0.95 }), [], 'what is on and watched stays on');
+  take(tagger, 1000, [0.9, 0.9, 0, 0]);
+  t.same(tagger.update({ ...defaults, threshold: 0.95 }, 0), [], 'what is on and watched stays on');
   t.equal(tagger.on().length, 2);
   t.match(
-    tagger.update({ ...defaults, labels: ['dog'] }),
+    tagger.update({ ...defaults, labels: ['dog'] }, 0),
     [{ event_type: 'ended', id: 'id1', label: 'Speech', ended_at: 1000 }],
     'what is no longer watched ends',
   );
   t.match(tagger.on(), [{ id: 'id2', name: 'Dog' }]);
-  const ended = tagger.update({ ...defaults, labels: [{ name: 'Dog', labels: ['dog'] }] });
+  const ended = tagger.update({ ...defaults, labels: [{ name: 'Dog', labels: ['dog'] }] }, 0);
   t.match(ended, [{ id: 'id2' }], 'a group is another thing than the label it is named after');
   t.end();
 });
@@ -227,40 +284,40 @@ t.test('a change of settings', (t) => {
 t.test('a slug that moves to another item ends what was on under it', (t) => {
   const two: Label[] = ['Dog!', 'Dog'].map((name, index) => ({ index, name, mid: null, threshold: null }));
   const tagger = taggerOf({}, two);
-  t.match(tagger.window({ endMs: 1000, scores: [0, 0.9] }), [{ slug: 'dog_2' }]);
-  t.match(tagger.update({ ...defaults, labels: ['Dog'] }), [{ event_type: 'ended', slug: 'dog_2' }]);
-  t.match(tagger.window({ endMs: 2000, scores: [0, 0.9] }), [{ event_type: 'started', slug: 'dog' }]);
+  t.match(take(tagger, 1000, [0, 0.9]), [{ slug: 'dog_2' }]);
+  t.match(tagger.update({ ...defaults, labels: ['Dog'] }, 0), [{ event_type: 'ended', slug: 'dog_2' }]);
+  t.match(take(tagger, 2000, [0, 0.9]), [{ event_type: 'started', slug: 'dog' }]);
   t.end();
 });
 
 t.test('time that jumps', (t) => {
-  const heard = { scores: [0.9, 0, 0, 0] };
+  const heard = [0.9, 0, 0, 0];
   const hour = 3_600_000;
   for (const jump of [-hour, hour]) {
     const tagger = taggerOf({});
-    tagger.window({ endMs: 2 * hour, ...heard });
+    take(tagger, 2 * hour, heard);
     t.match(
-      tagger.window({ endMs: 2 * hour + jump, ...heard }),
+      take(tagger, 2 * hour + jump, heard),
       [
-        { event_type: 'ended', id: 'id1', ended_at: 2 * hour, duration_s: 0 },
-        { event_type: 'started', id: 'id2', started_at: 2 * hour + jump },
+        { event_type: 'ended', id: 'id1', ended_at: 2 * hour, duration_s: 1 },
+        { event_type: 'started', id: 'id2', started_at: 2 * hour + jump - 1000 },
       ],
       `by ${jump / hour} h`,
     );
   }
   const tagger = taggerOf({});
-  tagger.window({ endMs: 10_000, ...heard });
-  t.same(tagger.window({ endMs: 9000, ...heard }), [], 'a second back is no break');
-  t.match(tagger.close(), [{ ended_at: 10_000, duration_s: 0 }], 'and makes no event end before it began');
-  t.same(tagger.window({ endMs: NaN, ...heard }), [], 'a window without a time is none');
-  t.match(tagger.window({ endMs: 9500, ...heard }), [{ started_at: 9500 }], 'a close ends the row as well');
+  take(tagger, 10_000, heard);
+  t.same(take(tagger, 9000, heard), [], 'a second back is no break');
+  t.match(tagger.close(0), [{ ended_at: 10_000, duration_s: 1 }], 'and makes no event end before it began');
+  t.same(take(tagger, NaN, heard), [], 'a window without a time is none');
+  t.match(take(tagger, 9500, heard), [{ started_at: 8500 }], 'a close ends the row as well');
   t.end();
 });
 
 t.test('scores that are missing or no numbers are silence', (t) => {
   const tagger = taggerOf({ minGapSeconds: 0 });
-  t.match(tagger.window({ endMs: 1000, scores: [NaN, 0.9] }), [{ label: 'Dog' }]);
-  t.match(tagger.window({ endMs: 2000, scores: [] }), [{ label: 'Dog', event_type: 'ended', peak: 0.9 }]);
+  t.match(take(tagger, 1000, [NaN, 0.9]), [{ label: 'Dog' }]);
+  t.match(take(tagger, 2000, []), [{ label: 'Dog', event_type: 'ended', peak: 0.9 }]);
   t.end();
 });
 
@@ -277,6 +334,7 @@ const settingsArbitrary: fc.Arbitrary<TaggingSettings> = fc.record({
   thresholds: fc.constantFrom({}, { dog: 0.1 }, { dogs: 0.7, bark: 0.9 }),
   offFraction: fc.constantFrom(0, 0.7, 1),
   confirm: fc.constantFrom({ k: 1, n: 1 }, { k: 2, n: 2 }, { k: 2, n: 4 }, { k: 1, n: 3 }),
+  minDurationSeconds: fc.constantFrom(0, 0, 1, 2.5),
   minGapSeconds: fc.constantFrom(0, 1, 2.5, 10),
 });
 const scoreArbitrary = fc.oneof(
@@ -285,30 +343,47 @@ const scoreArbitrary = fc.oneof(
 );
 const scoresArbitrary = fc.array(scoreArbitrary, { minLength: labels.length, maxLength: labels.length });
 type Step =
-  | { do: 'window'; hopMs: number; scores: number[] }
+  | { do: 'hop'; jumpMs: number; hop: Omit<Hop, 'startMs' | 'endMs'> }
   | { do: 'close' }
   | { do: 'update'; settings: TaggingSettings };
+const hopArbitrary: fc.Arbitrary<Omit<Hop, 'startMs' | 'endMs'>> = fc
+  .record({
+    frameMs: fc.constantFrom(40, 160, 320, 1000, 100_000),
+    frames: fc.nat({ max: 6 }),
+    role: fc.constantFrom('scores' as const, 'scores' as const, 'location' as const),
+    spreadMs: fc.constantFrom(0, 0, 640),
+    scores: scoresArbitrary,
+  })
+  .chain((hop) =>
+    fc
+      .array(scoreArbitrary, {
+        minLength: hop.frames * labels.length,
+        maxLength: hop.frames * labels.length,
+      })
+      .map((values) => ({ ...hop, values })),
+  );
 const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 20,
     arbitrary: fc.record({
-      do: fc.constant('window' as const),
-      hopMs: fc.oneof(
-        { weight: 20, arbitrary: fc.constantFrom(1000, 1000, 500, 100, 0) },
-        { weight: 1, arbitrary: fc.constantFrom(-500, -5000, -1e12, 100_000, 700_000, 1e12) },
+      do: fc.constant('hop' as const),
+      // Between the end of the hop before and the beginning of this one.
+      jumpMs: fc.oneof(
+        { weight: 20, arbitrary: fc.constantFrom(0, 0, 0, 1, -1, 500) },
+        { weight: 1, arbitrary: fc.constantFrom(-500, -5000, -1e12, 100_000, 700_000, 1e12, NaN) },
       ),
-      scores: scoresArbitrary,
+      hop: hopArbitrary,
     }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('close' as const) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('update' as const), settings: settingsArbitrary }) },
 );
 
-t.test('every start has exactly one end, whatever happens', (t) => {
+t.test('every start has exactly one end, and no event is too short, whatever happens', (t) => {
   fc.assert(
     fc.property(settingsArbitrary, fc.array(stepArbitrary, { maxLength: 80 }), (settings, steps) => {
       const tagger = taggerOf(settings);
-      const open = new Map<string, TagEvent>();
+      const open = new Map<string, { event: TagEvent; minDurationMs: number }>();
       const seen = new Set<string>();
       const check = (events: readonly TagEvent[]) => {
         for (const event of events) {
@@ -316,34 +391,43 @@ t.test('every start has exactly one end, whatever happens', (t) => {
             if (seen.has(event.id)) throw new Error('an id was used twice');
             if (open.has(event.slug)) throw new Error('started while on');
             if (event.ended_at !== null || event.duration_s !== null) throw new Error('ended at its start');
+            const item = tagger.items.find(({ slug }) => slug === event.slug);
+            if (item === undefined) throw new Error('started and not watched');
             seen.add(event.id);
-            open.set(event.slug, event);
+            open.set(event.slug, { event, minDurationMs: item.minDurationMs });
             continue;
           }
           const start = open.get(event.slug);
-          if (start?.id !== event.id) throw new Error('ended without a start');
-          if (event.started_at !== start.started_at || event.group !== start.group)
+          if (start?.event.id !== event.id) throw new Error('ended without a start');
+          if (event.started_at !== start.event.started_at || event.group !== start.event.group)
             throw new Error('not a pair');
           if (event.ended_at === null || event.ended_at < event.started_at)
             throw new Error('ended too early');
           if (event.duration_s !== (event.ended_at - event.started_at) / 1000)
             throw new Error('wrong duration');
-          if (event.peak < start.peak || event.peak < event.score) throw new Error('a peak that is none');
+          // Times may be large numbers with small fractions.
+          if (event.duration_s * 1000 < start.minDurationMs - 1) throw new Error('too short');
+          if (event.peak < start.event.peak || event.peak < event.score)
+            throw new Error('a peak that is none');
           open.delete(event.slug);
         }
         const on = tagger.on().map((item) => `${item.slug} ${item.id}`);
-        const told = [...open.values()].map((event) => `${event.slug} ${event.id}`);
+        const told = [...open.values()].map(({ event }) => `${event.slug} ${event.id}`);
         if (on.toSorted().join() !== told.toSorted().join()) throw new Error('on() and the events disagree');
         const watched = new Set(tagger.items.map((item) => item.slug));
         if ([...open.keys()].some((slug) => !watched.has(slug))) throw new Error('on and not watched');
       };
-      let endMs = 1e12;
+      let nowMs = 1e12;
       for (const step of steps) {
-        if (step.do === 'window') check(tagger.window({ endMs: (endMs += step.hopMs), scores: step.scores }));
-        else if (step.do === 'close') check(tagger.close());
-        else check(tagger.update(step.settings));
+        if (step.do === 'hop') {
+          const startMs = nowMs + step.jumpMs;
+          const endMs = startMs + step.hop.frames * step.hop.frameMs;
+          if (Number.isFinite(endMs)) nowMs = endMs;
+          check(tagger.hop({ ...step.hop, startMs, endMs }, endMs + 700));
+        } else if (step.do === 'close') check(tagger.close(nowMs));
+        else check(tagger.update(step.settings, nowMs));
       }
-      check(tagger.close());
+      check(tagger.close(nowMs));
       if (open.size > 0) throw new Error('something is still on after the close');
     }),
     { numRuns: 400 },
@@ -354,51 +438,235 @@ t.test('every start has exactly one end, whatever happens', (t) => {
 
 /**
  * The same thing said another way: from the whole history of one label, without state that is carried along.
- * Returns what `told` returns, `close` at the end included.
+ * @param hops the scores of its frames of half a second, hop by hop
+ * @returns what `told` returns, `close` at the end included.
  */
-function oracle(scores: readonly number[], settings: TaggingSettings, on: number): string[] {
+function oracle(hops: readonly (readonly number[])[], settings: TaggingSettings, on: number): string[] {
   const { k, n } = settings.confirm;
   const off = on * settings.offFraction;
+  const frames = hops.flatMap((scores, hop) => scores.map((score) => ({ hop, score })));
   const events: string[] = [];
-  let from = 0;
-  for (;;) {
-    let confirmed = -1;
-    let first = -1;
-    for (let at = from; at < scores.length && confirmed < 0; at += 1) {
-      const hits = [...Array(n).keys()].map((back) => at - back).filter((w) => w >= from && scores[w]! >= on);
-      if (scores[at]! >= on && hits.length >= k) {
-        confirmed = at;
-        first = Math.min(...hits);
-      }
+  /** Where the first frame lies of which confirmation may make use. */
+  let hitsFrom = 0;
+  for (let from = 0; ;) {
+    const begin = frames.findIndex(({ score }, at) => at >= from && score >= on);
+    if (begin === -1) return events;
+    // The frames of the run in which it is heard, and the first one behind it.
+    const heard = [begin];
+    let behind = begin + 1;
+    for (; behind < frames.length; behind += 1) {
+      if (frames[behind]!.score >= off) heard.push(behind);
+      else if ((behind - heard.at(-1)!) / 2 >= settings.minGapSeconds) break;
     }
-    if (confirmed < 0) return events;
-    events.push(`started ${first + 1}`);
-    let heard = confirmed;
-    let at = confirmed + 1;
-    for (; at < scores.length; at += 1) {
-      if (scores[at]! >= off) heard = at;
-      else if (at - heard >= settings.minGapSeconds) break;
-    }
-    events.push(`ended ${first + 1}-${heard + 1}`);
-    from = at + 1;
+    from = behind + 1;
+    /** In which hops it was over of late, with the frame where that began, seen from a frame. */
+    const hits = (at: number) =>
+      new Map(
+        frames
+          .map((frame, index) => ({ ...frame, index }))
+          .filter(({ index, score, hop }) => {
+            return index >= hitsFrom && index <= at && score >= on && hop > frames[at]!.hop - n;
+          })
+          .reverse()
+          .map(({ hop, index }) => [hop, index]),
+      );
+    const confirmedAt = heard.find((at) => hits(at).size >= k) ?? Infinity;
+    const startedBy = heard.find(
+      (at) => at >= confirmedAt && (at + 1 - begin) / 2 >= settings.minDurationSeconds,
+    );
+    if (startedBy === undefined) continue;
+    const first = Math.min(begin, ...hits(startedBy).values()) / 2;
+    events.push(`started ${first}`, `ended ${first}-${(heard.at(-1)! + 1) / 2}`);
+    hitsFrom = from;
   }
 }
 
-t.test('onsets, offsets, hysteresis, confirmation and gap are those of the definition', (t) => {
+const historyArbitrary = fc.array(fc.array(scoreArbitrary, { maxLength: 5 }), { maxLength: 25 });
+
+t.test('onsets, offsets, hysteresis, confirmation, duration and gap are those of the definition', (t) => {
   fc.assert(
     fc.property(
       settingsArbitrary,
       fc.constantFrom(0.2, 0.5, 0.9),
-      fc.array(scoreArbitrary, { maxLength: 60 }),
-      (settings, threshold, scores) => {
+      historyArbitrary,
+      (settings, threshold, hops) => {
         const plain = { ...settings, labels: ['speech'], thresholds: {}, threshold };
         const tagger = taggerOf(plain);
-        const events = [...run(tagger, scores), ...tagger.close()];
-        return told(events).join() === oracle(scores, plain, threshold).join();
+        const events = [...runFrames(tagger, hops), ...tagger.close(0)];
+        t.same(told(events), oracle(hops, plain, threshold));
       },
     ),
     { numRuns: 400 },
   );
+  t.end();
+});
+
+t.test('without confirmation it does not matter how the frames come in hops', (t) => {
+  fc.assert(
+    fc.property(settingsArbitrary, historyArbitrary, fc.array(fc.nat({ max: 4 })), (settings, hops, cuts) => {
+      const plain = { ...settings, confirm: { k: 1, n: 1 } };
+      const frames = hops.flat();
+      const other: number[][] = [];
+      for (let at = 0, cut = 0; at < frames.length; cut += 1) {
+        const length = (cuts[cut % Math.max(1, cuts.length)] ?? 0) + 1;
+        other.push(frames.slice(at, (at += length)));
+      }
+      const all = (cut: readonly (readonly number[])[]) => {
+        const tagger = taggerOf(plain);
+        return told([...runFrames(tagger, cut), ...tagger.close(0)]);
+      };
+      t.same(all(other), all(hops));
+    }),
+    { numRuns: 200 },
+  );
+  t.end();
+});
+
+t.test('one clap is in one hop, and shorter sounds start nothing', (t) => {
+  const clap = [
+    [0, 0],
+    [0, 0.9],
+    [0, 0],
+    [0, 0],
+    [0, 0],
+  ];
+  const confirm = { k: 2, n: 3 };
+  t.same(told(runFrames(taggerOf({ minGapSeconds: 0 }), clap)), ['started 1.5', 'ended 1.5-2']);
+  t.same(told(runFrames(taggerOf({ confirm }), clap)), [], 'confirmation keeps it out');
+  t.same(told(runFrames(taggerOf({ minDurationSeconds: 1 }), clap)), [], 'so does a minimum duration');
+  t.same(
+    told(
+      runFrames(taggerOf({ minDurationSeconds: 1, minGapSeconds: 0 }), [
+        [0, 0.9],
+        [0.9, 0],
+      ]),
+    ),
+    ['started 0.5', 'ended 0.5-1.5'],
+  );
+  const twoOfThem = [
+    [0, 0.9],
+    [0, 0],
+    [0.9, 0],
+    [0, 0],
+  ];
+  t.same(
+    told(runFrames(taggerOf({ confirm, minGapSeconds: 0 }), twoOfThem)),
+    ['started 0.5', 'ended 0.5-2.5'],
+    'two claps are confirmed as one',
+  );
+  t.end();
+});
+
+t.test('a group has its own confirmation, duration and gap', (t) => {
+  const group = {
+    name: 'Talk',
+    labels: ['Speech'],
+    confirm: '1/1',
+    min_duration_seconds: 1,
+    min_gap_seconds: 0,
+  };
+  const tagger = taggerOf({ labels: ['Speech', group], confirm: { k: 3, n: 3 }, minGapSeconds: 5 });
+  const events = runFrames(tagger, [
+    [0.9, 0.9],
+    [0, 0.9],
+    [0, 0],
+    [0.9, 0],
+  ]);
+  t.same(
+    events.map(({ group, event_type, started_at, ended_at }) => [group, event_type, started_at, ended_at]),
+    [
+      ['Talk', 'started', 0, null],
+      ['Talk', 'ended', 0, 1000],
+    ],
+  );
+  t.same(told(tagger.close(0)), []);
+  for (const wrong of [{ confirm: '3/2' }, { min_gap_seconds: -1 }, { min_duration_seconds: NaN }]) {
+    const labels = [{ ...group, ...wrong }];
+    t.throws(
+      () => taggerOf({ labels }),
+      { code: 'invalid_tagging', message: /"Talk"/ },
+      JSON.stringify(wrong),
+    );
+  }
+  t.end();
+});
+
+t.test('location: the window says whether, the frames say where', (t) => {
+  const hop: Partial<Hop> = { role: 'location', scores: [0.6, 0, 0, 0] };
+  const settings = { minGapSeconds: 0 };
+  const here = [
+    [0.1, 0.9],
+    [0.9, 0.2],
+  ];
+  t.same(told(runFrames(taggerOf(settings), here, hop)), ['started 0.5', 'ended 0.5-1.5']);
+  const weak = { ...hop, scores: [0.4, 0, 0, 0] };
+  t.same(told(runFrames(taggerOf(settings), here, weak)), [], 'a window under the threshold has nothing');
+  t.match(runFrames(taggerOf(settings), here, hop), [{ score: 0.6, peak: 0.6 }, {}], "the window's scores");
+  t.end();
+});
+
+t.test('what values smear over the edges of a sound is taken off', (t) => {
+  const spread: Partial<Hop> = { spreadMs: 500 };
+  const settings = { minGapSeconds: 1.5 };
+  const wide = [
+    [0, 0.9],
+    [0.9, 0.9],
+    [0.9, 0],
+    [0, 0],
+  ];
+  t.same(told(runFrames(taggerOf(settings), wide, spread)), ['started 1', 'ended 1-2']);
+  const short = [
+    [0, 0.9],
+    [0, 0],
+    [0, 0],
+  ];
+  t.same(told(runFrames(taggerOf(settings), short, spread)), ['started 1', 'ended 1-1'], 'never less than 0');
+  t.same(
+    told(runFrames(taggerOf({ ...settings, minDurationSeconds: 1.5 }), wide, spread)),
+    [],
+    'the duration is that of the sound',
+  );
+  const twice = [
+    [0.9, 0.9],
+    [0.9, 0],
+    [0.9, 0.9],
+    [0.9, 0],
+  ];
+  t.same(
+    told(runFrames(taggerOf({ minGapSeconds: 2 }), twice, spread)),
+    ['started 0.5'],
+    'and so is the gap: one and a half seconds here',
+  );
+  t.same(told(runFrames(taggerOf({ minGapSeconds: 1.5 }), twice, spread)), [
+    'started 0.5',
+    'ended 0.5-1',
+    'started 2.5',
+    'ended 2.5-3',
+  ]);
+  t.end();
+});
+
+t.test('what a hop held', (t) => {
+  const out = new Float32Array(2);
+  const hop: Hop = {
+    startMs: 1000,
+    endMs: 1900,
+    frameMs: 400,
+    frames: 2,
+    values: [0.25, 0.5, 0.75, NaN],
+    scores: [0.125, 0.375],
+    role: 'scores',
+    spreadMs: 0,
+  };
+  hopScores(hop, out);
+  t.same([...out], [0.75, 0.5], 'the highest frame');
+  hopScores({ ...hop, role: 'location' }, out);
+  t.same([...out], [0.125, 0.375], "the window's score where a frame has it");
+  hopScores({ ...hop, role: 'location', values: [0.25, 0.5, 0.25, 0] }, out);
+  t.same([...out], [0, 0.375], 'and nothing elsewhere');
+  hopScores({ ...hop, frames: 0 }, out);
+  t.same([...out], [0, 0]);
+  t.same([frameStartMs(hop, 0), frameStartMs(hop, 1)], [1000, 1500], 'the first one joins the hop before');
   t.end();
 });
 

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SoundpostError } from '../../common/errors.js';
 import { silentLogger } from '../../common/log.js';
+import type { FreshFrames } from '../../inference/pipeline.js';
 import type { InstalledModel } from '../../models/registry.js';
 import { commandTable, type ServiceControl } from '../../mqtt/command-table.js';
 import { createCommandRouter } from '../../mqtt/commands.js';
@@ -120,6 +121,7 @@ export async function createDevice(
       thresholds: {},
       offFraction: 0.7,
       confirm: { k: 1, n: 1 },
+      minDurationSeconds: 0,
       minGapSeconds: 0,
     },
     topK: TOP_K,
@@ -181,8 +183,18 @@ export async function createDevice(
     const windowMs = model.manifest.input.window_seconds * 1000;
     seq += 1;
     const times = { startMs: endMs - windowMs, endMs, arrivedAt, answeredAt: arrivedAt };
+    const hopMs = 1000 / rateHz;
+    const fresh: FreshFrames = {
+      startMs: endMs - hopMs,
+      endMs,
+      frameMs: hopMs,
+      count: 1,
+      values: scores,
+      spreadMs: 0,
+      role: 'scores',
+    };
     announcer.result(
-      { seq, model, scores, ...times, queueMs: 0.3, featuresMs: 0.9, inferenceMs: 7.4 },
+      { seq, model, scores, fresh, ...times, queueMs: 0.3, featuresMs: 0.9, inferenceMs: 7.4 },
       -50 + Math.random() * 10,
     );
   }

@@ -46,9 +46,9 @@ function flag(path: string): string {
   return `{{ 'ON' if value_json.${path} == true else ('OFF' if value_json.${path} == false else 'None') }}`;
 }
 
-/** Of the best tag; there may be none. */
+/** Of the best tag of what is heard now; there may be none. */
 function topTag(expression: string): string {
-  return `{{ ${expression} if (value_json.tags | length) else 'None' }}`;
+  return `{{ ${expression} if (value_json.now | length) else 'None' }}`;
 }
 
 /** Home Assistant stamps an event when it comes in: an older one that waited for the broker is not news any more. */
@@ -154,7 +154,7 @@ export const entities: readonly Entity[] = [
     name: 'Top tag',
     needs: 'windows',
     state: 'tags',
-    options: { ...fleeting, icon: 'mdi:ear-hearing', value_template: topTag('value_json.tags[0].label') },
+    options: { ...fleeting, icon: 'mdi:ear-hearing', value_template: topTag('value_json.now[0].label') },
   },
   {
     key: 'top_score',
@@ -168,7 +168,7 @@ export const entities: readonly Entity[] = [
       unit_of_measurement: '%',
       icon: 'mdi:percent-outline',
       // Whole per cents: each change of the state is a row in Home Assistant's database.
-      value_template: topTag('(value_json.tags[0].score * 100) | round | int'),
+      value_template: topTag('(value_json.now[0].score * 100) | round | int'),
     },
   },
   {

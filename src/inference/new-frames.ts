@@ -1,0 +1,57 @@
+import type { InferenceResult } from './engine.js';
+import { endOfFrames } from './frame-cut.js';
+import type { StreamRequest } from './model-stream.js';
+
+/** The sound that is new with a window, in frames; times are seconds of the stream. */
+export interface NewFrames {
+  readonly startSeconds: number;
+  readonly endSeconds: number;
+  readonly frameSeconds: number;
+  readonly count: number;
+  /** Float32Array, [frames × labels], 0 … 1. */
+  readonly values: Float32Array;
+  readonly spreadSeconds: number;
+  readonly role: 'scores' | 'location';
+}
+
+/**
+ * What a window says of the sound that is new with it. A model that cannot say when has one frame: the whole of the
+ * new sound, with the window's scores.
+ *
+ * @param takenUntil up to where sound was told of before, seconds of the stream
+ * @returns null where nothing is new
+ */
+export function newFramesOf(
+  { output }: { output: { frames: { role: 'scores' | 'location'; spread_seconds: number } | null } },
+  request: StreamRequest,
+  result: InferenceResult,
+  takenUntil: number,
+): NewFrames | null {
+  const { cut, startSeconds, endSeconds } = request;
+  const { scores } = result;
+  if (output.frames === null) {
+    const start = Math.max(takenUntil, startSeconds);
+    if (endSeconds <= start) return null;
+    return {
+      startSeconds: start,
+      endSeconds,
+      frameSeconds: endSeconds - start,
+      count: 1,
+      values: scores,
+      spreadSeconds: 0,
+      role: 'scores',
+    };
+  }
+  if (cut === null || result.frames === null) return null;
+  const count = Math.floor(result.frames.length / scores.length);
+  if (count === 0) return null;
+  return {
+    startSeconds: cut.startSeconds,
+    endSeconds: endOfFrames(cut, count, endSeconds),
+    frameSeconds: cut.hopSeconds,
+    count,
+    values: result.frames,
+    spreadSeconds: output.frames.spread_seconds,
+    role: output.frames.role,
+  };
+}

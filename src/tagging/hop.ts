@@ -1,0 +1,57 @@
+/**
+ * The sound that came since the result before, cut into frames, with what the network says of each. Frames are
+ * contiguous and in order; no sound is in two of them, and none in the frames of two hops.
+ */
+export interface Hop {
+  /** Milliseconds since the epoch of the beginning of the first frame. */
+  readonly startMs: number;
+  /** Of the end of the last one. */
+  readonly endMs: number;
+  /** Length of a frame. The first one may be up to half of it shorter or longer, so that it joins the hop before. */
+  readonly frameMs: number;
+  /** How many frames there are; none is possible where hops are shorter than frames. */
+  readonly frames: number;
+  /** [frames × labels], 0 … 1, by frame and `Label.index`. */
+  readonly values: ArrayLike<number>;
+  /** How far a sound reaches in `values` beyond where it is, to each side. */
+  readonly spreadMs: number;
+  /**
+   * `scores`: the values are on the scale of the thresholds. `location`: they say where a label is that the window's
+   * scores say is there.
+   */
+  readonly role: 'scores' | 'location';
+  /** Of the whole window, [labels], 0 … 1, by `Label.index`. */
+  readonly scores: ArrayLike<number>;
+}
+
+/**
+ * A value of the role `location` from which on a label is in a frame. Measured with mn04_as on sounds at known times;
+ * see docs/detection.md.
+ */
+export const HERE = 0.5;
+
+/**
+ * What the hop held: for each label its highest frame or, with the role `location`, the window's score where any frame
+ * says that it is here, else 0. A value that is not a number counts as 0.
+ *
+ * @param out Float32Array, [labels]; written over.
+ */
+export function hopScores(hop: Hop, out: Float32Array): void {
+  const labels = out.length;
+  out.fill(0);
+  for (let frame = 0; frame < hop.frames; frame += 1) {
+    for (let label = 0; label < labels; label += 1) {
+      const value = hop.values[frame * labels + label]!;
+      if (hop.role === 'scores') {
+        if (value > out[label]!) out[label] = value;
+      } else if (value >= HERE) {
+        out[label] = hop.scores[label]!;
+      }
+    }
+  }
+}
+
+/** Where a frame begins. */
+export function frameStartMs(hop: Hop, frame: number): number {
+  return frame === 0 ? hop.startMs : hop.endMs - (hop.frames - frame) * hop.frameMs;
+}
