@@ -174,7 +174,13 @@ command(program, 'tag', 'tag recordings', async () => (await import('./cli/tag.j
   own: [
     new Option('--model <id>', 'the model to tag with; model.id of the configuration where left out'),
     new Option('--top <n>', 'how many tags to show for each window').default('5', '5'),
-    new Option('--hop <seconds>', "step between two windows; the model's window where left out"),
+    new Option(
+      '--hop <seconds>',
+      "step between two windows; the model's window where left out, with --events that of inference.rate_hz",
+    ),
+    new Option('--events', 'the sounds with their onsets and offsets, in place of the tags of each window'),
+    new Option('--csv', 'the events as CSV'),
+    new Option('--audacity', 'the events as a label track for Audacity'),
   ],
 }).argument('<files...>', 'recordings: WAV; with ffmpeg also FLAC, MP3 and everything else it reads');
 command(

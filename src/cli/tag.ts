@@ -1,18 +1,24 @@
 import { messageOf, SoundpostError } from '../common/errors.js';
 import { silentLogger } from '../common/log.js';
 import { loadConfig } from '../config/load.js';
+import { taggingSettings } from '../config/tagging-settings.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { tagRecording, type RecordingWindow } from '../inference/tag-recording.js';
+import { soundsOfRecording } from '../tagging/recording-events.js';
 import { topTags, type Tag } from '../tagging/top.js';
+import { resolveWatched, type TaggingSettings } from '../tagging/watch.js';
+import type { InstalledModel } from '../models/registry.js';
 import type { CommandContext } from './context.js';
 import { openRegistry } from './models.js';
 import { createProgress } from './progress.js';
+import { eventPrinter } from './tag-events.js';
 import { columnsOf, flow, table } from './table.js';
 
 /**
  * `soundpost tag FILE…`: the tags of recordings, as a table over time or as one line of JSON a file:
  * `{"file","model","duration_s","windows":[{"start_s","end_s","tags":[{"label","mid","score"}…]}]}`, scores
- * unrounded. A file that cannot be tagged does not keep the others from being tagged. Resolves to 1 where any
+ * unrounded. With `--events` their sounds, each with its onset and offset, as the service would tell them; as a table,
+ * `--json`, `--csv`, or a label track for `--audacity`. A file that cannot be tagged does not keep the others from being tagged. Resolves to 1 where any
  * failed.
  */
 export async function tagCommand(
@@ -26,14 +32,36 @@ export async function tagCommand(
   const model = await openRegistry(context).get(
     typeof own['model'] === 'string' ? own['model'] : config.model.id,
   );
+  const wantsEvents = own['events'] === true;
+  const printer = wantsEvents
+    ? eventPrinter(context, files, { csv: own['csv'] === true, audacity: own['audacity'] === true })
+    : null;
+  if (printer === null && (own['csv'] === true || own['audacity'] === true)) {
+    throw new SoundpostError('usage', '--csv and --audacity are forms of --events: add it');
+  }
+  const settings = taggingSettings(config);
+  if (printer !== null) warnOfUnknown(model, settings);
   const hopSeconds = hop ?? model.manifest.input.window_seconds;
   const startEngine = createStartEngine({ log: silentLogger });
   const engine = await startEngine(model, { threads: config.model.threads });
   let failed = 0;
   try {
+    printer?.begin();
     for (const file of files) {
       const progress = createProgress(`tagging ${file}`);
       try {
+        if (printer !== null) {
+          const found = await soundsOfRecording(engine, file, {
+            rateHz: hop === null ? config.inference.rate_hz : 1 / hop,
+            windowSeconds: config.inference.window_seconds,
+            settings,
+            onProgress: (at) => progress.update(`${formatTime(at)} of sound`),
+          });
+          progress.done();
+          for (const warning of found.warnings) process.stderr.write(`soundpost: ${file}: ${warning}\n`);
+          printer.recording(file, model.manifest.id, found.durationSeconds, found.sounds);
+          continue;
+        }
         const windows: { window: RecordingWindow; tags: Tag[] }[] = [];
         const recording = tagRecording(engine, file, { hopSeconds });
         let step = await recording.next();
@@ -58,6 +86,15 @@ export async function tagCommand(
     await engine.stop();
   }
   return failed === 0 ? 0 : 1;
+}
+
+/** Labels that are watched and the model does not have would be missed without a word. */
+function warnOfUnknown(model: InstalledModel, settings: TaggingSettings): void {
+  for (const { name, suggestions } of resolveWatched(model.labels, settings).unknown) {
+    const hint =
+      suggestions.length > 0 ? `; it has ${suggestions.map((near) => `"${near}"`).join(', ')}` : '';
+    process.stderr.write(`soundpost: ${model.manifest.id} does not know the label "${name}"${hint}\n`);
+  }
 }
 
 function print(

@@ -1,7 +1,7 @@
 import { codeOf, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
-import { confirmOf } from '../config/formats.js';
 import type { Config } from '../config/schema.js';
+import { taggingSettings } from '../config/tagging-settings.js';
 import type { StateStore } from '../config/state-store.js';
 import { resolveWatched, type TaggingSettings } from '../tagging/watch.js';
 
@@ -25,13 +25,10 @@ export function startingWishes(config: Config, store: Pick<StateStore, 'get'>): 
     rateHz: store.get('rate_hz', config.inference.rate_hz) ?? config.inference.rate_hz,
     paused: store.get('paused', false) ?? false,
     tagging: {
+      ...taggingSettings(config),
       labels: store.get('labels', tagging.labels) ?? tagging.labels,
       threshold: threshold === undefined ? tagging.threshold : threshold,
       thresholds: store.get('thresholds', tagging.thresholds) ?? tagging.thresholds,
-      offFraction: tagging.off_fraction,
-      confirm: confirmOf(tagging.confirm),
-      minDurationSeconds: tagging.min_duration_seconds,
-      minGapSeconds: tagging.min_gap_seconds,
     },
     audioDevice: store.get('audio_device', audio.device) ?? audio.device,
     telemetryIntervalSeconds:
