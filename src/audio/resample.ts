@@ -26,14 +26,6 @@ export interface StreamResampler {
   process(chunk: Float32Array): Float32Array;
 }
 
-/**
- * By how much the output of `createStreamResampler` may lag behind its input, in seconds: half of the longest filter,
- * which is counted in samples of the lower rate. 0 where both rates are the same.
- */
-export function resamplingLagSeconds(from: number, to: number): number {
-  return from === to ? 0 : LONGEST_FILTER / 2 / Math.min(from, to);
-}
-
 /** Speex's quality levels (0 … 10). */
 const FAST = 5;
 const LIVE = 8;

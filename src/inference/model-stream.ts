@@ -1,6 +1,6 @@
 import type { Ring } from '../audio/ring.js';
 import { createRing } from '../audio/ring.js';
-import { createStreamResampler, resamplingLagSeconds, type ResampleQuality } from '../audio/resample.js';
+import { createStreamResampler, type ResampleQuality } from '../audio/resample.js';
 import { windowStep } from '../models/manifest.js';
 import type { InferenceEngine, InferenceRequest } from './engine.js';
 import { cutFrames, type FrameCut } from './frame-cut.js';
@@ -23,8 +23,7 @@ export interface ModelStream {
    * is valid until the next call.
    *
    * @param takenUntil up to which capture position frames were taken before: those behind it are wanted
-   * @param isLast no more sound will come, so that no frame has to wait for what is behind it, and what the resampler
-   * held back has been pushed out by silence
+   * @param isLast no more sound will come, so that no frame has to wait for what is behind it
    */
   request(
     capturePosition: number,
@@ -68,8 +67,6 @@ export async function createModelStream(options: {
   const ring: Ring = createRing(capacity);
   const scratch = new Float32Array(windowSamples);
   const resampler = await createStreamResampler(captureRate, rate, options.quality);
-  // So that where a window ends does not depend on how much of the chunk lies behind it.
-  const lag = Math.ceil(resamplingLagSeconds(captureRate, rate) * rate);
   const startPosition = options.startPosition();
   let sentUpTo = -1;
 
@@ -81,8 +78,7 @@ export async function createModelStream(options: {
       ring.append(resampler.process(samples));
     },
     request(capturePosition, takenUntil, isLast = false) {
-      const heard = Math.round(((capturePosition - startPosition) * rate) / captureRate);
-      const wanted = isLast ? heard : heard - lag;
+      const wanted = Math.round(((capturePosition - startPosition) * rate) / captureRate);
       const end = toGrid(Math.min(wanted, ring.position), grid);
       const start = Math.max(0, end - windowSamples);
       if (end - start < minSamples) return 'too_early';

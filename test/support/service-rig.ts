@@ -122,6 +122,7 @@ export function unpaired(console: Console): string[] {
   for (const event of console.all<EventPayload>('event')) {
     const begun = open.get(event.id);
     if (event.event_type === 'started') open.set(event.id, event);
+    else if (begun === undefined && epochMs(event.started_at) < console.since) continue;
     else if (begun === undefined || event.label !== begun.label) wrong.push(`${event.id} ends unbegun`);
     else open.delete(event.id);
   }

@@ -125,6 +125,8 @@ export function said(lines: readonly ServiceLine[]): string {
 /** A client that hears everything below `B` and sends commands. */
 export interface Console extends Probe {
   readonly base: string;
+  /** Since when it hears everything, ms since the epoch: an event that began before may end unbegun. */
+  readonly since: number;
   /** The next message on `B/<topic>`. */
   on<T = Record<string, unknown>>(
     topic: string,
@@ -166,6 +168,7 @@ export async function createConsole(
   return {
     ...probe,
     base,
+    since: Date.now(),
     on,
     word,
     texts,

@@ -6,6 +6,7 @@ import type {
   InferenceResult,
   StartEngine,
 } from '../../src/inference/engine.js';
+import type { FramesSpec } from '../../src/models/manifest.js';
 import type { InstalledModel } from '../../src/models/registry.js';
 import { waveformManifest } from './tone-models.js';
 
@@ -21,6 +22,11 @@ export function ramp(from: number, to: number): Float32Array {
   return Float32Array.from({ length: to - from }, (_, index) => (from + index) / UNIT);
 }
 
+/** Frames that an engine gave: where in the capture stream each begins. */
+export function frameStartsOf(values: Float32Array): number[] {
+  return [...values].filter((_, index) => index % 3 === 0).map((value) => value * UNIT);
+}
+
 /** Scores that an engine gave: which stretch of the capture stream the window was. */
 export function stretchOf(scores: Float32Array): { from: number; to: number; samples: number } {
   return { from: scores[0]! * UNIT, to: scores[1]! * UNIT, samples: scores[2]! * UNIT };
@@ -28,10 +34,19 @@ export function stretchOf(scores: Float32Array): { from: number; to: number; sam
 
 export function fakeModel(
   id: string,
-  options: { sampleRate?: number; windowSeconds?: number; minSeconds?: number } = {},
+  options: {
+    sampleRate?: number;
+    windowSeconds?: number;
+    minSeconds?: number;
+    frames?: Pick<FramesSpec, 'hop_seconds' | 'offset_seconds' | 'context_seconds'>;
+  } = {},
 ): InstalledModel {
   const manifest = waveformManifest(id, '0'.repeat(64), options);
   if (manifest.input.kind === 'waveform') manifest.input.sample_rate = options.sampleRate ?? 16_000;
+  if (options.frames !== undefined) {
+    const rest = { name: 'frames', embedding: null, spread_seconds: 0, role: 'scores' as const };
+    manifest.output.frames = { ...rest, ...options.frames };
+  }
   const labels = ['from', 'to', 'samples'].map((name, index) => ({
     index,
     name,
@@ -101,7 +116,19 @@ export function createEngines(
     });
     dead.catch(() => undefined);
 
-    function take({ samples, reset, windowSamples }: InferenceRequest): InferenceResult {
+    /** Each frame tells where in the capture stream it begins. */
+    function framesOf(windowFrom: number, wanted: InferenceRequest['frames']): Float32Array | null {
+      const spec = model.manifest.output.frames;
+      if (spec === null || wanted === undefined) return null;
+      const rows = new Float32Array((wanted.to - wanted.from) * 3);
+      for (let at = 0; at < rows.length / 3; at += 1) {
+        const seconds = spec.offset_seconds + (wanted.from + at) * spec.hop_seconds;
+        rows[at * 3] = (windowFrom + seconds * captureRate) / UNIT;
+      }
+      return rows;
+    }
+
+    function take({ samples, reset, windowSamples, frames }: InferenceRequest): InferenceResult {
       if (reset && samples.length !== windowSamples) fault('a reset without the whole window');
       if (windowSamples > full) fault(`a window of ${windowSamples} samples, longer than ${full}`);
       const before = reset ? new Float32Array(0) : received;
@@ -127,7 +154,8 @@ export function createEngines(
         (window[window.length - 1] ?? 0) + step / UNIT,
         windowSamples / UNIT,
       );
-      return { scores, frames: null, featuresMs: 0, inferenceMs: 0 };
+      const told = framesOf((window[0] ?? 0) * UNIT, frames);
+      return { scores, frames: told, featuresMs: 0, inferenceMs: 0 };
     }
 
     return {

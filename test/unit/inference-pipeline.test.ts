@@ -6,7 +6,14 @@ import { silentLogger } from '../../src/common/log.js';
 import { Pipeline, type PipelineOptions, type WindowResult } from '../../src/inference/pipeline.js';
 import { createScheduler } from '../../src/inference/scheduler.js';
 import type { InstalledModel } from '../../src/models/registry.js';
-import { createEngines, fakeModel, ramp, stretchOf, type Behaviour } from '../support/stream-engine.js';
+import {
+  createEngines,
+  fakeModel,
+  frameStartsOf,
+  ramp,
+  stretchOf,
+  type Behaviour,
+} from '../support/stream-engine.js';
 
 const RATE = 16_000;
 const first = fakeModel('first');
@@ -206,6 +213,104 @@ t.test('whatever happens, a file loses no window and gets none twice', async (t)
       },
     ),
     { numRuns: 60 },
+  );
+});
+
+t.test('each piece of sound is told of once in frames, whatever happens', async (t) => {
+  const frames = (hop: number, offset: number, context: number) => ({
+    hop_seconds: hop,
+    offset_seconds: offset,
+    context_seconds: context,
+  });
+  const fine = fakeModel('fine', { windowSeconds: 3, frames: frames(0.1, 0, 0.2) });
+  const centred = fakeModel('centred', { windowSeconds: 2, frames: frames(0.16, -0.08, 0.64) });
+  const coarse = fakeModel('coarse', { windowSeconds: 1 });
+  const step = fc.oneof(
+    {
+      weight: 5,
+      arbitrary: fc.record({ kind: fc.constant('play' as const), tenths: fc.integer({ min: 1, max: 40 }) }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        kind: fc.constant('swap' as const),
+        model: fc.constantFrom(fine, centred, coarse),
+      }),
+    },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('kill' as const) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('pause' as const) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('break' as const) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ kind: fc.constant('rate' as const), hz: fc.constantFrom(0.2, 0.7, 1, 3, 5) }),
+    },
+  );
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 3, maxLength: 16 }),
+      fc.boolean(),
+      async (steps, realTime) => {
+        const rig = createRig({}, { infer: () => nextTurn() });
+        const { pipeline } = rig;
+        /** From where on sound may be told of: what came before a pause or a break is not. */
+        let floors: number[] = [];
+        try {
+          await pipeline.start(fine);
+          rig.begin(RATE, realTime);
+          for (const next of steps) {
+            if (next.kind === 'play') await rig.play(next.tenths / 10);
+            else if (next.kind === 'rate') pipeline.setRate(next.hz);
+            else if (next.kind === 'kill') rig.engines.at(-1)?.die();
+            else if (next.kind === 'swap') {
+              await pipeline.swap(next.model).catch((error: unknown) => {
+                if (!['busy', 'inference_died'].includes(codeOf(error))) throw error;
+              });
+            } else {
+              await pipeline.idle();
+              floors = [...floors, rig.position()];
+              if (next.kind === 'break') pipeline.interrupt();
+              else {
+                pipeline.setPaused(true);
+                await rig.play(0.5);
+                floors.push(rig.position());
+                pipeline.setPaused(false);
+              }
+            }
+          }
+          await pipeline.idle();
+          const toPosition = (ms: number) => (ms * RATE) / 1000;
+          let told = 0;
+          for (const { fresh, startMs, endMs, model } of rig.results) {
+            if (fresh === null) continue;
+            const [from, to] = [toPosition(fresh.startMs), toPosition(fresh.endMs)];
+            const spec = model.manifest.output.frames;
+            const hop = (spec?.hop_seconds ?? 0) * RATE;
+            if (from < told - 1) throw new Error(`told of ${from} again, after ${told}`);
+            if (to <= from) throw new Error(`frames from ${from} to ${to}`);
+            if (to > toPosition(endMs) - (spec?.context_seconds ?? 0) * RATE + 1)
+              throw new Error(`told of ${to} before it was final, at ${toPosition(endMs)}`);
+            const reach = toPosition(startMs) + Math.max(0, (spec?.offset_seconds ?? 0) * RATE);
+            const floor = Math.max(told, ...floors.filter((at) => at <= from + hop / 2));
+            // What no window reaches is gone, and what a pause or a break has cut off.
+            if (from > Math.max(floor, reach) + hop / 2 + 1)
+              throw new Error(`left out from ${floor} to ${from}, in reach from ${reach}`);
+            if (spec !== null) {
+              const starts = frameStartsOf(fresh.values);
+              for (const [index, at] of starts.entries()) {
+                const expected = index === 0 ? from : to - (fresh.count - index) * hop;
+                if (Math.abs(at - expected) > (index === 0 ? hop / 2 + 1 : 1))
+                  throw new Error(`frame ${index} of ${fresh.count} is at ${at}, not ${expected}`);
+              }
+            }
+            told = to;
+          }
+          t.strictSame(rig.faults(), []);
+        } finally {
+          await pipeline.stop();
+        }
+      },
+    ),
+    { numRuns: 100 },
   );
 });
 

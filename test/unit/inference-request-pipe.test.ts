@@ -9,6 +9,10 @@ const requests = fc.array(
     samples: fc.float32Array({ maxLength: 40 }),
     reset: fc.boolean(),
     windowSamples: fc.nat({ max: 2 ** 32 - 1 }),
+    frames: fc.option(
+      fc.record({ from: fc.nat({ max: 500 }), to: fc.integer({ min: 501, max: 2 ** 32 - 1 }) }),
+      { nil: undefined },
+    ),
   }),
   { maxLength: 12 },
 );
@@ -52,7 +56,7 @@ t.test('the samples of a request stay while the next one arrives', (t) => {
   const reader = createRequestReader(({ samples }) => seen.push(samples));
   for (const value of [1, 2]) {
     const bytes = new Uint8Array(
-      Float32Array.of(...new Float32Array(new Uint32Array([2, 2, 0]).buffer), value, value).buffer,
+      Float32Array.of(...new Float32Array(new Uint32Array([2, 2, 0, 0, 0]).buffer), value, value).buffer,
     );
     for (const byte of bytes) {
       reader.room()[0] = byte;
@@ -71,7 +75,7 @@ t.test('the samples of a request stay while the next one arrives', (t) => {
 
 t.test('what cannot be a header is refused', (t) => {
   const reader = createRequestReader(() => t.fail('no request'));
-  reader.room().set(new Uint8Array(new Uint32Array([2 ** 31, 1, 0]).buffer));
-  t.throws(() => reader.arrived(12), RangeError);
+  reader.room().set(new Uint8Array(new Uint32Array([2 ** 31, 1, 0, 0, 0]).buffer));
+  t.throws(() => reader.arrived(20), RangeError);
   t.end();
 });
