@@ -212,6 +212,8 @@ export function createService(options: {
         modelChanged(model) {
           announcer.modelChanged(model);
           state.change({ model: model.manifest.id });
+          // A model that stands in may say more or less finely when a sound is; a swap tells of that itself.
+          if (started && state.now.swap.state === 'idle') tellOfModels();
         },
         dropped: () => undefined,
         engineLost({ code, reason, delayMs }) {
@@ -258,6 +260,12 @@ export function createService(options: {
       installed: (ids) => homeAssistant.installed(ids),
       log,
     });
+    let started = false;
+    const tellOfModels = () => {
+      publishInfo().catch((error: unknown) => {
+        log.warn({ code: codeOf(error) }, `The models cannot be listed: ${messageOf(error)}`);
+      });
+    };
     const telemetry = createTelemetryLoop({
       config,
       intervalSeconds: wishes.telemetryIntervalSeconds,
@@ -343,16 +351,8 @@ export function createService(options: {
     thermal.start();
     undo.push(() => thermal.stop());
     await publishInfo();
-    undo.push(
-      watchModels({
-        folder: registry.installedFolder,
-        onChange: () => {
-          publishInfo().catch((error: unknown) => {
-            log.warn({ code: codeOf(error) }, `The models cannot be listed: ${messageOf(error)}`);
-          });
-        },
-      }),
-    );
+    started = true;
+    undo.push(watchModels({ folder: registry.installedFolder, onChange: tellOfModels }));
     goOn();
 
     undo.push(() => source.stop());
