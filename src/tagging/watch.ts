@@ -1,6 +1,6 @@
 import { SoundpostError } from '../common/errors.js';
 import { editDistance } from '../common/nearest.js';
-import type { Label } from '../models/labels.js';
+import type { Label, Recommender } from '../models/labels.js';
 import { uniqueSlugs } from './slug.js';
 
 /** Several labels that count as one thing. */
@@ -18,7 +18,7 @@ export interface TaggingSettings {
    * of the model.
    */
   labels: readonly (string | LabelGroup)[];
-  /** On-threshold for all labels; null: the one its model recommends for each, else 0.5. */
+  /** On-threshold for all labels; null: the recommended one of each, else 0.5. */
   threshold: number | null;
   /** On-thresholds of single labels (by name or MID) and of groups (by name); they win over everything else. */
   thresholds: Readonly<Record<string, number>>;
@@ -30,8 +30,14 @@ export interface TaggingSettings {
   minGapSeconds: number;
 }
 
-/** The on-threshold where neither the settings nor the model name one. */
+/** The on-threshold where neither the settings nor the model nor its label set name one. */
 export const defaultThreshold = 0.5;
+
+/**
+ * Where the on-threshold in force comes from: `thresholds` of the settings, the `group`'s own, `threshold` of the
+ * settings, whoever recommends it, or the `default` of all models.
+ */
+export type ThresholdOrigin = 'thresholds' | 'group' | 'threshold' | Recommender | 'default';
 
 /** A long list of unknown names, or an endless one, must not keep the event loop busy with guessing. */
 const suggestionLimit = 20;
@@ -42,6 +48,7 @@ export interface Member {
   readonly label: Label;
   readonly onThreshold: number;
   readonly offThreshold: number;
+  readonly thresholdFrom: ThresholdOrigin;
 }
 
 /** Something that is on or off: a watched label or a watched group. */
@@ -80,7 +87,7 @@ export interface Watched {
  * `unknown` (after a swap to another model they may be known again); a group without a single known label is
  * left out as well. Both keep their slugs, so that no other item has another slug with another model.
  * Thresholds, the first that is given: `thresholds` of the group, the group's own,
- * `thresholds` of the label, `threshold`, the model's, 0.5.
+ * `thresholds` of the label, `threshold`, the recommended one (the model's, its label set's), 0.5.
  *
  * Throws SoundpostError `invalid_tagging` where the settings contradict themselves.
  */
@@ -101,14 +108,15 @@ export function resolveWatched(labels: readonly Label[], settings: TaggingSettin
     if (groupNames.has(fold(name))) groupThresholds.set(fold(name), threshold);
     else for (const label of find(name)) labelThresholds.set(label, threshold);
   }
-  const memberOf = (label: Label, groupThreshold: number | undefined): Member => {
-    const onThreshold =
-      groupThreshold ??
-      labelThresholds.get(label) ??
-      settings.threshold ??
-      label.threshold ??
-      defaultThreshold;
-    return { label, onThreshold, offThreshold: onThreshold * settings.offFraction };
+  const memberOf = (label: Label, group: LabelGroup | null): Member => {
+    const [onThreshold, thresholdFrom] = firstGiven([
+      [group ? groupThresholds.get(fold(group.name)) : null, 'thresholds'],
+      [group?.threshold, 'group'],
+      [labelThresholds.get(label), 'thresholds'],
+      [settings.threshold, 'threshold'],
+      recommended(label),
+    ]);
+    return { label, onThreshold, offThreshold: onThreshold * settings.offFraction, thresholdFrom };
   };
 
   const entries = settings.labels.length > 0 ? settings.labels : labels.map((label) => label.name);
@@ -128,8 +136,7 @@ export function resolveWatched(labels: readonly Label[], settings: TaggingSettin
       if (!items.has(key)) items.set(key, { key, name, group: group?.name ?? null, members: null });
       continue;
     }
-    const groupThreshold = group ? (groupThresholds.get(fold(group.name)) ?? group.threshold) : undefined;
-    const members = [...found].map((label) => memberOf(label, groupThreshold));
+    const members = [...found].map((label) => memberOf(label, group));
     items.set(key, { key, name, group: group?.name ?? null, members });
   }
   const slugs = uniqueSlugs([...items.values()].map((item) => item.name));
@@ -142,6 +149,22 @@ export function resolveWatched(labels: readonly Label[], settings: TaggingSettin
       suggestions: position < suggestionLimit ? suggest(name, labels) : [],
     })),
   };
+}
+
+type Candidate = readonly [threshold: number | null | undefined, from: ThresholdOrigin];
+
+/** The first that is given. */
+function firstGiven(candidates: readonly Candidate[]): readonly [number, ThresholdOrigin] {
+  for (const [threshold, from] of candidates) if (threshold != null) return [threshold, from];
+  return [defaultThreshold, 'default'];
+}
+
+const recommended = (label: Label): Candidate => [label.threshold, label.thresholdFrom ?? 'model'];
+
+/** The on-threshold of a label where the settings name none, and where it comes from. */
+export function recommendedThreshold(label: Label): { threshold: number; from: ThresholdOrigin } {
+  const [threshold, from] = firstGiven([recommended(label)]);
+  return { threshold, from };
 }
 
 /** The form in which names are compared. */
