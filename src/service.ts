@@ -212,6 +212,8 @@ export function createService(options: {
         modelChanged(model) {
           announcer.modelChanged(model);
           state.change({ model: model.manifest.id });
+          // The thresholds in force are those of the model. The first is told of by the start.
+          if (isInformed) refreshInfo();
         },
         dropped: () => undefined,
         engineLost({ code, reason, delayMs }) {
@@ -251,12 +253,19 @@ export function createService(options: {
       version,
       configProblems: options.configProblems ?? [],
       safeModeReason: () => safeMode?.reason ?? null,
+      thresholds: () => announcer.thresholds(),
       registry,
       installer,
       link,
       installed: (ids) => homeAssistant.installed(ids),
       log,
     });
+    let isInformed = false;
+    const refreshInfo = () => {
+      publishInfo().catch((error: unknown) => {
+        log.warn({ code: codeOf(error) }, `The models cannot be listed: ${messageOf(error)}`);
+      });
+    };
     const telemetry = createTelemetryLoop({
       config,
       intervalSeconds: wishes.telemetryIntervalSeconds,
@@ -342,16 +351,8 @@ export function createService(options: {
     thermal.start();
     undo.push(() => thermal.stop());
     await publishInfo();
-    undo.push(
-      watchModels({
-        folder: registry.installedFolder,
-        onChange: () => {
-          publishInfo().catch((error: unknown) => {
-            log.warn({ code: codeOf(error) }, `The models cannot be listed: ${messageOf(error)}`);
-          });
-        },
-      }),
-    );
+    isInformed = true;
+    undo.push(watchModels({ folder: registry.installedFolder, onChange: refreshInfo }));
     goOn();
 
     undo.push(() => source.stop());

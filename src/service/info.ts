@@ -7,6 +7,7 @@ import type { CatalogueEntry } from '../models/catalogue.js';
 import type { ModelRegistry } from '../models/registry.js';
 import { SCHEMA_VERSION, type InfoPayload } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';
+import type { ThresholdInForce } from '../tagging/thresholds.js';
 import { modelSummary } from './model-summary.js';
 
 /** The models of the catalogue. Where it cannot be read that is said, and the service does without. */
@@ -25,6 +26,7 @@ export async function knownModels(
 /**
  * The way to publish `B/info` after a fresh look at the models; it resolves to what was published.
  * @param options.installed told of the installed models each time, before `B/info` is published
+ * @param options.thresholds those in force for what the settings watch
  * @param options.safeModeReason why the service does without the configured model now, or null
  */
 export function createInfo(options: {
@@ -32,6 +34,7 @@ export function createInfo(options: {
   version: string;
   configProblems: readonly string[];
   safeModeReason: () => string | null;
+  thresholds: () => ThresholdInForce[];
   registry: Pick<ModelRegistry, 'list'>;
   installer: Pick<Installer, 'catalogue'>;
   link: Pick<Link, 'publish'>;
@@ -59,6 +62,7 @@ export function createInfo(options: {
       config: maskConfig(config),
       config_problems: [...options.configProblems],
       safe_mode: options.safeModeReason(),
+      thresholds: options.thresholds(),
     };
     link.publish('info', info);
     return info;

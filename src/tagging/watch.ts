@@ -220,7 +220,7 @@ function checkSettings(settings: TaggingSettings): void {
 }
 
 /** Names that contain the wanted one or are contained in it, then those that few changes of letters turn into it. */
-function suggest(wanted: string, labels: readonly Label[]): string[] {
+export function suggest(wanted: string, labels: readonly Label[]): string[] {
   const want = fold(wanted);
   if (want === '' || want.length > suggestionNameLength) return [];
   const limit = Math.max(2, Math.floor(want.length * 0.4));
