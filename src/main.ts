@@ -223,6 +223,14 @@ command(
 ).argument('<id>', 'as "soundpost models list" names it');
 command(
   models,
+  'labels',
+  'the labels of a model and their recommended thresholds',
+  async () => (await import('./cli/model-labels.js')).modelsLabelsCommand,
+)
+  .argument('<id>', 'as "soundpost models list" names it')
+  .argument('[search]', 'only those with this in their name, or with this MID');
+command(
+  models,
   'verify',
   'check its digest, load it, check its scores',
   async () => (await import('./cli/models.js')).modelsVerifyCommand,

@@ -213,7 +213,7 @@ export function createService(options: {
           announcer.modelChanged(model);
           state.change({ model: model.manifest.id });
           // A model that stands in may say more or less finely when a sound is; a swap tells of that itself.
-          if (started && state.now.swap.state === 'idle') tellOfModels();
+          if (isInformed && state.now.swap.state === 'idle') refreshInfo();
         },
         dropped: () => undefined,
         engineLost({ code, reason, delayMs }) {
@@ -254,14 +254,15 @@ export function createService(options: {
       configProblems: options.configProblems ?? [],
       safeModeReason: () => safeMode?.reason ?? null,
       model: () => (pipeline.ready ? pipeline.model : null),
+      thresholds: () => announcer.thresholds(),
       registry,
       installer,
       link,
       installed: (ids) => homeAssistant.installed(ids),
       log,
     });
-    let started = false;
-    const tellOfModels = () => {
+    let isInformed = false;
+    const refreshInfo = () => {
       publishInfo().catch((error: unknown) => {
         log.warn({ code: codeOf(error) }, `The models cannot be listed: ${messageOf(error)}`);
       });
@@ -351,8 +352,8 @@ export function createService(options: {
     thermal.start();
     undo.push(() => thermal.stop());
     await publishInfo();
-    started = true;
-    undo.push(watchModels({ folder: registry.installedFolder, onChange: tellOfModels }));
+    isInformed = true;
+    undo.push(watchModels({ folder: registry.installedFolder, onChange: refreshInfo }));
     goOn();
 
     undo.push(() => source.stop());

@@ -9,16 +9,23 @@ import { codeOf, messageOf } from '../common/errors.js';
 import { readHealth } from '../common/health-file.js';
 import { silentLogger } from '../common/log.js';
 import { loadConfig } from '../config/load.js';
+import { openStateStore } from '../config/state-store.js';
 import type { Config } from '../config/schema.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { verifyModel } from '../inference/verify.js';
 import { startEmbeddedBroker } from '../mqtt/broker.js';
 import { abortConnection, closeConnection, openConnection, parseAccess } from '../mqtt/connection.js';
 import { brokerAccess } from '../service/broker-access.js';
+import { startingWishes, withUsableLabels } from '../service/remembered.js';
+import { thresholdsInForce, type ThresholdInForce } from '../tagging/thresholds.js';
+import { describeUnknown } from '../tagging/unknown.js';
+import { resolveWatched } from '../tagging/watch.js';
 import { readBoard } from '../telemetry/board.js';
 import { readSoc } from '../telemetry/soc.js';
 import type { CommandContext } from './context.js';
 import { openRegistry } from './models.js';
+import { table } from './table.js';
+import { originNames, summariseThresholds, thresholdText } from './thresholds.js';
 
 /** `warn`: something is missing that not everybody needs. */
 type Verdict = 'ok' | 'warn' | 'fail';
@@ -27,10 +34,16 @@ interface Finding {
   name: string;
   verdict: Verdict;
   detail: string;
+  /** Of the check of the labels. */
+  thresholds?: readonly ThresholdInForce[];
+  /** What is shown below it on a screen. */
+  rows?: readonly (readonly string[])[];
 }
 
 const BROKER_TIMEOUT_MS = 5_000;
 const ENOUGH_DISK_BYTES = 500e6;
+/** Below the text of a finding. */
+const INDENT = ' '.repeat(15);
 
 /** `soundpost doctor`: looks at everything the service needs and says what to do. Resolves to 1 where it cannot work. */
 export async function doctorCommand(context: CommandContext): Promise<number> {
@@ -42,18 +55,21 @@ export async function doctorCommand(context: CommandContext): Promise<number> {
     ['sensors', () => checkSensors(config)],
     ['disk', () => checkDisk(config)],
     ['model', () => checkModel(context, config)],
+    ['labels', () => checkLabels(context, config)],
     ['audio', () => checkAudio(config)],
     ['ffmpeg', () => checkFfmpeg(config)],
     ['broker', () => checkBroker(config)],
   ];
   const findings: Finding[] = [];
   for (const [name, check] of checks) {
-    const finding = await check().catch((error: unknown) => ({
-      verdict: 'fail' as const,
+    const { rows = [], ...finding } = await check().catch((error: unknown): Check => ({
+      verdict: 'fail',
       detail: messageOf(error),
     }));
     findings.push({ name, ...finding });
-    if (!json) stdout.write(`${finding.verdict.padEnd(4)}  ${name.padEnd(8)} ${finding.detail}\n`);
+    if (json) continue;
+    stdout.write(`${finding.verdict.padEnd(4)}  ${name.padEnd(8)} ${finding.detail}\n`);
+    if (rows.length > 0) stdout.write(table(rows).replace(/^/gm, INDENT).trimEnd() + '\n');
   }
   const ok = findings.every(({ verdict }) => verdict !== 'fail');
   if (json) stdout.write(`${JSON.stringify({ ok, findings })}\n`);
@@ -122,6 +138,42 @@ async function checkModel(context: CommandContext, config: Config): Promise<Chec
     verdict: report.ok ? 'ok' : 'fail',
     detail: `${config.model.id}: ${last?.detail ?? 'nothing to check'}`,
   };
+}
+
+/**
+ * What the service would listen for, with the thresholds that would be in force: by the configuration, and by what
+ * was set over MQTT and is remembered.
+ */
+async function checkLabels(context: CommandContext, config: Config): Promise<Check> {
+  const store = await openStateStore({ dataDir: config.data_dir, log: silentLogger, isReadOnly: true });
+  const { tagging, modelId } = withUsableLabels(startingWishes(config, store), config, silentLogger);
+  const { labels } = await openRegistry(context).get(modelId);
+  const { items, unknown } = resolveWatched(labels, tagging);
+  const thresholds = thresholdsInForce(items);
+  const unknownText = unknown.length === 0 ? '' : `; ${modelId} does not know ${describeUnknown(unknown)}`;
+  if (items.length === 0) {
+    return {
+      verdict: 'fail',
+      detail: `nothing would ever be heard${unknownText}: choose labels that "soundpost models labels ${modelId}" lists`,
+      thresholds,
+    };
+  }
+  const verdict = unknown.length === 0 ? 'ok' : 'warn';
+  const isEvery = tagging.labels.length === 0;
+  const what = isEvery
+    ? `every label of ${modelId} is watched, thresholds: ${summariseThresholds(thresholds)}`
+    : `watched of ${modelId}, with the thresholds in force`;
+  return {
+    verdict,
+    detail: `${what}${unknownText}`,
+    thresholds,
+    // A list of hundreds would hide the findings around it; "models labels" has it.
+    rows: isEvery ? [] : thresholds.map(thresholdRow),
+  };
+}
+
+function thresholdRow({ label, group, threshold, from }: ThresholdInForce): string[] {
+  return [group === null ? label : `${group}: ${label}`, thresholdText(threshold), originNames[from]];
 }
 
 async function checkAudio({ audio }: Config): Promise<Check> {

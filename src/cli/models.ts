@@ -9,8 +9,10 @@ import { verifyModel } from '../inference/verify.js';
 import { licenceOf, readCatalogue, type CatalogueEntry } from '../models/catalogue.js';
 import { megabytes } from '../models/download.js';
 import { createRegistry, type InstalledModel, type ModelRegistry } from '../models/registry.js';
+import { recommendedThreshold } from '../tagging/watch.js';
 import type { CommandContext } from './context.js';
 import { clip, table } from './table.js';
+import { summariseThresholds } from './thresholds.js';
 
 /** The models that the configuration's data folder and the program hold. */
 export function openRegistry(context: CommandContext): ModelRegistry {
@@ -131,6 +133,7 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
         .map(({ name }) => name)
         .join('; ')} …`,
     ],
+    ['thresholds', summariseThresholds(labels.map(recommendedThreshold))],
     ['parameters', amount(manifest.parameters)],
     ['MACs', amount(manifest.macs)],
     ['AudioSet mAP', manifest.metrics.audioset_map?.toFixed(3) ?? '-'],

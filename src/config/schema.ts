@@ -199,7 +199,7 @@ export const schema = {
     }),
     threshold: key(optional(threshold), null, {
       doc: 'Score at which a sound starts an event, for all labels.',
-      defaultDoc: 'what the model recommends for each label, else 0.5',
+      defaultDoc: 'what is recommended for each label (docs/thresholds.md), else 0.5',
     }),
     thresholds: key(
       thresholds,

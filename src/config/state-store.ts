@@ -51,11 +51,19 @@ export interface StateStore {
   flush(): Promise<void>;
 }
 
-/** Reads the file. One that cannot be understood is set aside with a warning; nothing is thrown. */
-export async function openStateStore(options: { dataDir: string; log: Logger }): Promise<StateStore> {
+/**
+ * Reads the file. One that cannot be understood is set aside with a warning; nothing is thrown.
+ * @param options.isReadOnly for who only looks, beside a service that may be at work: nothing is written or moved.
+ */
+export async function openStateStore(options: {
+  dataDir: string;
+  log: Logger;
+  isReadOnly?: boolean;
+}): Promise<StateStore> {
   const { log } = options;
   const path = join(options.dataDir, 'state.json');
-  const state = await readState(path, log);
+  const isReadOnly = options.isReadOnly === true;
+  const state = await readState(path, log, !isReadOnly);
   let isFailing = false;
   let pending = Promise.resolve();
   let isQueued = false;
@@ -79,7 +87,7 @@ export async function openStateStore(options: { dataDir: string; log: Logger }):
 
   /** One write at a time; changes that come while one waits go with it. */
   function save(): Promise<void> {
-    if (!isQueued) {
+    if (!isQueued && !isReadOnly) {
       isQueued = true;
       pending = pending.then(write);
     }
@@ -120,7 +128,7 @@ function asJson(value: unknown): unknown {
   return value === undefined ? null : JSON.parse(JSON.stringify(value));
 }
 
-async function readState(path: string, log: Logger): Promise<State> {
+async function readState(path: string, log: Logger, setsAside: boolean): Promise<State> {
   const read = readBounded(path, maxStateBytes);
   if ('problem' in read) {
     if (read.problem === 'does not exist') return {};
@@ -129,6 +137,7 @@ async function readState(path: string, log: Logger): Promise<State> {
   }
   const problem = parse(read.bytes.toString('utf8'));
   if ('state' in problem) return problem.state;
+  if (!setsAside) return {};
   const aside = `${path}.broken-${new Date().toISOString().replace(/[:.]/g, '-')}`;
   const fate = await rename(path, aside).then(
     () => `it was set aside as ${aside}`,

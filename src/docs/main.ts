@@ -3,10 +3,15 @@ import { join } from 'node:path';
 import { projectRoot } from '../common/project.js';
 import { documents as configDocuments } from '../config/document.js';
 import { mqttDocuments } from '../mqtt/documents/index.js';
+import { thresholdDocuments } from './thresholds.js';
 
 /*
  * Writes the generated files: `npm run docs`. The tests compare them with what would be written now.
  */
-for (const [path, content] of Object.entries({ ...configDocuments(), ...mqttDocuments() })) {
+for (const [path, content] of Object.entries({
+  ...configDocuments(),
+  ...mqttDocuments(),
+  ...thresholdDocuments(projectRoot()),
+})) {
   writeFileSync(join(projectRoot(), path), content);
 }

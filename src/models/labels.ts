@@ -3,6 +3,12 @@ import { SoundpostError } from '../common/errors.js';
 import { readSmallText } from './files.js';
 import { parseJson } from './validate.js';
 
+/**
+ * Who recommends a threshold: `model`, the file of thresholds that its manifest names; `label_set`, the label set for
+ * this label; `label_set_default`, the label set for all labels that have none of their own.
+ */
+export type Recommender = 'model' | 'label_set' | 'label_set_default';
+
 /** One of the classes a model names. */
 export interface Label {
   /** Position in the model's output. */
@@ -10,14 +16,26 @@ export interface Label {
   name: string;
   /** AudioSet's machine identifier, or null for a class of one's own. */
   mid: string | null;
-  /** The on-threshold that the model's makers recommend, or null. */
+  /** The on-threshold that is recommended, or null. */
   threshold: number | null;
+  /** Who recommends it; null where nobody does. */
+  thresholdFrom: Recommender | null;
+}
+
+/** What a file says of thresholds. */
+export interface Thresholds {
+  /** By label index. */
+  readonly own: ReadonlyMap<number, number>;
+  /** For the labels that have none of their own, or null. */
+  readonly rest: number | null;
 }
 
 const MAX_BYTES = 8 << 20;
 
+const threshold = z.number().gt(0).max(1).nullable().default(null);
+
 /** A file of labels may say more about each (how it was evaluated, say); that is left alone. */
-const labelFileSchema = z
+const labelEntries = z
   .array(
     z.looseObject({
       index: z.number().int().nonnegative(),
@@ -28,23 +46,46 @@ const labelFileSchema = z
   .min(1)
   .max(100_000);
 
-const thresholdFileSchema = z.array(
-  z.looseObject({
-    index: z.number().int().nonnegative(),
-    threshold: z.number().gt(0).max(1).nullable().default(null),
-  }),
-);
+const thresholdEntries = z.array(z.looseObject({ index: z.number().int().nonnegative(), threshold }));
 
-/** A label without the model's threshold: what a label set holds. */
+/** A label without a threshold: what says nothing of them holds. */
 export type LabelEntry = Pick<Label, 'index' | 'name' | 'mid'>;
 
 /**
- * The labels of a file, sorted by index.
+ * The entries of a file, which is a list of them, or an object with that list as `labels` and beside it, if need be,
+ * the threshold of all labels that have none of their own as `default_threshold`.
+ */
+function entriesOf<Entry>(
+  entries: z.ZodType<Entry[]>,
+  text: string,
+  path: string,
+): { entries: Entry[]; rest: number | null } {
+  if (!/^\uFEFF?\s*\{/.test(text)) return { entries: parseJson(entries, text, path, 'model_labels'), rest: null };
+  const schema = z.looseObject({ default_threshold: threshold, labels: entries });
+  const file = parseJson(schema, text, path, 'model_labels');
+  return { entries: file.labels, rest: file.default_threshold };
+}
+
+/**
+ * The labels of a file, sorted by index; its thresholds are left alone.
  * @throws SoundpostError `model_labels` unless the indexes run 0, 1, 2 … without a gap and no index, name or
  * MID comes twice.
  */
 export async function readLabels(path: string): Promise<LabelEntry[]> {
   return labelsFrom(await readSmallText(path, MAX_BYTES, 'model_labels'), path);
+}
+
+/**
+ * The labels of a label set with the thresholds that it recommends, sorted by index.
+ * @throws SoundpostError `model_labels` as `readLabels` and `readThresholds`.
+ */
+export async function readLabelSet(path: string): Promise<Label[]> {
+  const text = await readSmallText(path, MAX_BYTES, 'model_labels');
+  const labels = withoutThresholds(labelsFrom(text, path));
+  return withThresholds(labels, thresholdsFrom(text, path, labels.length), {
+    own: 'label_set',
+    rest: 'label_set_default',
+  });
 }
 
 /**
@@ -54,6 +95,7 @@ export async function readLabels(path: string): Promise<LabelEntry[]> {
  */
 export async function readLabelNames(path: string): Promise<LabelEntry[]> {
   const text = await readSmallText(path, MAX_BYTES, 'model_labels');
+  if (/^\uFEFF?\s*\{/.test(text)) return labelsFrom(text, path);
   if (!/^\uFEFF?\s*\[/.test(text)) {
     return numberLabels(text.replace(/^\uFEFF/, '').split('\n').map((line) => line.trim()).filter(Boolean), path);
   }
@@ -72,8 +114,8 @@ export function numberLabels(names: readonly string[], where: string): LabelEntr
 }
 
 function labelsFrom(text: string, path: string): LabelEntry[] {
-  const entries = parseJson(labelFileSchema, text, path, 'model_labels')
-    .map(({ index, name, mid }) => ({ index, name, mid }))
+  const entries = entriesOf(labelEntries, text, path)
+    .entries.map(({ index, name, mid }) => ({ index, name, mid }))
     .sort((a, b) => a.index - b.index);
   const names = new Set<string>();
   const mids = new Set<string>();
@@ -90,20 +132,45 @@ function labelsFrom(text: string, path: string): LabelEntry[] {
 }
 
 /**
- * The thresholds of a file by label index; labels it does not mention have none.
+ * The thresholds of a file.
  * @throws SoundpostError `model_labels` when an index comes twice or names no label.
  */
-export async function readThresholds(path: string, labelCount: number): Promise<Map<number, number>> {
-  const text = await readSmallText(path, MAX_BYTES, 'model_labels');
+export async function readThresholds(path: string, labelCount: number): Promise<Thresholds> {
+  return thresholdsFrom(await readSmallText(path, MAX_BYTES, 'model_labels'), path, labelCount);
+}
+
+function thresholdsFrom(text: string, path: string, labelCount: number): Thresholds {
   const seen = new Set<number>();
-  const thresholds = new Map<number, number>();
-  for (const { index, threshold } of parseJson(thresholdFileSchema, text, path, 'model_labels')) {
+  const own = new Map<number, number>();
+  const { entries, rest } = entriesOf(thresholdEntries, text, path);
+  for (const { index, threshold } of entries) {
     if (seen.has(index)) throw unfit(path, `the threshold of index ${index} comes twice`);
     if (index >= labelCount) throw unfit(path, `index ${index} is not one of the model's ${labelCount} labels`);
     seen.add(index);
-    if (threshold !== null) thresholds.set(index, threshold);
+    if (threshold !== null) own.set(index, threshold);
   }
-  return thresholds;
+  return { own, rest };
+}
+
+/** Labels for which nobody recommends a threshold. */
+export function withoutThresholds(labels: readonly LabelEntry[]): Label[] {
+  return labels.map(({ index, name, mid }) => ({ index, name, mid, threshold: null, thresholdFrom: null }));
+}
+
+/**
+ * Labels with the thresholds of a file; where it says nothing of one, that keeps what it has.
+ * @param from who recommends the thresholds of single labels, and those of the rest.
+ */
+export function withThresholds(
+  labels: readonly Label[],
+  { own, rest }: Thresholds,
+  from: Readonly<Record<'own' | 'rest', Recommender>>,
+): Label[] {
+  return labels.map((label) => {
+    const threshold = own.get(label.index);
+    if (threshold !== undefined) return { ...label, threshold, thresholdFrom: from.own };
+    return rest === null ? label : { ...label, threshold: rest, thresholdFrom: from.rest };
+  });
 }
 
 function unfit(path: string, what: string): SoundpostError {

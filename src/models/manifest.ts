@@ -85,7 +85,10 @@ export const manifestSchema = z
   }),
   /** A label set that ships with the program (`audioset-527`), or a file beside the manifest (`labels.json`). */
   labels: plainName,
-  /** A file beside the manifest with a threshold per label (the file of labels may be it), or null. */
+  /**
+   * A file beside the manifest with thresholds (the file of labels may be it), or null. It wins over those of the
+   * label set.
+   */
   thresholds: plainName.nullable().default(null),
   metrics: z.looseObject({ audioset_map: z.number().nullable().optional() }).default({}),
   parameters: z.number().int().nonnegative().nullable().default(null),

@@ -3,7 +3,14 @@ import { basename, join, resolve } from 'node:path';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { readSmallText } from './files.js';
-import { readLabels, readThresholds, type Label, type LabelEntry } from './labels.js';
+import {
+  readLabels,
+  readLabelSet,
+  readThresholds,
+  withoutThresholds,
+  withThresholds,
+  type Label,
+} from './labels.js';
 import { parseManifest, type Manifest } from './manifest.js';
 
 /** A model that is ready to be loaded. */
@@ -43,7 +50,7 @@ export interface ModelRegistry {
    */
   read(folder: string): Promise<InstalledModel>;
   /** The labels of a set that ships with the program. Throws SoundpostError `model_labels`. */
-  labelSet(name: string): Promise<LabelEntry[]>;
+  labelSet(name: string): Promise<Label[]>;
   /** Where installed models go, `<data_dir>/models`. */
   readonly installedFolder: string;
 }
@@ -64,7 +71,7 @@ export function createRegistry(options: { bundledFolder: string; dataDir: string
   const bundledFolder = resolve(options.bundledFolder);
   const installedFolder = resolve(options.dataDir, 'models');
   /** Label sets ship with the program and do not change under it. */
-  const labelSets = new Map<string, Promise<LabelEntry[]>>();
+  const labelSets = new Map<string, Promise<Label[]>>();
   /** What has been said already, so that a folder that stays broken is not logged at every look. */
   const reported = new Map<string, string>();
 
@@ -118,21 +125,19 @@ export function createRegistry(options: { bundledFolder: string; dataDir: string
 
   async function readModelLabels(manifest: Manifest, folder: string): Promise<Label[]> {
     // A name with ".json" is a file of the model's own, any other the name of a label set.
-    const entries = await (manifest.labels.endsWith('.json')
-      ? readLabels(join(folder, manifest.labels))
-      : readLabelSet(manifest.labels, join(folder, 'model.json')));
-    const thresholds =
-      manifest.thresholds === null
-        ? undefined
-        : await readThresholds(join(folder, manifest.thresholds), entries.length);
-    return entries.map((entry) => ({ ...entry, threshold: thresholds?.get(entry.index) ?? null }));
+    const labels = manifest.labels.endsWith('.json')
+      ? withoutThresholds(await readLabels(join(folder, manifest.labels)))
+      : await findLabelSet(manifest.labels, join(folder, 'model.json'));
+    if (manifest.thresholds === null) return labels;
+    const thresholds = await readThresholds(join(folder, manifest.thresholds), labels.length);
+    return withThresholds(labels, thresholds, { own: 'model', rest: 'model' });
   }
 
-  async function readLabelSet(name: string, manifestPath: string): Promise<LabelEntry[]> {
+  async function findLabelSet(name: string, manifestPath: string): Promise<Label[]> {
     const path = join(bundledFolder, LABEL_SETS, `${name}.json`);
     let set = labelSets.get(name);
     if (set === undefined) {
-      set = readLabels(path);
+      set = readLabelSet(path);
       labelSets.set(name, set);
     }
     try {
@@ -162,7 +167,7 @@ export function createRegistry(options: { bundledFolder: string; dataDir: string
   return {
     installedFolder,
     read: (folder) => readModel(resolve(folder), false),
-    labelSet: (name) => readLabelSet(name, bundledFolder),
+    labelSet: (name) => findLabelSet(name, bundledFolder),
     list: async () => (await scan()).models,
     problems: async () => (await scan()).problems,
     async get(id) {

@@ -201,11 +201,11 @@ export const commandSpecs = {
   }),
   'threshold/set': spec({
     description:
-      'Sets the score at which a sound starts an event: for all labels, or with `label` for one label or group, which then wins over everything else. Null is the way back: for all labels to the thresholds that the model recommends (as plain text: `model`), with `label` to what holds for all; labels that have one of their own keep it.',
+      'Sets the score at which a sound starts an event: for all labels, or with `label` for one label or group, which then wins over everything else. Null is the way back: for all labels to the thresholds that are recommended for each (as plain text: `model`), with `label` to what holds for all; labels that have one of their own keep it.',
     schema: z.strictObject({
       value: threshold
         .nullable()
-        .describe('Null: the one that the model recommends, or with `label` none of its own any more.'),
+        .describe('Null: the recommended one of each label, or with `label` none of its own any more.'),
       label: z.string().min(1).max(200).optional(),
     }),
     result: z.object({

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { SourceKind } from '../audio/source.js';
+import type { ThresholdOrigin } from '../tagging/watch.js';
 
 /*
  * What the topics of the contract carry. Each field says what it means, since the documents come from here; its
@@ -23,6 +24,17 @@ const flag = z.boolean().nullable();
 const count = z.number().int().nonnegative();
 
 const sources = ['microphone', 'file', 'stream', 'demo'] as const satisfies readonly SourceKind[];
+
+/** In the order in which they win. */
+const thresholdOrigins = [
+  'thresholds',
+  'group',
+  'threshold',
+  'model',
+  'label_set',
+  'label_set_default',
+  'default',
+] as const satisfies readonly ThresholdOrigin[];
 
 const modelSummary = z.object({
   id: z.string().describe('What commands call it.'),
@@ -74,6 +86,23 @@ export const info = z.object({
     .describe(
       'Why the service does without the configured model and what was set over MQTT before, for people; null: it does not. It ends when a model is set, or with the next start after a change of the configuration.',
     ),
+  thresholds: z
+    .array(
+      z.object({
+        label,
+        group: z.string().nullable().describe('The watched group that it is in; null for a single label.'),
+        threshold: score.describe('Score at which it starts an event.'),
+        from: z
+          .enum(thresholdOrigins)
+          .describe(
+            'Where that comes from. Of the settings: `thresholds` for single labels and groups, the `group`’s own, `threshold` for all. Recommended: by the `model`, by its `label_set` for this label, or `label_set_default` for all its other labels. Else the `default`, 0.5.',
+          ),
+      }),
+    )
+    .optional()
+    .describe(
+      'The thresholds in force, for the labels and groups that `tagging.labels` or `labels/set` name and the model at work knows; empty where every label of the model is watched.',
+    ),
 });
 
 export const state = z.object({
@@ -84,7 +113,7 @@ export const state = z.object({
   threshold: score
     .nullable()
     .describe(
-      'Score at which a sound starts an event; null where each label has the one its model recommends.',
+      'Score at which a sound starts an event; null where each label has the one that is recommended for it.',
     ),
   labels: z
     .array(label)

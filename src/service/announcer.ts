@@ -8,6 +8,7 @@ import { slugOf, uniqueSlugs } from '../tagging/slug.js';
 import { createTagger, type TagEvent, type Tagger } from '../tagging/tagger.js';
 import { hopScores, type Hop } from '../tagging/hop.js';
 import { topTags, type Tag } from '../tagging/top.js';
+import { thresholdsInForce, type ThresholdInForce } from '../tagging/thresholds.js';
 import { resolveWatched, type TaggingSettings, type Watched, type WatchedItem } from '../tagging/watch.js';
 import type { LatencyRecorder } from '../telemetry/latency.js';
 import type { LabelMemory } from './label-memory.js';
@@ -34,6 +35,8 @@ export interface Announcer {
   preview(settings: TaggingSettings): Watched | null;
   /** The labels and groups that the settings name and the model knows; none where every label is watched. */
   watched(): { name: string; slug: string; group: boolean }[];
+  /** The thresholds that are in force for those. */
+  thresholds(): ThresholdInForce[];
   /**
    * The labels and groups that the settings name, or those kept settings that are not in effect now. `known`: the
    * model knows it, and it is watched. None as long as there is no model.
@@ -202,6 +205,9 @@ export function createAnnouncer(options: {
     watched() {
       if (tagger === null || settings.labels.length === 0) return [];
       return tagger.items.map(({ name, slug, group }) => ({ name, slug, group: group !== null }));
+    },
+    thresholds() {
+      return tagger === null || settings.labels.length === 0 ? [] : thresholdsInForce(tagger.items);
     },
     named() {
       if (tagger === null) return [];

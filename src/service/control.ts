@@ -10,7 +10,8 @@ import { licenceOf } from '../models/catalogue.js';
 import type { ModelRegistry } from '../models/registry.js';
 import type { ServiceControl } from '../mqtt/command-table.js';
 import type { InfoPayload } from '../mqtt/contract.js';
-import type { TaggingSettings, UnknownLabel } from '../tagging/watch.js';
+import { describeUnknown } from '../tagging/unknown.js';
+import type { TaggingSettings } from '../tagging/watch.js';
 import type { RateMeter } from '../telemetry/rate.js';
 import type { Announcer } from './announcer.js';
 import type { HealthReport } from '../common/health-file.js';
@@ -38,7 +39,7 @@ export function createControl(options: {
   rate: RateMeter;
   thermal: Pick<ThermalControl, 'request'>;
   health: () => HealthReport;
-  /** Publishes `B/info` and resolves to it. */
+  /** Publishes `B/info`, which has the thresholds in force too, and resolves to it. */
   publishInfo: () => Promise<InfoPayload>;
   onRestart: () => void;
   /** A model was chosen and works. */
@@ -138,6 +139,7 @@ export function createControl(options: {
         announcer.update(tagging);
         state.change({ threshold: value });
         await store.set('threshold', value, config.tagging.threshold);
+        await options.publishInfo();
         return { threshold: value };
       }
       // What is kept for a label of another model can be taken back as well.
@@ -157,6 +159,7 @@ export function createControl(options: {
       tagging = { ...tagging, thresholds };
       announcer.update(tagging);
       await store.set('thresholds', thresholds, config.tagging.thresholds);
+      await options.publishInfo();
       return { threshold: value, label: name };
     },
 
@@ -169,13 +172,14 @@ export function createControl(options: {
       if (labels.length > 0 && meaning?.items.length === 0) {
         throw new SoundpostError(
           'label_unknown',
-          `${state.now.model ?? 'The model'} knows none of these labels: ${hints(unknown)}. Nothing was changed.`,
+          `${state.now.model ?? 'The model'} knows none of these labels: ${describeUnknown(unknown)}. Nothing was changed.`,
         );
       }
       announcer.update(next);
       tagging = next;
       state.change({ labels: labelNames(labels) });
       await store.set('labels', labels, config.tagging.labels);
+      await options.publishInfo();
       return { labels: announcer.watched(), unknown };
     },
 
@@ -250,16 +254,4 @@ export function createControl(options: {
 
     stop: cancelResume,
   };
-}
-
-const MOST_HINTS = 5;
-
-/** The first of the unknown names, each with what it may have been meant to be. */
-function hints(unknown: readonly UnknownLabel[]): string {
-  const named = unknown.slice(0, MOST_HINTS).map(({ name, suggestions }) => {
-    const near = suggestions.map((suggestion) => `"${suggestion}"`).join(', ');
-    return near === '' ? `"${name}"` : `"${name}" (perhaps ${near}?)`;
-  });
-  const rest = unknown.length - named.length;
-  return rest > 0 ? `${named.join(', ')} and ${rest} more` : named.join(', ');
 }

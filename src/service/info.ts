@@ -4,11 +4,11 @@ import { maskConfig } from '../config/mask.js';
 import type { Config } from '../config/schema.js';
 import type { Installer } from '../install/installer.js';
 import type { CatalogueEntry } from '../models/catalogue.js';
-import type { ModelRegistry } from '../models/registry.js';
+import type { InstalledModel, ModelRegistry } from '../models/registry.js';
 import { SCHEMA_VERSION, type InfoPayload } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';
-import type { InstalledModel } from '../models/registry.js';
 import { modelSummary, timeResolutionSeconds } from './model-summary.js';
+import type { ThresholdInForce } from '../tagging/thresholds.js';
 
 /** The models of the catalogue. Where it cannot be read that is said, and the service does without. */
 export async function knownModels(
@@ -26,6 +26,7 @@ export async function knownModels(
 /**
  * The way to publish `B/info` after a fresh look at the models; it resolves to what was published.
  * @param options.installed told of the installed models each time, before `B/info` is published
+ * @param options.thresholds those in force for what the settings watch
  * @param options.safeModeReason why the service does without the configured model now, or null
  */
 export function createInfo(options: {
@@ -35,6 +36,7 @@ export function createInfo(options: {
   safeModeReason: () => string | null;
   /** The model at work, or null. */
   model: () => InstalledModel | null;
+  thresholds: () => ThresholdInForce[];
   registry: Pick<ModelRegistry, 'list'>;
   installer: Pick<Installer, 'catalogue'>;
   link: Pick<Link, 'publish'>;
@@ -66,6 +68,7 @@ export function createInfo(options: {
       config: maskConfig(config),
       config_problems: [...options.configProblems],
       safe_mode: options.safeModeReason(),
+      thresholds: options.thresholds(),
     };
     link.publish('info', info);
     return info;

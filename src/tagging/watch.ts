@@ -1,7 +1,7 @@
 import { SoundpostError } from '../common/errors.js';
 import { editDistance } from '../common/nearest.js';
-import type { Label } from '../models/labels.js';
 import { parseConfirm, type Confirm } from './confirm.js';
+import type { Label, Recommender } from '../models/labels.js';
 import { uniqueSlugs } from './slug.js';
 
 /**
@@ -26,7 +26,7 @@ export interface TaggingSettings {
    * of the model.
    */
   labels: readonly (string | LabelGroup)[];
-  /** On-threshold for all labels; null: the one its model recommends for each, else 0.5. */
+  /** On-threshold for all labels; null: the recommended one of each, else 0.5. */
   threshold: number | null;
   /** On-thresholds of single labels (by name or MID) and of groups (by name); they win over everything else. */
   thresholds: Readonly<Record<string, number>>;
@@ -40,8 +40,14 @@ export interface TaggingSettings {
   minGapSeconds: number;
 }
 
-/** The on-threshold where neither the settings nor the model name one. */
+/** The on-threshold where neither the settings nor the model nor its label set name one. */
 export const defaultThreshold = 0.5;
+
+/**
+ * Where the on-threshold in force comes from: `thresholds` of the settings, the `group`'s own, `threshold` of the
+ * settings, whoever recommends it, or the `default` of all models.
+ */
+export type ThresholdOrigin = 'thresholds' | 'group' | 'threshold' | Recommender | 'default';
 
 /** A long list of unknown names, or an endless one, must not keep the event loop busy with guessing. */
 const suggestionLimit = 20;
@@ -52,6 +58,7 @@ export interface Member {
   readonly label: Label;
   readonly onThreshold: number;
   readonly offThreshold: number;
+  readonly thresholdFrom: ThresholdOrigin;
 }
 
 /** Something that is on or off: a watched label or a watched group. */
@@ -93,7 +100,7 @@ export interface Watched {
  * `unknown` (after a swap to another model they may be known again); a group without a single known label is
  * left out as well. Both keep their slugs, so that no other item has another slug with another model.
  * Thresholds, the first that is given: `thresholds` of the group, the group's own,
- * `thresholds` of the label, `threshold`, the model's, 0.5.
+ * `thresholds` of the label, `threshold`, the recommended one (the model's, its label set's), 0.5.
  *
  * Throws SoundpostError `invalid_tagging` where the settings contradict themselves.
  */
@@ -114,14 +121,15 @@ export function resolveWatched(labels: readonly Label[], settings: TaggingSettin
     if (groupNames.has(fold(name))) groupThresholds.set(fold(name), threshold);
     else for (const label of find(name)) labelThresholds.set(label, threshold);
   }
-  const memberOf = (label: Label, groupThreshold: number | undefined): Member => {
-    const onThreshold =
-      groupThreshold ??
-      labelThresholds.get(label) ??
-      settings.threshold ??
-      label.threshold ??
-      defaultThreshold;
-    return { label, onThreshold, offThreshold: onThreshold * settings.offFraction };
+  const memberOf = (label: Label, group: LabelGroup | null): Member => {
+    const [onThreshold, thresholdFrom] = firstGiven([
+      [group ? groupThresholds.get(fold(group.name)) : null, 'thresholds'],
+      [group?.threshold, 'group'],
+      [labelThresholds.get(label), 'thresholds'],
+      [settings.threshold, 'threshold'],
+      recommended(label),
+    ]);
+    return { label, onThreshold, offThreshold: onThreshold * settings.offFraction, thresholdFrom };
   };
 
   const entries = settings.labels.length > 0 ? settings.labels : labels.map((label) => label.name);
@@ -142,8 +150,7 @@ export function resolveWatched(labels: readonly Label[], settings: TaggingSettin
       if (!items.has(key)) items.set(key, { key, name, group: group?.name ?? null, members: null, timing });
       continue;
     }
-    const groupThreshold = group ? (groupThresholds.get(fold(group.name)) ?? group.threshold) : undefined;
-    const members = [...found].map((label) => memberOf(label, groupThreshold));
+    const members = [...found].map((label) => memberOf(label, group));
     items.set(key, { key, name, group: group?.name ?? null, members, timing });
   }
   const slugs = uniqueSlugs([...items.values()].map((item) => item.name));
@@ -169,6 +176,22 @@ function timingOf(group: LabelGroup | null, settings: TaggingSettings): Timing {
     minDurationMs: 1000 * (group?.min_duration_seconds ?? settings.minDurationSeconds),
     minGapMs: 1000 * (group?.min_gap_seconds ?? settings.minGapSeconds),
   };
+}
+
+type Candidate = readonly [threshold: number | null | undefined, from: ThresholdOrigin];
+
+/** The first that is given. */
+function firstGiven(candidates: readonly Candidate[]): readonly [number, ThresholdOrigin] {
+  for (const [threshold, from] of candidates) if (threshold != null) return [threshold, from];
+  return [defaultThreshold, 'default'];
+}
+
+const recommended = (label: Label): Candidate => [label.threshold, label.thresholdFrom ?? 'model'];
+
+/** The on-threshold of a label where the settings name none, and where it comes from. */
+export function recommendedThreshold(label: Label): { threshold: number; from: ThresholdOrigin } {
+  const [threshold, from] = firstGiven([recommended(label)]);
+  return { threshold, from };
 }
 
 /** The form in which names are compared. */
@@ -232,7 +255,7 @@ function checkSettings(settings: TaggingSettings): void {
 }
 
 /** Names that contain the wanted one or are contained in it, then those that few changes of letters turn into it. */
-function suggest(wanted: string, labels: readonly Label[]): string[] {
+export function suggest(wanted: string, labels: readonly Label[]): string[] {
   const want = fold(wanted);
   if (want === '' || want.length > suggestionNameLength) return [];
   const limit = Math.max(2, Math.floor(want.length * 0.4));

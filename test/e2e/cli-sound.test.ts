@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 
 import { join } from 'node:path';
 import { t } from 'tap';
 import type { Encoding } from '../../src/audio/pcm.js';
+import { readLabels } from '../../src/models/labels.js';
 import { freePort } from '../support/broker.js';
 import {
   CLI,
@@ -35,11 +36,8 @@ interface Tagged {
 const LENGTHS = ['full', '1s', '2s', '3s', '5s'] as const;
 
 void t.test('tag agrees with the original network on real recordings', { skip: noShared }, async (t) => {
-  const labels = (
-    JSON.parse(readFileSync(projectPath('models/labels/audioset-527.json'), 'utf8')) as {
-      name: string;
-    }[]
-  ).map(({ name }) => name);
+  const set = await readLabels(projectPath('models', 'labels', 'audioset-527.json'));
+  const labels = set.map(({ name }) => name);
   const clips = ['speech', 'music', 'typing'].flatMap((name) => {
     const whole = readFileSync(sharedPath('golden', 'audio', `${name}.wav`));
     return LENGTHS.map((length) => {

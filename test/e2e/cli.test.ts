@@ -108,6 +108,40 @@ void t.test('models', { skip: noShared }, async (t) => {
   t.equal(full.manifest.id, 'mn04_as');
   t.equal(full.labels.length, 527);
 
+  t.match(
+    info.stdout,
+    /\nthresholds +0\.12 to 0\.55 for 71 labels \(label set\), 0\.25 for 456 labels \(label set's default\)\n/,
+  );
+
+  const labels = await cli(['models', 'labels', 'mn04_as'], options);
+  t.equal(labels.code, 0, labels.stderr);
+  const lines = labels.stdout.trimEnd().split('\n');
+  t.equal(lines.length, 528);
+  t.match(lines[0], /^INDEX +LABEL +THRESHOLD +FROM$/);
+  t.match(lines[1], /^ {4}0 +Speech +0\.25 +label set's default$/);
+  t.match(lines[76], /^ {3}75 +Bark +0\.17 +label set$/);
+  t.ok(
+    lines.every((line) => line.length <= 80),
+    'it fits on the narrowest screen',
+  );
+  const cries = await cli(['models', 'labels', 'mn10_as', 'CRY', '--json'], options);
+  t.equal(cries.code, 0, 'a model that is not installed, by its label set');
+  const cried = JSON.parse(cries.stdout) as { id: string; labels: { name: string }[] };
+  t.equal(cried.id, 'mn10_as');
+  t.ok(cried.labels.length > 1);
+  for (const { name } of cried.labels) t.match(name, /cry/i);
+  t.match(
+    cried.labels.find(({ name }) => name === 'Baby cry, infant cry'),
+    { index: 23, mid: '/t/dd00002', threshold: 0.12, from: 'label_set' },
+  );
+  t.match((await cli(['models', 'labels', 'mn04_as', '/m/05tny_'], options)).stdout, /\n +75 +Bark +/);
+  const misspelt = await cli(['models', 'labels', 'mn04_as', 'barkk'], options);
+  t.strictSame([misspelt.code, misspelt.stdout], [1, '']);
+  t.match(misspelt.stderr, /no label with "barkk" in its name\. Did you mean "Bark"\?/);
+  const nowhere = await cli(['models', 'labels', 'mn99'], options);
+  t.strictSame([nowhere.code, nowhere.stdout], [1, '']);
+  t.match(nowhere.stderr, /no model "mn99"/);
+
   const known = await cli(['models', 'info', 'mn10_as'], options);
   t.equal(known.code, 0);
   t.match(known.stdout, /\nstate +not installed; get it with: soundpost models pull mn10_as\n/);
@@ -149,7 +183,7 @@ void t.test('doctor says what to do', async (t) => {
   t.equal(ok, true);
   t.strictSame(
     findings.map(({ name }) => name),
-    ['node', 'board', 'sensors', 'disk', 'model', 'audio', 'ffmpeg', 'broker'],
+    ['node', 'board', 'sensors', 'disk', 'model', 'labels', 'audio', 'ffmpeg', 'broker'],
   );
 
   const taken = createServer().listen(0, '127.0.0.1');
@@ -182,6 +216,62 @@ void t.test('doctor says what to do', async (t) => {
   t.equal(away.code, 1);
   t.match(away.stdout, /\nfail +broker +mqtt:\/\/127\.0\.0\.1:\d+: .*is the broker running\?/);
   t.notMatch(away.stdout, /hush-hush/);
+});
+
+void t.test('doctor knows the watched labels and their thresholds', async (t) => {
+  const own = ownData('doctor-data');
+  const file = write(
+    'watched.yaml',
+    `tagging:
+  labels: [Dog, Spech, {name: Alarm, labels: [Speech, Siren], threshold: 0.3}]
+  thresholds: {Dog: 0.4}
+`,
+  );
+  const doctor = async (...more: string[]) =>
+    cli(
+      ['doctor', '-c', file, '--audio.source', 'demo', '--broker.port', String(await freePort()), ...more],
+      { env: { SOUNDPOST_DATA_DIR: own } },
+    );
+  const { code, stdout } = await doctor();
+  t.equal(code, 0, stdout);
+  t.match(
+    stdout,
+    /\nwarn +labels +watched of soundpost-mini, .*does not know "Spech" \(did you mean "Speech"/,
+  );
+  t.match(stdout, /\n {15}Dog +0\.4 +tagging\.thresholds\n/);
+  t.match(stdout, /\n {15}Alarm: Siren +0\.3 +group's own\n/);
+
+  // What was set over MQTT is what the service would go on with; looking at it changes nothing.
+  const state = JSON.stringify({
+    version: 1,
+    values: {
+      labels: { value: ['Siren', 'Dog'], configured: null },
+      threshold: { value: 0.2, configured: 0.9 },
+    },
+  });
+  writeFileSync(join(own, 'state.json'), state);
+  const labels = ['--tagging.labels', '["Speech"]'];
+  const forgotten = JSON.parse((await doctor('--json', ...labels)).stdout) as {
+    findings: { name: string; thresholds?: object[] }[];
+  };
+  t.match(forgotten.findings.find(({ name }) => name === 'labels')?.thresholds, [
+    { label: 'Speech', group: null, threshold: Number, from: 'model' },
+  ]);
+  writeFileSync(
+    join(own, 'state.json'),
+    state.replace('"configured":null', '"configured":["Speech"]').replace('0.9', 'null'),
+  );
+  const remembered = await doctor(...labels);
+  t.match(remembered.stdout, /\nok +labels .*\n {15}Siren +0\.2 +tagging\.threshold\n {15}Dog +0\.4 /);
+  writeFileSync(join(own, 'state.json'), 'half a {');
+  t.match((await doctor(...labels)).stdout, /\nok +labels .*\n {15}Speech +0\.\d+ +model\n/);
+  t.equal(readFileSync(join(own, 'state.json'), 'utf8'), 'half a {', 'it is left to the service');
+
+  const none = await doctor('--tagging.labels', '["Spech"]');
+  t.equal(none.code, 1);
+  t.match(none.stdout, /\nfail +labels +nothing would ever be heard.*"Spech".*models labels soundpost-mini/);
+  const every = await doctor('--tagging.labels', '[]');
+  t.match(every.stdout, /\nok +labels +every label of soundpost-mini is watched, thresholds: .*\(model\)/);
 });
 
 void t.test('health', async (t) => {

@@ -195,7 +195,7 @@ t.test('commands on a recording', async (t) => {
   await t.test('what cannot be is refused, and nothing changes', async (t) => {
     const before = stateOf(console);
     const refusals: [command: string, request: object, code: string, message: RegExp][] = [
-      ['labels/set', { labels: ['Tome 1', 'x'] }, 'label_unknown', /"Tome 1" \(perhaps "Tone 1".*"x"/],
+      ['labels/set', { labels: ['Tome 1', 'x'] }, 'label_unknown', /"Tome 1" \(did you mean "Tone 1".*"x"/],
       ['labels/set', { labels: 'Tone 1' }, 'invalid_request', /^labels: /],
       ['labels/set', { labels: [''] }, 'invalid_request', /labels\.0/],
       ['labels/set', { labels: [{ name: 'A', labels: [] }] }, 'invalid_request', /labels\.0/],

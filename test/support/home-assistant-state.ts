@@ -18,6 +18,8 @@ function asTimestamp(value: unknown): number {
 /** Renders a template with `value` and, where the payload is JSON, `value_json`; `now` is the clock. */
 export function render(template: string, payload: string, now: () => Date = () => new Date()): string {
   const environment = new nunjucks.Environment(null, { autoescape: false, throwOnUndefined: true });
+  // Jinja's, which nunjucks calls `dump`; both print JSON.
+  environment.addFilter('tojson', (value: unknown) => JSON.stringify(value));
   environment.addGlobal('now', now);
   environment.addGlobal('as_timestamp', asTimestamp);
   let json: unknown;

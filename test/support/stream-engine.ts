@@ -52,6 +52,7 @@ export function fakeModel(
     name,
     mid: null,
     threshold: null,
+    thresholdFrom: null,
   }));
   return { manifest, labels, folder: `/models/${id}`, onnxPath: `/models/${id}/model.onnx`, bundled: false };
 }

@@ -88,7 +88,13 @@ t.test('what was promised and not kept is said', (t) => {
 });
 
 t.test('a simulated device hears one sound at a time, about as often as it should', (t) => {
-  const labels = ['Dog', 'Cat', 'Rain'].map((name, index) => ({ index, name, mid: null, threshold: null }));
+  const labels = ['Dog', 'Cat', 'Rain'].map((name, index) => ({
+    index,
+    name,
+    mid: null,
+    threshold: null,
+    thresholdFrom: null,
+  }));
   const hearing = createHearing({ labels, watched: 2, everySeconds: 5, startMs: 0 });
   let onsets = 0;
   let before = false;

@@ -12,7 +12,7 @@ import { loadConfig, type ConfigSources, type Entry } from '../../src/config/loa
 import { maskConfig, maskEntries, maskUrl, secretsOf } from '../../src/config/mask.js';
 import { environmentName, keys } from '../../src/config/schema.js';
 import { readCatalogue } from '../../src/models/catalogue.js';
-import { readLabels } from '../../src/models/labels.js';
+import { readLabels, withoutThresholds } from '../../src/models/labels.js';
 import { resolveWatched } from '../../src/tagging/watch.js';
 import { projectPath } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -632,8 +632,7 @@ t.test('the schema', (t) => {
     const labelsOf = async (id: string) => {
       const set = models.find((entry) => entry.id === id)?.labels;
       const path = set === undefined ? [id, 'labels.json'] : ['labels', `${set}.json`];
-      const labels = await readLabels(projectPath('models', ...path));
-      return labels.map((label) => ({ ...label, threshold: null }));
+      return withoutThresholds(await readLabels(projectPath('models', ...path)));
     };
     const folder = temporaryFolder(t);
     writeFileSync(join(folder, 'secret'), 'hush\n');

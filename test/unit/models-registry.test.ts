@@ -5,6 +5,7 @@ import t from 'tap';
 import { SoundpostError } from '../../src/common/errors.js';
 import type { Logger } from '../../src/common/log.js';
 import { silentLogger } from '../../src/common/log.js';
+import { readLabelNames } from '../../src/models/labels.js';
 import { parseManifest } from '../../src/models/manifest.js';
 import { createRegistry } from '../../src/models/registry.js';
 import { projectPath } from '../support/shared.js';
@@ -152,7 +153,13 @@ t.test('the bundled models', async (t) => {
   t.equal(mini?.manifest.id, 'soundpost-mini');
   t.equal(mini?.bundled, true);
   t.equal(mini?.labels.length, 46);
-  t.strictSame(mini?.labels[0], { index: 0, name: 'Speech', mid: '/m/09x0r', threshold: 0.1761 });
+  t.strictSame(mini?.labels[0], {
+    index: 0,
+    name: 'Speech',
+    mid: '/m/09x0r',
+    threshold: 0.1761,
+    thresholdFrom: 'model',
+  });
   await t.rejects(registry.get('mn40_as'), {
     code: 'model_unknown',
     message: 'There is no model "mn40_as" here. Installed: soundpost-mini.',
@@ -166,7 +173,14 @@ t.test('a model may name a label set that ships with the program', async (t) => 
   const registry = createRegistry({ bundledFolder, dataDir, log: silentLogger });
   const { labels } = await registry.get('big');
   t.equal(labels.length, 527);
-  t.strictSame(labels[526], { index: 526, name: 'Field recording', mid: '/m/07hvw1', threshold: null });
+  const recommended = (index: number) => [
+    labels[index]?.name,
+    labels[index]?.threshold,
+    labels[index]?.thresholdFrom,
+  ];
+  t.strictSame(recommended(526), ['Field recording', 0.25, 'label_set_default']);
+  t.strictSame(recommended(75), ['Bark', 0.17, 'label_set']);
+  t.equal(labels[526]?.mid, '/m/07hvw1');
   await t.rejects(registry.get('lost'), {
     code: 'model_labels',
     message: /no label set "audioset-528"\. Known sets: audioset-527/,
@@ -276,4 +290,97 @@ t.test('thresholds come from the file that the manifest names, and only then', a
     code: 'model_labels',
     message: /index 3 is not one of the model's 3/,
   });
+});
+
+t.test('a manifest overrides its label set, label by label or as a whole', async (t) => {
+  const dataDir = t.testdir();
+  const models = join(dataDir, 'models');
+  const own = async (id: string, thresholds: unknown) => {
+    const folder = await writeModelFolder(models, id, {
+      labels: 'audioset-527',
+      thresholds: 'thresholds.json',
+    });
+    await writeFile(join(folder, 'thresholds.json'), JSON.stringify(thresholds));
+  };
+  await own('some', [{ index: 75, threshold: 0.6 }]);
+  await own('all', { default_threshold: 0.4, labels: [{ index: 75, threshold: 0.6 }], note: 'mine' });
+  await own('rest', { default_threshold: 0.4, labels: [] });
+  await own('nobody', { default_threshold: null, labels: [] });
+  await own('wrong', { default_threshold: 2, labels: [] });
+  await own('without', { default_threshold: 0.4 });
+
+  const registry = createRegistry({ bundledFolder, dataDir, log: silentLogger });
+  const [speech, dog, bark] = [0, 74, 75];
+  const recommended = async (id: string) => {
+    const { labels } = await registry.get(id);
+    return [speech, dog, bark].map((index) => [labels[index]?.threshold, labels[index]?.thresholdFrom]);
+  };
+  t.strictSame(await recommended('some'), [
+    [0.25, 'label_set_default'],
+    [0.43, 'label_set'],
+    [0.6, 'model'],
+  ]);
+  t.strictSame(await recommended('all'), [
+    [0.4, 'model'],
+    [0.4, 'model'],
+    [0.6, 'model'],
+  ]);
+  t.strictSame(await recommended('rest'), [
+    [0.4, 'model'],
+    [0.4, 'model'],
+    [0.4, 'model'],
+  ]);
+  t.strictSame((await recommended('nobody'))[2], [0.17, 'label_set']);
+  // The examples that people copy.
+  const examples = [
+    ...(await readFile(projectPath('docs', 'models.md'), 'utf8')).matchAll(
+      /<!-- thresholds: (\w+) -->\n+```json\n([^`]+)```/g,
+    ),
+  ];
+  for (const [, id = '', text = ''] of examples) await own(id, JSON.parse(text));
+  t.strictSame(await recommended('list'), [
+    [0.25, 'label_set_default'],
+    [0.35, 'model'],
+    [0.2, 'model'],
+  ]);
+  t.strictSame(await recommended('object'), [
+    [0.4, 'model'],
+    [0.4, 'model'],
+    [0.2, 'model'],
+  ]);
+  await t.rejects(registry.get('wrong'), { code: 'model_labels', message: /default_threshold: .*1/ });
+  await t.rejects(registry.get('without'), { code: 'model_labels', message: /labels: .*expected array/ });
+});
+
+t.test('a file of labels may be an object; its thresholds count where the manifest says so', async (t) => {
+  const dataDir = t.testdir();
+  const models = join(dataDir, 'models');
+  const names = ['Alpha', 'Beta', 'Gamma'];
+  const text = JSON.stringify({
+    default_threshold: 0.4,
+    labels: names.map((name, index) => ({ index, name, ...(index === 1 && { threshold: 0.7 }) })),
+  });
+  for (const [id, thresholds] of [
+    ['silent', null],
+    ['spoken', 'labels.json'],
+  ] as const) {
+    const folder = await writeModelFolder(models, id, { thresholds });
+    await writeFile(join(folder, 'labels.json'), text);
+  }
+  const registry = createRegistry({ bundledFolder, dataDir, log: silentLogger });
+  const silent = (await registry.get('silent')).labels;
+  t.strictSame(
+    silent.map(({ name, threshold, thresholdFrom }) => [name, threshold, thresholdFrom]),
+    names.map((name) => [name, null, null]),
+  );
+  t.strictSame(
+    (await registry.get('spoken')).labels.map(({ threshold, thresholdFrom }) => [threshold, thresholdFrom]),
+    [0.4, 0.7, 0.4].map((threshold) => [threshold, 'model']),
+  );
+  const file = join(models, 'spoken', 'labels.json');
+  t.strictSame(
+    (await readLabelNames(file)).map(({ name }) => name),
+    names,
+    'a person may import it too',
+  );
 });

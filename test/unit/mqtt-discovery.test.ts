@@ -299,6 +299,21 @@ t.test('readings that are not there are unknown', (t) => {
   t.end();
 });
 
+t.test('the threshold shows which are in force, and why', (t) => {
+  const { config } = accepted(t, built()).get('threshold')!;
+  t.equal(config['json_attributes_topic'], 'soundpost/nursery/info');
+  const attributes = (info: object): unknown =>
+    JSON.parse(render(String(config['json_attributes_template']), JSON.stringify(info)));
+  const thresholds = [
+    { label: 'Dog', group: null, threshold: 0.43, from: 'label_set' },
+    { label: 'It\'s "<loud>" & {{ odd }}', group: 'Alarm', threshold: 0.3, from: 'group' },
+  ];
+  t.strictSame(attributes({ thresholds }), { thresholds });
+  t.strictSame(attributes({ thresholds: [] }), { thresholds: [] });
+  t.strictSame(attributes({ version: '0.1.0' }), { thresholds: [] }, 'retained by an older version');
+  t.end();
+});
+
 t.test('an event that comes too late fires nothing', (t) => {
   const event = accepted(t, built()).get('event')!;
   const started = Date.UTC(2025, 10, 1, 12);

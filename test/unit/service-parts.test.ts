@@ -55,7 +55,13 @@ function makeAnnouncer(
     log: silentLogger,
   });
   const modelOf = (names: readonly (readonly [string, string | null])[]): InstalledModel => {
-    const labels = names.map(([name, mid], index) => ({ index, name, mid, threshold: null }));
+    const labels = names.map(([name, mid], index) => ({
+      index,
+      name,
+      mid,
+      threshold: null,
+      thresholdFrom: null,
+    }));
     return { manifest, labels, folder: '', onnxPath: '', bundled: true };
   };
   const model = modelOf([

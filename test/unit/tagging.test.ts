@@ -8,10 +8,10 @@ import { topTags } from '../../src/tagging/top.js';
 import { resolveWatched, type TaggingSettings } from '../../src/tagging/watch.js';
 
 const labels: readonly Label[] = [
-  { index: 0, name: 'Speech', mid: '/m/09x0r', threshold: null },
-  { index: 1, name: 'Dog', mid: '/m/0bt9lr', threshold: 0.3 },
-  { index: 2, name: 'Bark', mid: '/m/05tny_', threshold: null },
-  { index: 3, name: 'Domestic animals, pets', mid: '/m/068hy', threshold: null },
+  { index: 0, name: 'Speech', mid: '/m/09x0r', threshold: null, thresholdFrom: null },
+  { index: 1, name: 'Dog', mid: '/m/0bt9lr', threshold: 0.3, thresholdFrom: 'model' },
+  { index: 2, name: 'Bark', mid: '/m/05tny_', threshold: null, thresholdFrom: null },
+  { index: 3, name: 'Domestic animals, pets', mid: '/m/068hy', threshold: null, thresholdFrom: null },
 ];
 
 const defaults: TaggingSettings = {
@@ -282,7 +282,13 @@ t.test('a change of settings', (t) => {
 });
 
 t.test('a slug that moves to another item ends what was on under it', (t) => {
-  const two: Label[] = ['Dog!', 'Dog'].map((name, index) => ({ index, name, mid: null, threshold: null }));
+  const two: Label[] = ['Dog!', 'Dog'].map((name, index) => ({
+    index,
+    name,
+    mid: null,
+    threshold: null,
+    thresholdFrom: null,
+  }));
   const tagger = taggerOf({}, two);
   t.match(take(tagger, 1000, [0, 0.9]), [{ slug: 'dog_2' }]);
   t.match(tagger.update({ ...defaults, labels: ['Dog'] }, 0), [{ event_type: 'ended', slug: 'dog_2' }]);

@@ -4,7 +4,7 @@ import { childEnvironment } from '../../common/child-environment.js';
 import { SoundpostError } from '../../common/errors.js';
 import type { Architecture } from '../../convert/architecture.js';
 import { manifestInput, manifestOutput } from '../../convert/convert.js';
-import type { LabelEntry } from '../../models/labels.js';
+import { withoutThresholds, type LabelEntry } from '../../models/labels.js';
 import type { InstalledModel } from '../../models/registry.js';
 import type { TensorShape } from './architecture-tensors.js';
 import type { FromSynthetic, SyntheticJob, SyntheticNetwork } from './synthetic-process.js';
@@ -52,7 +52,7 @@ export async function makeSyntheticModel(options: {
       source: null,
       onnx_sha256: sha256,
     },
-    labels: labels.map((label) => ({ ...label, threshold: null })),
+    labels: withoutThresholds(labels),
     folder,
     onnxPath,
     bundled: false,

@@ -26,6 +26,8 @@ export interface Entity {
   readonly needs: 'service' | 'sound' | 'windows';
   /** Where its state comes from. */
   readonly state?: PlainKey;
+  /** Where its attributes come from. */
+  readonly attributes?: PlainKey;
   /** Where its commands go, below `B`. */
   readonly command?: string;
   readonly options: Options;
@@ -107,6 +109,7 @@ export const entities: readonly Entity[] = [
     name: 'Threshold',
     needs: 'service',
     state: 'state',
+    attributes: 'info',
     command: 'threshold/set',
     options: {
       ...config,
@@ -115,8 +118,10 @@ export const entities: readonly Entity[] = [
       step: 0.01,
       mode: 'slider',
       icon: 'mdi:tune-vertical',
-      // Unknown while each label has the threshold that its model recommends: that is no one number.
+      // Unknown while each label has the threshold that is recommended for it: that is no one number.
       value_template: exactly('threshold'),
+      // Which is in force for each watched label, and why.
+      json_attributes_template: '{"thresholds": {{ value_json.thresholds | default([]) | tojson }} }',
     },
   },
   {

@@ -90,10 +90,11 @@ export function buildDiscovery(input: DiscoveryInput): DiscoveryPayload {
     },
   ];
 
-  const fixed = entities.map(({ key, state, command, options, ...entity }) =>
+  const fixed = entities.map(({ key, state, attributes, command, options, ...entity }) =>
     component(key, entity, {
       ...options,
       ...(state === undefined ? {} : { state_topic: topics.of(state) }),
+      ...(attributes === undefined ? {} : { json_attributes_topic: topics.of(attributes) }),
       ...(command === undefined ? {} : { command_topic: `${topics.base}/${command}` }),
       ...(key === 'model' ? { options: input.models } : {}),
     }),

@@ -53,6 +53,11 @@ export const topicExamples: { readonly [K in OutKey]?: Payload<K> } = {
     },
     config_problems: [],
     safe_mode: null,
+    thresholds: [
+      { label: 'Dog', group: null, threshold: 0.43, from: 'label_set' },
+      { label: 'Smoke detector, smoke alarm', group: 'Alarm', threshold: 0.4, from: 'group' },
+      { label: 'Siren', group: 'Alarm', threshold: 0.4, from: 'group' },
+    ],
   },
   state: {
     model: 'mn04_as',
