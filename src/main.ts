@@ -259,7 +259,7 @@ command(
       new Option('--id <id>', 'what to call the model'),
       new Option(
         '--labels <file>',
-        'its classes: a JSON list, or one name a line; AudioSet’s 527 where left out',
+        'its classes: a JSON list, or one name a line; those of the released weights where left out',
       ),
       new Option('--title <text>', 'a name for people'),
     ],

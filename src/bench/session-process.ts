@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
+import { createFrontend } from '../features/frontend.js';
 import { loadRuntime, sessionOptions } from '../inference/runtime.js';
 import type { SessionBaseline, SessionJob } from './session-baseline.js';
 import { mean, median } from './statistics.js';
@@ -10,13 +11,15 @@ import { mean, median } from './statistics.js';
 const WARM_UP_RUNS = 3;
 
 /** The inputs at the model's full window, by name; what the network declares as fixed goes first. */
-function inputDims(input: SessionJob['input'], session: InferenceSession): Record<string, number[]> {
+async function inputDims(
+  input: SessionJob['input'],
+  session: InferenceSession,
+): Promise<Record<string, number[]>> {
   const samples = Math.round(input.window_seconds * input.sample_rate);
   const dims: Record<string, number[]> = {};
   if (input.kind !== 'waveform') {
-    const { kind, hop_length: hop, n_mels: mels } = input.frontend;
-    // Frames are centred, so there is one more than hops; pre-emphasis takes the first sample.
-    const frames = Math.floor((samples - (kind === 'efficientat' ? 1 : 0)) / hop) + 1;
+    const frontend = await createFrontend(input.frontend, input.sample_rate);
+    const [frames, mels] = [frontend.frames(samples), frontend.mels];
     dims[input.name] = input.layout === 'NCTF' ? [1, 1, frames, mels] : [1, 1, mels, frames];
   }
   if (input.kind === 'waveform') dims[input.name] = [1, samples];
@@ -36,7 +39,7 @@ async function measure(job: SessionJob): Promise<SessionBaseline> {
   const session = await InferenceSession.create(job.onnxPath, sessionOptions(job.threads));
   const loadMs = performance.now() - loadStart;
   const feeds: Record<string, OnnxTensor> = {};
-  for (const [name, dims] of Object.entries(inputDims(job.input, session))) {
+  for (const [name, dims] of Object.entries(await inputDims(job.input, session))) {
     const length = dims.reduce((product, size) => product * size, 1);
     const data = Float32Array.from({ length }, () => Math.random() - 0.5);
     feeds[name] = new Tensor('float32', data, dims);

@@ -195,15 +195,14 @@ async function synthetic(
   folder: string,
 ): Promise<Subject[]> {
   const bundled = join(projectRoot(), 'models');
-  const [tensors, catalogue, labels] = await Promise.all([
-    readArchitectureTensors(bundled),
-    readCatalogue(bundled),
-    registry.labelSet('audioset-527'),
-  ]);
-  return chosen.flatMap((architecture) => {
+  const [tensors, catalogue] = await Promise.all([readArchitectureTensors(bundled), readCatalogue(bundled)]);
+  const subjects = chosen.map(async (architecture) => {
     const shapes = tensors.get(architecture.name);
     if (shapes === undefined) return [];
     const released = catalogue.models.filter((entry) => entry.architecture === architecture.name);
-    return [syntheticSubject({ architecture, tensors: shapes, released, labels, folder })];
+    const name = released[0]?.labels ?? 'audioset-527';
+    const labelSet = { name, labels: await registry.labelSet(name) };
+    return [syntheticSubject({ architecture, tensors: shapes, released, labelSet, folder })];
   });
+  return (await Promise.all(subjects)).flat();
 }

@@ -6,8 +6,9 @@ import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { verifyModel } from '../inference/verify.js';
-import { licenceOf, readCatalogue, type CatalogueEntry } from '../models/catalogue.js';
+import { licenceOf, readCatalogue, whyNotBuildable, type CatalogueEntry } from '../models/catalogue.js';
 import { megabytes } from '../models/download.js';
+import type { FramesSpec } from '../models/manifest.js';
 import { createRegistry, type InstalledModel, type ModelRegistry } from '../models/registry.js';
 import { recommendedThreshold } from '../tagging/watch.js';
 import type { CommandContext } from './context.js';
@@ -60,7 +61,8 @@ export async function modelsListCommand(context: CommandContext): Promise<number
       ...available.map((entry) => [
         entry.id,
         entry.family,
-        entry.labels.replace(/^audioset-/, ''),
+        // Sets end in their number: audioset-527, audioset-strong-447.
+        entry.labels.replace(/^.*-/, ''),
         amount(entry.parameters),
         amount(entry.macs),
         entry.audioset_map?.toFixed(3) ?? '-',
@@ -88,6 +90,8 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
     const catalogue = await readCatalogue(bundledFolder());
     const entry = catalogue.models.find((candidate) => candidate.id === id);
     if (entry === undefined) {
+      const why = whyNotBuildable(catalogue, id);
+      if (why !== undefined) throw new SoundpostError('model_unknown', why);
       const meant = nearest(
         id,
         catalogue.models.map((candidate) => candidate.id),
@@ -134,6 +138,7 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
         .join('; ')} …`,
     ],
     ['thresholds', summariseThresholds(labels.map(recommendedThreshold))],
+    ...framesRow(manifest.output.frames),
     ['parameters', amount(manifest.parameters)],
     ['MACs', amount(manifest.macs)],
     ['AudioSet mAP', manifest.metrics.audioset_map?.toFixed(3) ?? '-'],
@@ -143,6 +148,13 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
   ];
   context.stdout.write(table(rows));
   return 0;
+}
+
+/** What a model can tell of when. */
+function framesRow(frames: FramesSpec | null): string[][] {
+  if (frames === null) return [];
+  const { role, hop_seconds: hop, context_seconds: context } = frames;
+  return [['frames', `${role} every ${Math.round(1000 * hop)} ms, final ${context} s later`]];
 }
 
 /** `soundpost models verify ID`: digest, loading, and a check of the scores. Resolves to 1 where a step fails. */

@@ -89,7 +89,7 @@ function naming(path: string, { name }: Architecture, error: unknown): unknown {
 
 /** What a state dict holds beside what was trained. */
 export function isBuffer(tensor: string): boolean {
-  return /(^|\.)(running_mean|running_var|lambdas|init_v)$/.test(tensor);
+  return /(^|\.)(running_mean|running_var|lambdas|init_v|freqs)$/.test(tensor);
 }
 
 /** Builds the graph of shapes alone: every tensor is there, but without its values. */
@@ -109,7 +109,9 @@ function checkBeforeReading(architecture: Architecture, checkpoint: Checkpoint, 
 
 /** The weight whose outputs are the classes, for the message. */
 function classTensor(graph: OnnxGraph, tensors: ReadonlyMap<string, Tensor>, classes: number): string {
-  const weights = graph.nodes.flatMap(({ inputs }) => inputs.filter((name) => tensors.has(name)));
+  // What was made of a tensor has a remark behind its name: "fc.weight (transposed)".
+  const origins = graph.nodes.flatMap(({ inputs }) => inputs.map((name) => name.replace(/ \(.*\)$/, '')));
+  const weights = origins.filter((name) => tensors.has(name));
   const last = weights.reverse().find((name) => {
     const { shape } = tensors.get(name)!;
     return shape.length >= 2 && shape[0] === classes;

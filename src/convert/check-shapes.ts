@@ -41,6 +41,9 @@ function outputShape(node: OnnxNode, inputs: Inputs, constants: Constants): Shap
     case 'Erf':
     case 'Clip':
     case 'Softmax':
+    case 'Cos':
+    case 'Sin':
+    case 'Cast':
     case 'Identity':
       return x;
     case 'Conv':
@@ -50,9 +53,9 @@ function outputShape(node: OnnxNode, inputs: Inputs, constants: Constants): Shap
       expectFit(node, w, x.at(-1), w[1]);
       return [x[0] ?? null, w[0] ?? null];
     case 'MatMul':
-      if (w?.length !== 2) return undefined;
-      expectFit(node, w, x.at(-1), w[0]);
-      return [...x.slice(0, -1), w[1] ?? null];
+      return w && matMul(node, x, w);
+    case 'GRU':
+      return w && gru(node, x, w, inputs[2]);
     case 'LayerNormalization':
       if (w !== undefined) expectFit(node, w, x.at(-1), w[0]);
       return x;
@@ -81,12 +84,30 @@ function outputShape(node: OnnxNode, inputs: Inputs, constants: Constants): Shap
       return without(x, integersOf(constants.get(node.inputs[1] ?? '')), false);
     case 'ReduceMean':
     case 'ReduceMax':
+    case 'ReduceL2':
       return without(x, ints(node, 'axes'), int(node, 'keepdims', 1) === 1);
     case 'ReduceSum':
       return without(x, integersOf(constants.get(node.inputs[1] ?? '')), int(node, 'keepdims', 1) === 1);
+    case 'Shape':
+      return [Math.min(int(node, 'end', x.length), x.length) - int(node, 'start', 0)];
+    case 'Range':
+      return [null];
     default:
       return undefined;
   }
+}
+
+/** The axes before the last two are broadcast. */
+function matMul(node: OnnxNode, x: Shape, w: Shape): Shape {
+  expectFit(node, w, x.at(-1), w.at(-2));
+  const stacked = w.length === 2 ? x.slice(0, -2) : broadcast(node, x.slice(0, -2), w.slice(0, -2));
+  return [...stacked, x.at(-2) ?? null, w.at(-1) ?? null];
+}
+
+/** [steps, batch, in] → [steps, directions, batch, hidden]; `r` is the recurrent weight. */
+function gru(node: OnnxNode, x: Shape, w: Shape, r: Shape | undefined): Shape {
+  expectFit(node, w, x.at(-1), w.at(-1));
+  return [x[0] ?? null, w[0] ?? null, x[1] ?? null, r?.at(-1) ?? null];
 }
 
 function conv(node: OnnxNode, x: Shape, w: Shape): Shape {

@@ -156,10 +156,20 @@ export class Graph {
 
   /**
    * The same along the last axis of a value with more dimensions: […, in] → […, out]. `scale` names a tensor [out]
-   * that the result is multiplied by; it is folded into weight and bias.
+   * that the result is multiplied by; it is folded into weight and bias. `features`: how many must come out.
    */
-  linearLast(x: Value, path: string, options: { scale?: string } = {}): Value {
+  linearLast(x: Value, path: string, options: { scale?: string; features?: number } = {}): Value {
+    return this.sharedLinearLast([x], path, options)[0]!;
+  }
+
+  /** The same layer for several values. */
+  sharedLinearLast(
+    xs: readonly Value[],
+    path: string,
+    options: { scale?: string; features?: number } = {},
+  ): Value[] {
     const weight = this.weights.take(`${path}.weight`, 2);
+    this.outputsOf(`${path}.weight`, weight, options.features);
     const [rows, columns] = weight.shape as [number, number];
     const bias = this.weights.has(`${path}.bias`) ? this.vector(`${path}.bias`, rows) : null;
     if (options.scale !== undefined) {
@@ -174,8 +184,11 @@ export class Graph {
       transposed(weight.data, rows, columns),
       `${path}.weight (transposed)`,
     );
-    const product = this.node('MatMul', [x, matrix]);
-    return bias === null ? product : this.add(product, this.constant([rows], bias, `${path}.bias`));
+    const offset = bias === null ? null : this.constant([rows], bias, `${path}.bias`);
+    return xs.map((x) => {
+      const product = this.node('MatMul', [x, matrix]);
+      return offset === null ? product : this.add(product, offset);
+    });
   }
 
   /** The same as a 1×1 convolution: [batch, in, …, …] → [batch, out, …, …]. */

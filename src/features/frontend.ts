@@ -45,7 +45,7 @@ export interface Frontend {
 }
 
 /**
- * What the four kinds differ in: ln(max(energy, floor) + offset) * gain[mel] + bias[mel] after a bank and a window.
+ * What the kinds differ in: ln(max(energy, floor) + offset) * gain[mel] + bias[mel] after a bank and a window.
  */
 interface Recipe {
   /** Weight of the previous sample that is taken off each one; the signal is one sample shorter then. 0: none. */
@@ -67,6 +67,8 @@ const DECIBELS_PER_NEPER = 10 / Math.LN10;
  * - `gmp`: the same from librosa, then (x - mean) / std per mel (the 2019 sound recognition demo of the same group).
  * - `efficientat`: AugmentMelSTFT in evaluation (Schmid et al., EfficientAT, 2023): pre-emphasis, symmetric window,
  *   Kaldi's mel bank, (ln(x + 1e-5) + 4.5) / 5.
+ * - `efficientsed`: AugmentMelSTFT of the frame-wise networks in evaluation (EfficientSED, arXiv 2503.11373): as
+ *   `efficientat`, but (ln(max(x, 1e-7)) + 4.5) / 5.
  *
  * All of them: frames centred on multiples of the hop, ends padded by reflection, power spectrum.
  *
@@ -112,13 +114,13 @@ function recipeOf(spec: FrontendSpec, sampleRate: number): Recipe {
         bias: perMel((mel) => -spec.mean![mel]! / spec.std![mel]!),
       };
     case 'efficientat':
+    case 'efficientsed':
       return {
         // The original's 0.97 is a float32.
         preEmphasis: Math.fround(0.97),
         window: symmetricHann(spec.win_length),
         bank: kaldiMelBank(shape),
-        floor: 0,
-        offset: 1e-5,
+        ...(spec.kind === 'efficientat' ? { floor: 0, offset: 1e-5 } : { floor: 1e-7, offset: 0 }),
         gain: perMel(() => 1 / 5),
         bias: perMel(() => 4.5 / 5),
       };

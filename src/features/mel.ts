@@ -62,7 +62,7 @@ function slaneyHertzOfMel(mel: number): number {
 
 /**
  * The bank of `torchaudio.compliance.kaldi.get_mel_banks` without warping (HTK's mel scale, triangles linear in
- * mel, height 1, no weight at the Nyquist bin), as EfficientAT uses it. torchaudio computes it in float32, and the
+ * mel, height 1, no weight at the Nyquist bin), as EfficientAT and EfficientSED use it. torchaudio computes it in float32, and the
  * networks were trained with what came out, so every step is rounded as there: in float64 the weights would differ
  * by up to 1e-5, the scores by up to 3e-5.
  */

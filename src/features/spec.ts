@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 /** How a log-mel spectrogram is computed; the kinds are described in src/features. */
 export const frontendSchema = z.strictObject({
-  kind: z.enum(['panns', 'efficientat', 'convnext', 'gmp']),
+  kind: z.enum(['panns', 'efficientat', 'efficientsed', 'convnext', 'gmp']),
   n_fft: z.number().int().min(64).max(16384),
   win_length: z.number().int().min(32).max(16384),
   hop_length: z.number().int().min(16).max(16384),

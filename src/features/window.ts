@@ -6,7 +6,7 @@ export function periodicHann(length: number): Float32Array {
 }
 
 /**
- * The symmetric Hann window of `torch.hann_window(length, periodic=False)`, as EfficientAT uses it, with torch's
+ * The symmetric Hann window of `torch.hann_window(length, periodic=False)`, as EfficientAT and EfficientSED use it, with torch's
  * rounding of every step to float32: within one unit in the last place of torch's. Float32Array, [length].
  */
 export function symmetricHann(length: number): Float32Array {

@@ -45,7 +45,10 @@ export interface Import {
   file: string;
   architecture: string;
   id: string;
-  /** The classes in the order of the network's output; AudioSet's 527 where left out. */
+  /**
+   * The classes in the order of the network's output. Where left out, those of the released weights of this
+   * architecture, mostly AudioSet's 527.
+   */
   labels?: readonly LabelEntry[] | undefined;
   title?: string | undefined;
 }
@@ -229,8 +232,11 @@ export function createInstaller(dependencies: {
     async importCheckpoint(wanted, options = {}) {
       await refusePresent(wanted.id);
       const { size, sha256 } = await lookAt(wanted.file);
-      const labels = wanted.labels ?? (await registry.labelSet(AUDIOSET));
-      const known = (await catalogue()).models;
+      const relative = (await catalogue()).models.find(
+        ({ architecture }) => architecture.toLowerCase() === wanted.architecture.toLowerCase(),
+      );
+      const labelSet = relative?.labels ?? AUDIOSET;
+      const labels = wanted.labels ?? (await registry.labelSet(labelSet));
       return install(wanted.id, options, async (folder) => {
         if (wanted.labels !== undefined) await writeLabels(folder, wanted.labels);
         const { made, selfTest } = await convertInto(
@@ -238,13 +244,12 @@ export function createInstaller(dependencies: {
           { checkpointPath: wanted.file, architecture: wanted.architecture, labels: labels.length },
           options,
         );
-        const relative = known.find(({ architecture }) => architecture === made.architecture);
         const manifest: Manifest = {
           id: wanted.id,
           title: wanted.title ?? `${wanted.id} (${made.architecture})`,
           ...made,
           family: relative?.family ?? made.family,
-          labels: wanted.labels === undefined ? AUDIOSET : LABELS_FILE,
+          labels: wanted.labels === undefined ? labelSet : LABELS_FILE,
           thresholds: null,
           metrics: {},
           macs: null,

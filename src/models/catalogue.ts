@@ -53,6 +53,8 @@ const catalogueSchema = z
     /** Where the checkpoints lie, redirects included; `*.example.org` is every host below it. */
     hosts: z.array(text).min(1),
     models: z.array(entrySchema).min(1),
+    /** Released checkpoints that cannot be converted: the ids they would have, and why. */
+    not_buildable: z.array(z.strictObject({ ids: z.array(modelIdSchema), reason: text })).optional(),
   })
   .superRefine(({ models }, context) => {
     const seen = new Set<string>();
@@ -76,10 +78,18 @@ export async function readCatalogue(bundledFolder: string): Promise<Catalogue> {
   return parseJson(catalogueSchema, await readSmallText(path, MAX_BYTES, 'catalogue'), path, 'catalogue');
 }
 
-/** @throws SoundpostError `model_unknown`, with the id that was probably meant. */
+/** Why there is no entry of this id, where there is a released checkpoint that it would name. */
+export function whyNotBuildable(catalogue: Pick<Catalogue, 'not_buildable'>, id: string): string | undefined {
+  const reason = catalogue.not_buildable?.find(({ ids }) => ids.includes(id))?.reason;
+  return reason === undefined ? undefined : `${id} cannot be converted: ${reason}.`;
+}
+
+/** @throws SoundpostError `model_unknown`, with the id that was probably meant, or why it cannot be had. */
 export function catalogueEntry(catalogue: Catalogue, id: string): CatalogueEntry {
   const entry = catalogue.models.find((candidate) => candidate.id === id);
   if (entry !== undefined) return entry;
+  const why = whyNotBuildable(catalogue, id);
+  if (why !== undefined) throw new SoundpostError('model_unknown', why);
   const ids = catalogue.models.map((candidate) => candidate.id);
   const meant = nearest(id, ids);
   throw new SoundpostError(

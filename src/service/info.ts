@@ -23,6 +23,19 @@ export async function knownModels(
   }
 }
 
+/** What `B/info` says of models of the catalogue. How many labels is null where the label set cannot be read. */
+export function knownSummaries(
+  entries: readonly CatalogueEntry[],
+  registry: Pick<ModelRegistry, 'labelSet'>,
+): Promise<InfoPayload['models']['known']> {
+  return Promise.all(
+    entries.map(async ({ id, title, labels, audioset_map, macs }) => {
+      const set = await registry.labelSet(labels).catch(() => null);
+      return { id, title, labels: set?.length ?? null, audioset_map, macs };
+    }),
+  );
+}
+
 /**
  * The way to publish `B/info` after a fresh look at the models; it resolves to what was published.
  * @param options.installed told of the installed models each time, before `B/info` is published
@@ -37,7 +50,7 @@ export function createInfo(options: {
   /** The model at work, or null. */
   model: () => InstalledModel | null;
   thresholds: () => ThresholdInForce[];
-  registry: Pick<ModelRegistry, 'list'>;
+  registry: Pick<ModelRegistry, 'list' | 'labelSet'>;
   installer: Pick<Installer, 'catalogue'>;
   link: Pick<Link, 'publish'>;
   installed: (ids: readonly string[]) => void;
@@ -56,14 +69,7 @@ export function createInfo(options: {
         model === null ? null : timeResolutionSeconds(model.manifest, config.inference.window_seconds),
       models: {
         installed,
-        known: (await knownModels(installer, log)).map((entry) => ({
-          id: entry.id,
-          title: entry.title,
-          labels: entry.labels === 'audioset-527' ? 527 : null,
-          audioset_map: entry.audioset_map,
-          macs: entry.macs,
-          time_resolution_s: null,
-        })),
+        known: await knownSummaries(await knownModels(installer, log), registry),
       },
       config: maskConfig(config),
       config_problems: [...options.configProblems],

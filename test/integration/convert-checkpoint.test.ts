@@ -75,7 +75,7 @@ t.test('a checkpoint of training becomes a model that works', async (t) => {
         conversion.onnxPath,
         await feedsOf(input, input.sample_rate, samples),
       );
-      t.ok(worst(scores, test.expected.clipwise_output) < 1e-4, `waveform ${test.waveform}`);
+      t.ok(worst(scores, test.expected.clipwise_output!) < 1e-4, `waveform ${test.waveform}`);
     }
   });
 

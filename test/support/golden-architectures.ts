@@ -1,14 +1,15 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
 import type { Architecture, ArchitectureInput } from '../../src/convert/architecture.js';
 import { findArchitecture } from '../../src/convert/architectures/index.js';
 import { convertCheckpoint } from '../../src/convert/convert.js';
-import { buildNetwork, EMBEDDING, LOG_MEL, SCORES, WAVEFORM } from '../../src/convert/network.js';
+import { buildNetwork, EMBEDDING, FRAMES, LOG_MEL, SCORES, WAVEFORM } from '../../src/convert/network.js';
 import { writeOnnx } from '../../src/convert/onnx.js';
 import { createWeights, type Tensor } from '../../src/convert/weights.js';
 import { createFrontend } from '../../src/features/frontend.js';
+import { readFloats } from './golden-frontends.js';
 import { projectPath } from './shared.js';
 import { writeSyntheticCheckpoint } from './synthetic-checkpoint.js';
 import {
@@ -20,9 +21,20 @@ import {
 } from './synthetic.js';
 
 interface Expected {
-  clipwise_output: number[];
+  /** Null where the original has no score for a clip: there it is that of the best frame. */
+  clipwise_output: number[] | null;
   /** The length of the embedding, its first elements and its norm; null where the original has none. */
-  embedding: { dim: number; first16: number[]; l2_norm: number } | null;
+  embedding?: { dim: number; first16: number[]; l2_norm: number } | null;
+  /** Of frame-wise networks: probabilities of some frames and of some classes, their sums, and all of them in a file. */
+  framewise_output?: {
+    shape: [frames: number, classes: number];
+    frames: Record<string, number[]>;
+    classes: Record<string, number[]>;
+    sum_per_frame: number[];
+    full?: string;
+  };
+  /** How far the original is from itself in double precision. */
+  float64_check?: { max_abs_diff_framewise: number } | null;
 }
 
 /** What the original PyTorch code computes with an architecture and synthetic weights. */
@@ -32,7 +44,13 @@ export interface GoldenArchitecture extends SyntheticArchitecture {
   sample_rate: number;
   input_kind: 'mel' | 'normmel_tf' | 'normmel_ft' | 'wave' | 'wave+mel';
   parameters: { trainable: number; all_parameters: number; state_dict_elements: number };
-  waveform_tests: { waveform: WaveformName; samples: number; expected: Expected }[];
+  /** `padded_samples`: with silence behind the waveform up to so many. */
+  waveform_tests: {
+    waveform: WaveformName;
+    samples: number;
+    padded_samples?: number;
+    expected: Expected;
+  }[];
   /** Where the network takes a log-mel: the network alone, without the front end. */
   body_test: { logmel_shape: number[]; waveform: WaveformName | null; expected: Expected } | null;
 }
@@ -47,6 +65,8 @@ export interface GoldenResult {
   fileBytes: number;
   /** Largest difference of a probability, with the log-mel given; null for networks that take samples only. */
   body: number | null;
+  /** What of that is within the precision of the original. */
+  bodyTolerance: number;
   /** The same from the waveform. */
   whole: number;
   /** Largest difference of an embedding, relative to its root mean square; null where there is none. */
@@ -57,16 +77,27 @@ export interface GoldenResult {
   peakBytes: number;
 }
 
-const folder = (): string => projectPath('test', 'golden', 'architectures');
+/** Networks that tag clips, and those that tag frames. */
+const folders = (): string[] =>
+  ['architectures', 'framewise'].map((name) => projectPath('test', 'golden', name));
 
 export function goldenArchitectureNames(): string[] {
-  return readdirSync(folder())
+  return folders()
+    .flatMap((folder) => readdirSync(folder))
     .filter((file) => file.endsWith('.json'))
     .map((file) => file.slice(0, -'.json'.length));
 }
 
 export function readGoldenArchitecture(name: string): GoldenArchitecture {
-  return JSON.parse(readFileSync(join(folder(), `${name}.json`), 'utf8')) as GoldenArchitecture;
+  const paths = folders().map((folder) => join(folder, `${name}.json`));
+  const path = paths.find((candidate) => existsSync(candidate)) ?? paths[0]!;
+  return JSON.parse(readFileSync(path, 'utf8')) as GoldenArchitecture;
+}
+
+/** How many labels the network of a golden file has. */
+export function labelsOf({ waveform_tests: [test] }: GoldenArchitecture): number {
+  const { clipwise_output: clip, framewise_output: frames } = test!.expected;
+  return clip?.length ?? frames!.shape[1];
 }
 
 /** Builds an architecture with synthetic weights into a file in `scratch` and compares it with the original. */
@@ -90,11 +121,10 @@ export async function convertAndCompareWithGolden(name: string, scratch: string)
   const checkpointPath = join(scratch, `${name}.pth`);
   await writeSyntheticCheckpoint(checkpointPath, golden);
   const started = performance.now();
-  const labels = golden.waveform_tests[0]!.expected.clipwise_output.length;
   const conversion = await convertCheckpoint({
     checkpointPath,
     architecture: name,
-    labels,
+    labels: labelsOf(golden),
     outFolder: scratch,
   });
   const seconds = (performance.now() - started) / 1000;
@@ -150,7 +180,7 @@ async function differences(
 ): Promise<Differences> {
   const outputs = (await session.run(feeds)) as Record<string, OnnxTensor>;
   return {
-    scores: largestDifference(outputs[SCORES]!.data as Float32Array, expected.clipwise_output),
+    scores: Math.max(clipDifference(outputs, expected), framesDifference(outputs, expected)),
     embedding: embeddingDifference(outputs[EMBEDDING], expected),
   };
 }
@@ -159,10 +189,11 @@ async function compare(
   session: InferenceSession,
   { input }: Architecture,
   golden: GoldenArchitecture,
-): Promise<Pick<GoldenResult, 'body' | 'whole' | 'embedding'>> {
+): Promise<Pick<GoldenResult, 'body' | 'bodyTolerance' | 'whole' | 'embedding'>> {
   const { whole, embedding } = await compareWhole(session, input, golden);
   const { body_test: test } = golden;
-  if (test === null) return { body: null, whole, embedding };
+  const bodyTolerance = Math.max(2e-5, 5 * (test?.expected.float64_check?.max_abs_diff_framewise ?? 0));
+  if (test === null) return { body: null, bodyTolerance, whole, embedding };
   const elements = test.logmel_shape.reduce((product, size) => product * size, 1);
   const data = syntheticLogMel(elements, golden.input_kind.startsWith('norm') ? 'normalised' : 'decibels');
   // Some originals add the axis of the one channel themselves.
@@ -174,6 +205,7 @@ async function compare(
   const body = await differences(session, feeds, test.expected);
   return {
     body: body.scores,
+    bodyTolerance,
     whole,
     embedding: body.embedding === null || embedding === null ? null : Math.max(body.embedding, embedding),
   };
@@ -186,8 +218,9 @@ async function compareWhole(
   golden: GoldenArchitecture,
 ): Promise<{ whole: number; embedding: number | null }> {
   const found: Differences[] = [];
-  for (const { waveform: name, samples: length, expected } of golden.waveform_tests) {
-    const samples = waveform(name, golden.sample_rate).subarray(0, length);
+  for (const { waveform: name, samples: length, padded_samples: padded, expected } of golden.waveform_tests) {
+    const samples = new Float32Array(padded ?? length);
+    samples.set(waveform(name, golden.sample_rate).subarray(0, length));
     found.push(await differences(session, await feedsOf(input, golden.sample_rate, samples), expected));
   }
   const embeddings = found.flatMap(({ embedding }) => (embedding === null ? [] : [embedding]));
@@ -227,7 +260,46 @@ function largestDifference(actual: ArrayLike<number>, expected: readonly number[
   return Number.isNaN(largest) ? Infinity : largest;
 }
 
+function clipDifference(outputs: Record<string, OnnxTensor>, { clipwise_output: clip }: Expected): number {
+  const scores = outputs[SCORES]!.data as Float32Array;
+  if (clip !== null) return largestDifference(scores, clip);
+  const frames = outputs[FRAMES]!.data as Float32Array;
+  const best = new Array<number>(scores.length).fill(0);
+  for (const [i, value] of frames.entries()) {
+    const label = i % best.length;
+    best[label] = Math.max(best[label]!, value);
+  }
+  return largestDifference(scores, best);
+}
+
+function framesDifference(
+  outputs: Record<string, OnnxTensor>,
+  { framewise_output: wanted }: Expected,
+): number {
+  if (wanted === undefined) return 0;
+  const { shape, frames: rows, classes: columns, sum_per_frame: sums, full } = wanted;
+  const [frames, classes] = shape;
+  const output = outputs[FRAMES];
+  if (output?.dims.join() !== [1, ...shape].join()) return Infinity;
+  const values = output.data as Float32Array;
+  const row = (frame: number): Float32Array => values.subarray(frame * classes, (frame + 1) * classes);
+  const column = (label: number) => Array.from({ length: frames }, (_, frame) => row(frame)[label]!);
+  const means = sums.map((sum, frame) => {
+    const actual = row(frame).reduce((total, value) => total + value, 0);
+    return Math.abs(actual - sum) / classes;
+  });
+  return Math.max(
+    ...Object.entries(rows).map(([frame, expected]) => largestDifference(row(Number(frame)), expected)),
+    ...Object.entries(columns).map(([label, expected]) => largestDifference(column(Number(label)), expected)),
+    ...means,
+    full === undefined
+      ? 0
+      : largestDifference(values, Array.from(readFloats(projectPath('test', 'golden', 'framewise', full)))),
+  );
+}
+
 function embeddingDifference(actual: OnnxTensor | undefined, { embedding }: Expected): number | null {
+  if (embedding === undefined) return null;
   if (embedding === null) return actual === undefined ? null : Infinity;
   const values = actual?.data as Float32Array | undefined;
   if (values?.length !== embedding.dim) return Infinity;

@@ -65,7 +65,9 @@ export function goldenFrontends(): GoldenFrontend[] {
 
 function toGolden(json: GoldenJson): GoldenFrontend {
   const { params } = json;
-  const kind = (['panns', 'efficientat', 'convnext', 'gmp'] as const).find((k) => json.name.startsWith(k));
+  const kind = (['panns', 'efficientat', 'efficientsed', 'convnext', 'gmp'] as const).find((k) =>
+    json.name.startsWith(k),
+  );
   if (kind === undefined) throw new Error(`no kind of front end is called like ${json.name}`);
   const outputs = json.outputs.map(({ input, file, axes, shape }): GoldenOutput & { synthetic: boolean } => ({
     synthetic: input.kind === 'synthetic',

@@ -12,18 +12,19 @@ type Entry = SyntheticArchitecture['state_dict'][number];
 /**
  * Writes the synthetic weights of an architecture as training code did when PANNs were published: the format of
  * torch.save before 1.6, the state dict under "model". What is not synthetic (tables of the front end, counters) is
- * there and zero. One tensor at a time, since the largest networks have hundreds of megabytes.
+ * there and zero. `rename`: under which name a tensor is in the file. One tensor at a time, since the largest networks have hundreds of megabytes.
  */
 export async function writeSyntheticCheckpoint(
   path: string,
   architecture: SyntheticArchitecture,
+  rename: (tensor: string) => string = (tensor) => tensor,
 ): Promise<void> {
   const { int, text, list, dict, whole } = pickle;
   const keys = architecture.state_dict.map((_, index) => String(index));
   const states = architecture.state_dict.map(([name, shape, dtype], index) => {
     const storage = dtype === 'int64' ? 'LongStorage' : 'FloatStorage';
     const recipe = { storage, key: keys[index]!, elements: count(shape), shape, strides: stridesOf(shape) };
-    return [name, tensor(recipe)] as const;
+    return [rename(name), tensor(recipe)] as const;
   });
   const parameters = syntheticParameters(architecture);
   let next = parameters.next();

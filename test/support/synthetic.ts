@@ -79,9 +79,13 @@ export interface SyntheticArchitecture {
     gain: number;
     gateGain: number;
     headGain: number;
+    /** Of networks over time. */
+    seqGain?: number;
     /** Variance by the path of a batch norm; 1 where there is none. */
     bnVar: Record<string, number>;
   };
+  /** Tensors that are the same in every checkpoint, by name. */
+  constants?: Record<string, readonly number[]>;
   state_dict: readonly (readonly [name: string, shape: readonly number[], dtype: string])[];
 }
 
@@ -115,6 +119,8 @@ function parameterData(
   // The buffers of dynamic ReLU have fixed values.
   if (leaf === 'lambdas') return Float32Array.of(1, 1, 0.5, 0.5);
   if (leaf === 'init_v') return Float32Array.of(1, 0, 0, 0);
+  const constant = architecture.constants?.[name];
+  if (constant !== undefined) return Float32Array.from(constant);
   const { offset, scale, absolute } = distribution(architecture, shapes, name, shape);
   const seed = seedOf(name + architecture.synthetic.seedSuffix);
   const data = new Float32Array(shape.reduce((product, size) => product * size, 1));
@@ -145,11 +151,11 @@ function distribution(
   if (takesDecibels && name === 'bn0.running_var') return { offset: 225, scale: 112.5, absolute: true };
   if (leaf === 'running_mean') return { offset: 0, scale: 0.1 * Math.sqrt(variance) };
   if (leaf === 'running_var') return { offset: variance, scale: 0.5 * variance, absolute: true };
-  if (leaf === 'bias') return { offset: 0, scale: 0.1 };
+  if (/^bias(_|$)/.test(leaf)) return { offset: 0, scale: 0.1 };
   if (leaf === 'gamma') return { offset: 0.5, scale: 0.25 };
   if (leaf === 'head_weight') return { offset: 0.25, scale: 0.1 };
   if (leaf === 'weight' && shape.length === 1) return { offset: 1, scale: 0.1 };
-  if (leaf === 'weight') {
+  if (/^weight(_|$)/.test(leaf)) {
     return { offset: 0, scale: weightGain(synthetic, name) * Math.sqrt(3 / fanIn(shapes, name, shape)) };
   }
   throw new Error(`no rule for the synthetic parameter ${name}`);
@@ -162,6 +168,8 @@ const HEADS = new Set([
   'classifier.5.weight',
   'classifier.0.weight',
   'classifier.subspace_proj.weight',
+  'strong_head.weight',
+  'weak_head.weight',
 ]);
 const GATES = [
   '.residuals.',
@@ -173,7 +181,8 @@ const GATES = [
 
 function weightGain(synthetic: SyntheticArchitecture['synthetic'], name: string): number {
   if (HEADS.has(name)) return synthetic.headGain;
-  return GATES.some((gate) => name.includes(gate)) ? synthetic.gateGain : synthetic.gain;
+  if (GATES.some((gate) => name.includes(gate))) return synthetic.gateGain;
+  return name.startsWith('seq_model.') ? (synthetic.seqGain ?? synthetic.gain) : synthetic.gain;
 }
 
 function fanIn(

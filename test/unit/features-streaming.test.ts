@@ -29,6 +29,15 @@ const SPECS: Record<FrontendSpec['kind'], FrontendSpec> = {
     f_min: 0,
     f_max: 3500,
   },
+  efficientsed: {
+    kind: 'efficientsed',
+    n_fft: 256,
+    win_length: 200,
+    hop_length: 80,
+    n_mels: 16,
+    f_min: 0,
+    f_max: 3500,
+  },
   gmp: {
     kind: 'gmp',
     n_fft: 128,
@@ -209,6 +218,7 @@ t.test('what comes out is finite, whatever comes in', async (t) => {
       panns: () => -100,
       convnext: () => -100,
       efficientat: () => (Math.log(1e-5) + 4.5) / 5,
+      efficientsed: () => (Math.log(1e-7) + 4.5) / 5,
       gmp: (mel: number) => (-100 - (-20 - mel)) / (10 + mel),
     }[kind];
     t.ok(

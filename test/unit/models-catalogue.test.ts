@@ -3,9 +3,9 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { findArchitecture } from '../../src/convert/architectures/index.js';
-import { catalogueEntry, licenceOf, readCatalogue } from '../../src/models/catalogue.js';
+import { catalogueEntry, licenceOf, readCatalogue, type Catalogue } from '../../src/models/catalogue.js';
 import { hostIsAmong } from '../../src/models/hosts.js';
-import { numberLabels, readLabelNames } from '../../src/models/labels.js';
+import { numberLabels, readLabelNames, readLabels } from '../../src/models/labels.js';
 import { projectPath, sharedPath, skipWithoutShared } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
 
@@ -14,10 +14,10 @@ const folder = projectPath('models');
 t.test('every entry can be had and can be built', async (t) => {
   const { models, hosts } = await readCatalogue(folder);
   t.ok(models.length > 50);
-  for (const { id, url, architecture, labels } of models) {
+  for (const { id, url, architecture, labels, family } of models) {
     t.equal(findArchitecture(architecture).name, architecture, `${id}: the converter knows ${architecture}`);
     t.ok(url === null || hostIsAmong(new URL(url), hosts), `${id}: its host is among those allowed`);
-    t.equal(labels, 'audioset-527');
+    t.equal(labels, family === 'fmn' && !id.endsWith('_weak') ? 'audioset-strong-447' : 'audioset-527', id);
   }
   const ids = [
     'cnn14',
@@ -28,6 +28,10 @@ t.test('every entry can be had and can be built', async (t) => {
     'convnext_tiny',
     'leenet11',
     'cnn9_gmp',
+    'fmn10_strong',
+    'fmn10_tf_256_strong',
+    'fmn04_weak',
+    'fmn10_tf_256_advanced_kd',
   ];
   for (const id of ids) t.equal(catalogueEntry({ models, hosts }, id).id, id);
   t.throws(() => catalogueEntry({ models, hosts }, 'mn10_sa'), {
@@ -35,6 +39,38 @@ t.test('every entry can be had and can be built', async (t) => {
     message: /Did you mean mn10_as\?/,
   });
   t.equal(licenceOf(catalogueEntry({ models, hosts }, 'cnn14')), 'code MIT, weights not stated');
+});
+
+t.test('the label sets are those of AudioSet', async (t) => {
+  const weak = await readLabels(join(folder, 'labels', 'audioset-527.json'));
+  const strong = await readLabels(join(folder, 'labels', 'audioset-strong-447.json'));
+  t.equal(weak.length, 527);
+  t.equal(strong.length, 447);
+  const mids = new Set(weak.map(({ mid }) => mid));
+  t.equal(strong.filter(({ mid }) => mids.has(mid)).length, 376, 'most classes are in both');
+  t.match(
+    strong.find(({ name }) => name === 'Glass shatter'),
+    { mid: weak.find(({ name }) => name === 'Shatter')?.mid },
+    'some under another name',
+  );
+  // The networks' outputs are in the order of the names.
+  const names = strong.map(({ name }) => name);
+  t.same(names, [...names].sort());
+});
+
+t.test('a released checkpoint that cannot be converted says why', async (t) => {
+  const catalogue = await readCatalogue(folder);
+  const left = catalogue.not_buildable?.flatMap(({ ids }) => ids) ?? [];
+  t.equal(left.length, 8);
+  for (const id of left) {
+    t.throws(() => catalogueEntry(catalogue, id), { code: 'model_unknown', message: /ONNX has no operator/ });
+    const architecture = id.replace('_strong', '').replace('_', '+').replace('_', '-');
+    t.throws(() => findArchitecture(architecture), {
+      code: 'architecture_unknown',
+      message: new RegExp(`^${architecture.replace('+', '\\+')} cannot be built`),
+    });
+  }
+  t.throws(() => findArchitecture('fmn10+hybrid-99'), { message: /there is no architecture/ });
 });
 
 interface Fact {
@@ -57,7 +93,8 @@ t.test('the catalogue says what is known, and nothing else', { skip: skipWithout
     not_for_tagging: string[];
   };
   const released = facts.checkpoints.filter(({ file }) => file !== null);
-  t.equal(models.length, released.length);
+  const clipNetworks = models.filter(({ family }) => family !== 'fmn');
+  t.equal(clipNetworks.length, released.length);
   for (const fact of released) {
     const file = fact.file!.trim();
     const entry = models.find((candidate) => candidate.file === file);
@@ -88,10 +125,59 @@ t.test('the catalogue says what is known, and nothing else', { skip: skipWithout
     checkpoint_sha256: string;
   };
   t.strictSame(
-    models.filter(({ sha256 }) => sha256 !== null).map(({ id, sha256 }) => [id, sha256]),
+    clipNetworks.filter(({ sha256 }) => sha256 !== null).map(({ id, sha256 }) => [id, sha256]),
     [['mn04_as', real.checkpoint_sha256]],
     'no digest but of what was seen',
   );
+});
+
+interface FramewiseFact {
+  file: string;
+  url: string;
+  architecture: string;
+  classes: number;
+  bytes: number | null;
+  sha256: string | null;
+  parameters_trainable: number;
+  computed_macs_10s: number;
+  attention_matmul_macs_not_counted?: number;
+}
+
+t.test('so it does of frame-wise networks', { skip: skipWithoutShared() }, async (t) => {
+  const catalogue = await readCatalogue(folder);
+  const text = readFileSync(sharedPath('golden', 'framewise', 'catalogue-facts-sed.json'), 'utf8');
+  const { checkpoints } = JSON.parse(text) as { checkpoints: FramewiseFact[] };
+  const found: Catalogue['models'] = [];
+  for (const fact of checkpoints) {
+    const id = fact.file.replace(/(-weak-strong)?\.pt$/, '').replace(/[+-]/g, '_');
+    if (fact.architecture.includes('hybrid')) {
+      t.throws(() => catalogueEntry(catalogue, id), { message: /cannot be converted/ }, id);
+      continue;
+    }
+    const entry = catalogueEntry(catalogue, id);
+    found.push(entry);
+    // Without the head that is not used, which has as many rows as there are classes in the strong labels.
+    const unused = fact.parameters_trainable - entry.parameters;
+    t.equal(unused % 447, 0, `${id}: ${unused} parameters of the other head`);
+    // The count of weak networks has their head once, for the clip; it is applied to each of the 250 frames as well.
+    const headInputs = unused / 447 - 1;
+    const perFrame = id.endsWith('_weak') ? 250 * 527 * headInputs : 0;
+    t.match(
+      entry,
+      {
+        file: fact.file,
+        url: fact.url,
+        architecture: fact.architecture,
+        bytes: fact.bytes,
+        sha256: fact.sha256,
+        audioset_map: null,
+        macs: fact.computed_macs_10s + (fact.attention_matmul_macs_not_counted ?? 0) + perFrame,
+      },
+      id,
+    );
+    t.equal(String(fact.classes), entry.labels.replace(/^.*-/, ''), `${id}: labels`);
+  }
+  t.equal(found.length, catalogue.models.filter(({ family }) => family === 'fmn').length);
 });
 
 t.test('a catalogue that is not right', async (t) => {

@@ -7,11 +7,13 @@ import type { Problem } from '../../src/common/logger.js';
 import { createProblemFeed } from '../../src/common/problem-feed.js';
 import type { WindowResult } from '../../src/inference/pipeline.js';
 import { loadConfig } from '../../src/config/load.js';
+import { readCatalogue } from '../../src/models/catalogue.js';
 import { parseManifest } from '../../src/models/manifest.js';
-import type { InstalledModel } from '../../src/models/registry.js';
+import { createRegistry, type InstalledModel } from '../../src/models/registry.js';
 import type { Link } from '../../src/mqtt/link.js';
 import { createTopics } from '../../src/mqtt/topics.js';
 import { createAnnouncer } from '../../src/service/announcer.js';
+import { knownSummaries } from '../../src/service/info.js';
 import { openLabelMemory } from '../../src/service/label-memory.js';
 import { startingWishes, withUsableLabels } from '../../src/service/remembered.js';
 import type { TaggingSettings } from '../../src/tagging/watch.js';
@@ -266,6 +268,19 @@ t.test('of endless labels those used last are remembered', async (t) => {
   const read = () => new Set(openLabelMemory({ dataDir, log: silentLogger }).slugs());
   while (!read().has('label_11999')) await new Promise((resolve) => setImmediate(resolve));
   t.same(read(), new Set(known), 'the next life knows them all');
+});
+
+t.test('how many labels the models of the catalogue have is known for every label set', async (t) => {
+  const bundledFolder = projectPath('models');
+  const registry = createRegistry({ bundledFolder, dataDir: temporaryFolder(t), log: silentLogger });
+  const { models } = await readCatalogue(bundledFolder);
+  const known = new Map((await knownSummaries(models, registry)).map((entry) => [entry.id, entry.labels]));
+  t.equal(known.size, models.length);
+  t.equal(known.get('mn10_as'), 527);
+  t.equal(known.get('fmn10_strong'), 447);
+  t.equal(known.get('fmn10_weak'), 527);
+  const lost = { ...models[0]!, labels: 'no-such-set' };
+  t.match(await knownSummaries([lost], registry), [{ id: lost.id, labels: null }]);
 });
 
 t.test('problems from before anybody listened are heard', (t) => {

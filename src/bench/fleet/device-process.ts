@@ -5,6 +5,7 @@ import { silentLogger } from '../../common/log.js';
 import { readCatalogue } from '../../models/catalogue.js';
 import { createRegistry } from '../../models/registry.js';
 import { SCHEMA_VERSION, type InfoPayload } from '../../mqtt/contract.js';
+import { knownSummaries } from '../../service/info.js';
 import { modelSummary } from '../../service/model-summary.js';
 import { startEventLoopMonitor } from '../../telemetry/event-loop.js';
 import { createLatencyRecorder } from '../../telemetry/latency.js';
@@ -59,13 +60,7 @@ async function create(settings: DeviceProcessSettings): Promise<void> {
     version: '0.0.0',
     models: {
       installed: models.map(modelSummary),
-      known: known.map((entry) => ({
-        id: entry.id,
-        title: entry.title,
-        labels: entry.labels === 'audioset-527' ? 527 : null,
-        audioset_map: entry.audioset_map,
-        macs: entry.macs,
-      })),
+      known: await knownSummaries(known, registry),
     },
     config: maskConfig(loadConfig({ env: {}, root: settings.root }).config),
   };

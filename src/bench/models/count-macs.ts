@@ -2,7 +2,7 @@ import { checkShapes, type Shape } from '../../convert/check-shapes.js';
 import type { OnnxGraph, OnnxNode } from '../../convert/onnx.js';
 
 /**
- * Multiply-accumulates of the convolutions and matrix products of a graph for one input, as the literature counts
+ * Multiply-accumulates of the convolutions, matrix products and recurrent layers of a graph for one input, as the literature counts
  * them: other operators are not counted.
  * @param lengths what an axis of the inputs that has a name is as long as (`{ batch: 1, frames: 1001 }`).
  * @returns null where the shape of one of them is only known when the graph runs.
@@ -27,16 +27,27 @@ export function countMacs(graph: OnnxGraph, lengths: Readonly<Record<string, num
   return total;
 }
 
-function macsPerOutput({ op }: OnnxNode, [x, weight]: readonly (Shape | undefined)[]): number | null {
+function macsPerOutput(
+  { op }: OnnxNode,
+  [x, weight, recurrent]: readonly (Shape | undefined)[],
+): number | null {
   switch (op) {
     case 'Conv':
       return elements(weight?.slice(1));
     case 'Gemm':
     case 'MatMul':
       return x?.at(-1) ?? null;
+    case 'GRU':
+      return gru(weight, recurrent);
     default:
       return 0;
   }
+}
+
+/** Three gates, each of them from the input and from the state before. */
+function gru(weight?: Shape, recurrent?: Shape): number | null {
+  const [inputs, hidden] = [weight?.at(-1) ?? null, recurrent?.at(-1) ?? null];
+  return inputs === null || hidden === null ? null : 3 * (inputs + hidden);
 }
 
 function elements(shape: Shape | undefined): number | null {

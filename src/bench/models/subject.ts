@@ -5,10 +5,9 @@ import { SoundpostError } from '../../common/errors.js';
 import { readSmallText } from '../../models/files.js';
 import type { Architecture } from '../../convert/architecture.js';
 import type { CatalogueEntry } from '../../models/catalogue.js';
-import type { LabelEntry } from '../../models/labels.js';
 import type { InstalledModel } from '../../models/registry.js';
 import type { TensorShape } from './architecture-tensors.js';
-import { makeSyntheticModel } from './synthetic-model.js';
+import { makeSyntheticModel, type LabelSet } from './synthetic-model.js';
 
 /** What is known of a network before it is measured. Null is "not known". */
 export interface SubjectFacts {
@@ -64,7 +63,7 @@ export function syntheticSubject(options: {
   architecture: Architecture;
   tensors: readonly TensorShape[];
   released: readonly CatalogueEntry[];
-  labels: readonly LabelEntry[];
+  labelSet: LabelSet;
   folder: string;
 }): Subject {
   const { architecture, tensors, released, folder } = options;

@@ -9,9 +9,13 @@ import type { InstalledModel } from '../../models/registry.js';
 import type { TensorShape } from './architecture-tensors.js';
 import type { FromSynthetic, SyntheticJob, SyntheticNetwork } from './synthetic-process.js';
 
-/** What the scores of a synthetic model are called; they mean nothing. */
-const LABELS = 'audioset-527';
 const PROCESS_FILE = join(import.meta.dirname, 'synthetic-process.js');
+
+/** A label set that ships with the program. */
+export interface LabelSet {
+  name: string;
+  labels: readonly LabelEntry[];
+}
 
 /**
  * Writes the network of an architecture with arbitrary weights into an existing folder, in a process of its own.
@@ -23,12 +27,12 @@ const PROCESS_FILE = join(import.meta.dirname, 'synthetic-process.js');
 export async function makeSyntheticModel(options: {
   architecture: Architecture;
   tensors: readonly TensorShape[];
-  /** The labels of `audioset-527`. */
-  labels: readonly LabelEntry[];
+  /** What the scores are called; they mean nothing. */
+  labelSet: LabelSet;
   folder: string;
   signal: AbortSignal;
 }): Promise<{ model: InstalledModel; bytes: number }> {
-  const { architecture, tensors, labels, folder } = options;
+  const { architecture, tensors, labelSet, folder } = options;
   const { name } = architecture;
   const input = manifestInput(architecture);
   const onnxPath = join(folder, 'model.onnx');
@@ -43,7 +47,7 @@ export async function makeSyntheticModel(options: {
       architecture: name,
       input,
       output: manifestOutput(hasEmbedding, frames),
-      labels: LABELS,
+      labels: labelSet.name,
       thresholds: null,
       metrics: {},
       parameters,
@@ -52,7 +56,7 @@ export async function makeSyntheticModel(options: {
       source: null,
       onnx_sha256: sha256,
     },
-    labels: withoutThresholds(labels),
+    labels: withoutThresholds(labelSet.labels),
     folder,
     onnxPath,
     bundled: false,

@@ -9,6 +9,7 @@ import { isBuffer } from '../../convert/build-model.js';
 import { buildNetwork } from '../../convert/network.js';
 import { writeOnnx } from '../../convert/onnx.js';
 import { createWeights } from '../../convert/weights.js';
+import { createFrontend } from '../../features/frontend.js';
 import type { TensorShape } from './architecture-tensors.js';
 import { countMacs } from './count-macs.js';
 import { syntheticWeights } from './synthetic-weights.js';
@@ -43,7 +44,8 @@ async function write(job: SyntheticJob): Promise<SyntheticNetwork> {
   const architecture = findArchitecture(job.architecture);
   const { input, sampleRate } = architecture;
   const samples = Math.round(job.windowSeconds * sampleRate);
-  const frames = input.kind === 'waveform' ? 0 : Math.floor(samples / input.frontend.hop_length) + 1;
+  const frames =
+    input.kind === 'waveform' ? 0 : (await createFrontend(input.frontend, sampleRate)).frames(samples);
   const weights = createWeights(syntheticWeights(job.tensors));
   const { model, hasEmbedding, frames: geometry } = buildNetwork(architecture, weights);
   const macs = countMacs(model.graph, { batch: 1, frames, samples });

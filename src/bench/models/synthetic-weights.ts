@@ -37,7 +37,8 @@ interface Rule {
 }
 
 function rule(name: string, shape: readonly number[]): Rule {
-  switch (name.slice(name.lastIndexOf('.') + 1)) {
+  // Recurrent layers number theirs: bias_ih_l0.
+  switch (name.slice(name.lastIndexOf('.') + 1).replace(/^bias_.*/, 'bias')) {
     case 'running_mean':
       return { centre: 0, spread: 0 };
     case 'running_var':

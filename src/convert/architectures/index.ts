@@ -5,6 +5,7 @@ import { cnnArchitectures } from './cnn.js';
 import { convnextArchitectures } from './convnext.js';
 import { dymnArchitectures } from './dymn.js';
 import { efficientatArchitectures } from './efficientat.js';
+import { fmnArchitectures, whyNoFmn } from './fmn.js';
 import { mobilenetArchitectures } from './mobilenet.js';
 import { resnetArchitectures } from './resnet.js';
 import { wavegramArchitectures } from './wavegram.js';
@@ -20,12 +21,15 @@ export const architectures: readonly Architecture[] = [
   ...convnextArchitectures,
   ...efficientatArchitectures,
   ...dymnArchitectures,
+  ...fmnArchitectures,
 ];
 
-/** Throws SoundpostError `architecture_unknown`, with names that come near. */
+/** Throws SoundpostError `architecture_unknown`, with names that come near, or the reason why it cannot be built. */
 export function findArchitecture(name: string): Architecture {
   const found = architectures.find((architecture) => architecture.name.toLowerCase() === name.toLowerCase());
   if (found !== undefined) return found;
+  const why = whyNoFmn(name);
+  if (why !== undefined) throw new SoundpostError('architecture_unknown', why);
   const names = architectures.map((architecture) => architecture.name);
   const near = nearest(name, names);
   throw new SoundpostError(

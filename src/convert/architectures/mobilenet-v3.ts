@@ -6,15 +6,18 @@ import type { Graph, Value } from '../graph.js';
  * [batch, channels, mel, time].
  */
 
+/** One for mel and time, or two: that of mel and that of time. */
+export type Stride = number | readonly [mel: number, time: number];
+
 /** One row of the table, at width 1. */
-export interface BlockSpec {
+export interface BlockSpec<S extends Stride = number> {
   kernel: 3 | 5;
   inputs: number;
   expanded: number;
   outputs: number;
   squeeze: boolean;
   activation: 'relu' | 'hardSwish';
-  stride: number;
+  stride: S;
 }
 
 /** Strides of the four blocks that may shrink the image. */
@@ -65,7 +68,7 @@ export function roundChannels(channels: number): number {
 }
 
 /** The row with the channels of a network `width` times as wide. */
-export function widen(spec: BlockSpec, width: number): BlockSpec {
+export function widen<S extends Stride>(spec: BlockSpec<S>, width: number): BlockSpec<S> {
   const { inputs, expanded, outputs } = spec;
   return {
     ...spec,
@@ -76,8 +79,9 @@ export function widen(spec: BlockSpec, width: number): BlockSpec {
 }
 
 /** Whether a block adds its input to its output. */
-export function hasShortcut({ stride, inputs, outputs }: BlockSpec): boolean {
-  return stride === 1 && inputs === outputs;
+export function hasShortcut({ stride, inputs, outputs }: BlockSpec<Stride>): boolean {
+  const shrinks = typeof stride === 'number' ? stride > 1 : stride.some((step) => step > 1);
+  return !shrinks && inputs === outputs;
 }
 
 /** The first convolution, which halves the image. */
@@ -87,7 +91,7 @@ export function stem(g: Graph, x: Value, path: string, width: number): Value {
 }
 
 /** Expand, filter each channel by itself, squeeze-and-excite in some blocks, project. */
-export function invertedResidual(g: Graph, x: Value, path: string, spec: BlockSpec): Value {
+export function invertedResidual(g: Graph, x: Value, path: string, spec: BlockSpec<Stride>): Value {
   const { kernel, inputs, expanded, outputs, stride } = spec;
   const activate = (y: Value): Value => (spec.activation === 'relu' ? g.relu(y) : g.hardSwish(y));
   // The layers are numbered without gaps, and not every block has all of them.
@@ -120,9 +124,14 @@ function squeezeExcite(g: Graph, x: Value, path: string): Value {
   return g.multiply(x, g.sigmoid(g.pointwise(squeezed, `${path}.fc2`)));
 }
 
-/** The last convolution, to six times the channels of the last block. */
-export function lastConv(g: Graph, x: Value, path: string, last: BlockSpec): Value {
-  const channels = 6 * last.outputs;
+/** Channels of the last convolution: six times those of the last block. */
+export function lastChannels({ outputs }: BlockSpec<Stride>): number {
+  return 6 * outputs;
+}
+
+/** The last convolution. */
+export function lastConv(g: Graph, x: Value, path: string, last: BlockSpec<Stride>): Value {
+  const channels = lastChannels(last);
   return g.hardSwish(g.conv(x, `${path}.0`, { channels, norm: norm(`${path}.1`) }));
 }
 
