@@ -291,7 +291,7 @@ expect "a watched label is on" label/speech '^ON$' 60
 
 if [ "$second" = second-model ]; then
   # Any second model will do: the bundled one under another name.
-  pod exec --user node soundpost sh -c "mkdir -p /data/models && cp -r /app/models/soundpost-mini /data/models/$second && sed -i 's/\"soundpost-mini\"/\"$second\"/' /data/models/$second/model.json"
+  pod exec --user node soundpost sh -c "mkdir -p /data/models && cp -r /app/models/soundpost-home /data/models/$second && sed -i 's/\"soundpost-home\"/\"$second\"/' /data/models/$second/model.json"
 fi
 say "model switch to $second"
 await response/model/set . 60 >"$files/response" &
@@ -396,7 +396,7 @@ stop
 pod rm soundpost >/dev/null
 
 say "a recording: the same tags as on this machine"
-for model in soundpost-mini $([ $second = mn04_as ] && echo mn04_as); do
+for model in soundpost-home $([ $second = mn04_as ] && echo mn04_as); do
   started=$(date +%s%N)
   timeout -s KILL $((120 * slow)) podman "${store[@]}" run --rm --network none --read-only --tmpfs /tmp --user node --cap-drop all "${emulated[@]}" \
     -v soundpost-data:/data soundpost soundpost tag --model "$model" --json /app/models/demo/day-at-home.wav >"$files/tags-$model.json" 2>"$files/stderr" || true
@@ -404,7 +404,7 @@ for model in soundpost-mini $([ $second = mn04_as ] && echo mn04_as); do
   reference="$files/reference-$model.json"
   if [ -f dist/src/main.js ]; then
     here=(--data-dir "$files/reference")
-    [ "$model" = soundpost-mini ] || node dist/src/main.js models pull "$model" "${here[@]}" --models.mirror "$VERIFY_CHECKPOINTS" >/dev/null 2>&1 || true
+    [ "$model" = soundpost-home ] || node dist/src/main.js models pull "$model" "${here[@]}" --models.mirror "$VERIFY_CHECKPOINTS" >/dev/null 2>&1 || true
     node dist/src/main.js tag --model "$model" "${here[@]}" --json models/demo/day-at-home.wav >"$reference" 2>/dev/null || true
   fi
   same=0
