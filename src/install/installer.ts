@@ -6,7 +6,7 @@ import type { SelfTest } from '../convert/self-test.js';
 import type { StartEngine } from '../inference/engine.js';
 import { removeOptimizedCopies } from '../inference/optimized-copy.js';
 import { makeSelfTest, runSelfTest, writeSelfTest } from '../inference/self-test.js';
-import { currentModelId } from '../models/bundled.js';
+import { currentModelId, FORMER_MODELS } from '../models/bundled.js';
 import { catalogueEntry, licenceOf, readCatalogue, type Catalogue } from '../models/catalogue.js';
 import type { DownloadTuning } from '../models/download.js';
 import { digestOfFile } from '../models/files.js';
@@ -70,7 +70,7 @@ export interface Installer {
    * @throws `model_in_use`, `model_bundled`, `model_unknown`.
    */
   remove(id: string, inUse: readonly string[]): Promise<void>;
-  /** Removes what was left by installations that were cut short. Called once at the start. */
+  /** Removes what was left by installations that were cut short, and by models that no longer ship. Called once at the start. */
   removeLeftovers(): Promise<void>;
   catalogue(): Promise<Catalogue>;
 }
@@ -286,6 +286,7 @@ export function createInstaller(dependencies: {
       for (const path of await removeLeftovers(root, Date.now())) {
         log.info({}, `Removed ${path}, left by an installation that was cut short`);
       }
+      for (const id of FORMER_MODELS) await removeOptimizedCopies(dependencies.optimizedFolder, id);
     },
   };
 

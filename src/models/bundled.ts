@@ -3,6 +3,8 @@ export const BUNDLED_MODEL = 'soundpost-home';
 
 /** Ids of models that shipped with earlier versions, and of the one that has taken the place of each. */
 const SUCCESSORS: ReadonlyMap<string, string> = new Map([['soundpost-mini', BUNDLED_MODEL]]);
+/** The ids of models that shipped with earlier versions. */
+export const FORMER_MODELS: readonly string[] = [...SUCCESSORS.keys()];
 
 /**
  * The id that is meant by `id` today: configurations, remembered states and automations outlive the model they name.

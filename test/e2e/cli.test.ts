@@ -121,6 +121,10 @@ void t.test('models', { skip: noShared }, async (t) => {
       /^ok +manifest .*\nok +digest .*\nok +load .*\nok +scores .*\nok +self-test .*\n$/,
     );
   }
+  const former = await cli(['models', 'info', 'soundpost-mini', '--json'], options);
+  t.equal(former.code, 0);
+  t.match(JSON.parse(former.stdout), { manifest: { id: 'soundpost-home' } });
+  t.match(former.stderr, /^soundpost: The model soundpost-mini is no longer .*soundpost-home.*\n$/);
   const spoilt = await cli(['models', 'verify', 'spoilt', '--json'], options);
   t.equal(spoilt.code, 1);
   t.match(JSON.parse(spoilt.stdout), {

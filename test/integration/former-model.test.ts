@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import type { StatePayload } from '../../src/mqtt/contract.js';
@@ -64,6 +64,23 @@ t.test('in the remembered state', async (t) => {
   t.match(told(chosen), [{ level: 'info', message: /^Chosen over MQTT: .*soundpost-home/ }]);
   t.equal(told(chosen).length, 1);
   t.match(await rememberedIn(chosen.dataDir), { value: 'soundpost-home', configured: 'tone-waveform' });
+});
+
+t.test('its optimised copy goes, that of any other model stays', async (t) => {
+  const names = [`${FORMER}.0123456789abcdef.${'0'.repeat(64)}.onnx`, `mn04_as.0.${'0'.repeat(64)}.onnx`];
+  const { console, dataDir } = await start(
+    t,
+    null,
+    { ...demo, MODEL_ID: 'tone-waveform' },
+    async (folder) => {
+      await mkdir(join(folder, 'optimized'));
+      for (const name of names) await writeFile(join(folder, 'optimized', name), 'a network');
+    },
+  );
+  await console.on<StatePayload>('state', ({ model }) => model === 'tone-waveform');
+  const left = await readdir(join(dataDir, 'optimized'));
+  t.notOk(left.includes(names[0]!));
+  t.ok(left.includes(names[1]!));
 });
 
 t.test('as the default of that time: another model that was chosen goes on', async (t) => {
