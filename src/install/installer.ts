@@ -70,7 +70,10 @@ export interface Installer {
    * @throws `model_in_use`, `model_bundled`, `model_unknown`.
    */
   remove(id: string, inUse: readonly string[]): Promise<void>;
-  /** Removes what was left by installations that were cut short, and by models that no longer ship. Called once at the start. */
+  /**
+   * Removes what was left by installations that were cut short, and by models that no longer ship. Called once at the
+   * start.
+   */
   removeLeftovers(): Promise<void>;
   catalogue(): Promise<Catalogue>;
 }
