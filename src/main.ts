@@ -6,6 +6,7 @@ import { codeOf, messageOf } from './common/errors.js';
 import { codeOfErrno } from './common/errno.js';
 import { nearest } from './common/nearest.js';
 import { keys } from './config/schema.js';
+import { BUNDLED_MODEL } from './models/bundled.js';
 
 const DONE = 0;
 const FAILED = 1;
@@ -326,7 +327,7 @@ command(
       new Option('--speed <1|max>', 'in real time, or as fast as the machine can').default('1', '1'),
       new Option('--model <id>', 'the model; model.id of the configuration where left out'),
       new Option('--swap-every <seconds>', 'change the model every so many seconds of sound'),
-      new Option('--swap-to <id>', 'the other model; soundpost-mini where left out'),
+      new Option('--swap-to <id>', `the other model; ${BUNDLED_MODEL} where left out`),
       new Option('--source <what>', 'demo, microphone, or a recording to play over and over').default(
         'demo',
         'demo',

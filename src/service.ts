@@ -14,6 +14,7 @@ import { createStartEngine } from './inference/start-engine.js';
 import { convertCheckpoint } from './convert/convert.js';
 import { createInstaller } from './install/installer.js';
 import { createUpdateLock, updateLockPath } from './install/update-lock.js';
+import { BUNDLED_MODEL } from './models/bundled.js';
 import { createRegistry } from './models/registry.js';
 import { startEmbeddedBroker, type EmbeddedBroker } from './mqtt/broker.js';
 import { commandTable } from './mqtt/command-table.js';
@@ -46,7 +47,6 @@ import { createLatencyRecorder } from './telemetry/latency.js';
 import { createRateMeter } from './telemetry/rate.js';
 
 const LEVEL_INTERVAL_MS = 5_000;
-const BUNDLED_MODEL = 'soundpost-mini';
 
 export interface Service {
   /** Resolves when everything is at work. Throws SoundpostError where it cannot work at all. */

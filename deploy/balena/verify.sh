@@ -213,7 +213,7 @@ retained() { timeout 5 mosquitto_sub -h 127.0.0.1 -p "$port" -t "$base/$1" --ret
 
 # What an earlier container has left at the broker must not pass for what the next one says.
 forget() {
-  for topic in tags info state label/speech; do mosquitto_pub -h 127.0.0.1 -p "$port" -t "$base/$topic" -r -n; done
+  for topic in tags info state label/bird; do mosquitto_pub -h 127.0.0.1 -p "$port" -t "$base/$topic" -r -n; done
 }
 
 # run ARGUMENT…: the service as the supervisor starts it, with a recording in place of a microphone.
@@ -224,7 +224,7 @@ run() {
     -e BALENA=1 -e BALENA_DEVICE_UUID="$uuid" -e BALENA_DEVICE_NAME_AT_INIT=quiet-sun -e BALENA_APP_ID=1 -e BALENA_SERVICE_NAME=soundpost \
     -e SOUNDPOST_MQTT_URL="mqtt://127.0.0.1:$port" -e SOUNDPOST_AUDIO_SOURCE=file \
     -e SOUNDPOST_AUDIO_FILE=/app/models/demo/day-at-home.wav -e SOUNDPOST_AUDIO_LOOP=true \
-    -e SOUNDPOST_TAGGING_LABELS='["Speech"]' -e SOUNDPOST_TAGGING_THRESHOLD=0.1 -e SOUNDPOST_TAGGING_MIN_GAP_SECONDS=600 \
+    -e SOUNDPOST_TAGGING_LABELS='["Bird"]' -e SOUNDPOST_TAGGING_THRESHOLD=0.1 -e SOUNDPOST_TAGGING_MIN_GAP_SECONDS=600 \
     "$@" soundpost >/dev/null
 }
 healthy() {
@@ -287,11 +287,11 @@ if pod exec --user node soundpost sh -c 'echo x > /tmp/balena/probe && rm /tmp/b
   ok "the program may write the update lock and the volume"
 else bad "the program may not write /tmp/balena or /data"; fi
 if pod exec soundpost touch /app/probe 2>/dev/null; then bad "the root file system can be written"; else ok "the root file system is read-only"; fi
-expect "a watched label is on" label/speech '^ON$' 60
+expect "a watched label is on" label/bird '^ON$' 60
 
 if [ "$second" = second-model ]; then
   # Any second model will do: the bundled one under another name.
-  pod exec --user node soundpost sh -c "mkdir -p /data/models && cp -r /app/models/soundpost-mini /data/models/$second && sed -i 's/\"soundpost-mini\"/\"$second\"/' /data/models/$second/model.json"
+  pod exec --user node soundpost sh -c "mkdir -p /data/models && cp -r /app/models/soundpost-home /data/models/$second && sed -i 's/\"soundpost-home\"/\"$second\"/' /data/models/$second/model.json"
 fi
 say "model switch to $second"
 await response/model/set . 60 >"$files/response" &
@@ -305,7 +305,7 @@ say "memory in use: $(pod stats --no-stream --format '{{.MemUsage}}' soundpost)"
 
 say "stop"
 stop
-for pair in status=offline audio/status=offline label/speech=OFF; do
+for pair in status=offline audio/status=offline label/bird=OFF; do
   value=$(retained "${pair%=*}")
   if [ "$value" = "${pair#*=}" ]; then ok "retained ${pair%=*}: $value"; else bad "retained ${pair%=*} is \"$value\", not ${pair#*=}"; fi
 done
@@ -396,7 +396,7 @@ stop
 pod rm soundpost >/dev/null
 
 say "a recording: the same tags as on this machine"
-for model in soundpost-mini $([ $second = mn04_as ] && echo mn04_as); do
+for model in soundpost-home $([ $second = mn04_as ] && echo mn04_as); do
   started=$(date +%s%N)
   timeout -s KILL $((120 * slow)) podman "${store[@]}" run --rm --network none --read-only --tmpfs /tmp --user node --cap-drop all "${emulated[@]}" \
     -v soundpost-data:/data soundpost soundpost tag --model "$model" --json /app/models/demo/day-at-home.wav >"$files/tags-$model.json" 2>"$files/stderr" || true
@@ -404,7 +404,7 @@ for model in soundpost-mini $([ $second = mn04_as ] && echo mn04_as); do
   reference="$files/reference-$model.json"
   if [ -f dist/src/main.js ]; then
     here=(--data-dir "$files/reference")
-    [ "$model" = soundpost-mini ] || node dist/src/main.js models pull "$model" "${here[@]}" --models.mirror "$VERIFY_CHECKPOINTS" >/dev/null 2>&1 || true
+    [ "$model" = soundpost-home ] || node dist/src/main.js models pull "$model" "${here[@]}" --models.mirror "$VERIFY_CHECKPOINTS" >/dev/null 2>&1 || true
     node dist/src/main.js tag --model "$model" "${here[@]}" --json models/demo/day-at-home.wav >"$reference" 2>/dev/null || true
   fi
   same=0

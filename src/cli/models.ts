@@ -15,13 +15,15 @@ import type { CommandContext } from './context.js';
 import { clip, table } from './table.js';
 import { summariseThresholds } from './thresholds.js';
 
-/** The models that the configuration's data folder and the program hold. */
+/** The models that the configuration's data folder and the program hold. Where a former id is given, stderr says so. */
 export function openRegistry(context: CommandContext): ModelRegistry {
-  const { config } = loadConfig(context);
+  const { config, notes } = loadConfig(context);
+  const tell = (note: string) => void process.stderr.write(`soundpost: ${note}\n`);
+  notes.forEach(tell);
   return createRegistry({
     bundledFolder: bundledFolder(),
     dataDir: config.data_dir,
-    log: silentLogger,
+    log: { ...silentLogger, info: (_fields, message) => tell(message) },
   });
 }
 

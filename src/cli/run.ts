@@ -31,7 +31,12 @@ export async function runCommand(
   options: { keepGoing: boolean; shutdownLimitMs?: number },
 ): Promise<number> {
   const { keepGoing, shutdownLimitMs = SHUTDOWN_LIMIT_MS } = options;
-  const { config, problems: wrong, unusable } = keepGoing ? loadConfigAnyway(context) : strictly(context);
+  const {
+    config,
+    notes,
+    problems: wrong,
+    unusable,
+  } = keepGoing ? loadConfigAnyway(context) : strictly(context);
   const problems = createProblemFeed();
   const log = createLogger({
     level: config.log.level,
@@ -42,6 +47,7 @@ export async function runCommand(
   for (const { level, message } of wrong) {
     log[level]({ code: 'config' }, `${message}. This setting is left out`);
   }
+  for (const note of notes) log.info({}, note);
   const version = programVersion();
   const lockPath = updateLockPath(context.env);
   // First of all: a start that fails before it comes to its models must not leave the device without updates.

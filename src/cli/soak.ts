@@ -10,6 +10,7 @@ import { SoundpostError } from '../common/errors.js';
 import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';
 import { environmentName, keys, type Config } from '../config/schema.js';
+import { BUNDLED_MODEL } from '../models/bundled.js';
 import type { CommandContext } from './context.js';
 import { openRegistry } from './models.js';
 import { createProgress } from './progress.js';
@@ -18,7 +19,6 @@ import { table } from './table.js';
 import { positive } from './tag.js';
 import { programVersion } from './version.js';
 
-const BUNDLED_MODEL = 'soundpost-mini';
 const PLAIN_PROGRESS_MS = 30_000;
 
 type Own = Record<string, string | boolean | undefined>;

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { readBounded } from '../common/bounded-read.js';
 import { SoundpostError } from '../common/errors.js';
 import { projectRoot } from '../common/project.js';
+import { currentModelId, successorMessage } from '../models/bundled.js';
 import { crossChecks } from './checks.js';
 import { credentialsOf, FormatError, looksLikePath, parseUrl } from './formats.js';
 import { readEnvironment, readFlags, type Candidate, type Layer, type LayerProblem } from './layers.js';
@@ -37,6 +38,8 @@ export interface LoadedConfig {
   config: Config;
   /** Every key, in the order of the schema; values as they are: see `maskEntries`. */
   entries: Entry[];
+  /** What is taken otherwise than it was written, though nothing is wrong with it; for the log. */
+  notes: string[];
 }
 
 interface Value {
@@ -69,13 +72,13 @@ export interface ConfigProblem {
  * later wins. Throws one SoundpostError `config` that names everything that is wrong, and no secret.
  */
 export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
-  const { values, problems } = gather(sources);
+  const { values, problems, notes } = gather(sources);
   // A bad value leaves the one below it in place: checking that against the others would only confuse.
   if (problems.length > 0) throw configError(problems.map(({ message }) => message));
   const config = assemble(values);
   const crossed = crossChecks(config, (key) => values.get(key)!.origin);
   if (crossed.length > 0) throw configError(crossed.map(({ message }) => message));
-  return { config, entries: entriesOf(values) };
+  return { config, entries: entriesOf(values), notes };
 }
 
 /** Without these there is no way to the broker that was meant, and none to tell anybody what is wrong. */
@@ -89,7 +92,7 @@ const essentialKeys = ['url', 'username', 'password', 'ca', 'cert', 'key'].map((
 export function loadConfigAnyway(
   sources: ConfigSources = {},
 ): LoadedConfig & { problems: ConfigProblem[]; unusable: string | null } {
-  const { values, problems, lost, fileLost } = gather(sources);
+  const { values, problems, notes, lost, fileLost } = gather(sources);
   const noWay = fileLost && values.get('mqtt.url')!.value === '';
   const fatal = new Set(essentialKeys.filter((key) => lost.has(key)));
   let config = assemble(values);
@@ -109,7 +112,7 @@ export function loadConfigAnyway(
     : fatal.size > 0
       ? `there is no way to the broker without ${[...fatal].join(', ')}`
       : null;
-  return { config, entries: entriesOf(values), problems: problems.slice(0, maxShown), unusable };
+  return { config, entries: entriesOf(values), notes, problems: problems.slice(0, maxShown), unusable };
 }
 
 function entriesOf(values: ReadonlyMap<string, Value>): Entry[] {
@@ -124,6 +127,7 @@ function entriesOf(values: ReadonlyMap<string, Value>): Entry[] {
 function gather(sources: ConfigSources): {
   values: Map<string, Value>;
   problems: ConfigProblem[];
+  notes: string[];
   /** Keys of which the last word cannot be understood. */
   lost: ReadonlySet<string>;
   /** Whether there is a file that cannot be read at all. */
@@ -166,7 +170,17 @@ function gather(sources: ConfigSources): {
       values.set(key, { value: spec.default, origin: 'default' });
     }
   }
-  return { values, problems, lost, fileLost };
+  return { values, problems, notes: takeSuccessor(values), lost, fileLost };
+}
+
+/** Puts the successor in place of a model that is no longer part of the program; says so. */
+function takeSuccessor(values: Map<string, Value>): string[] {
+  const { value, origin } = values.get('model.id')!;
+  const wanted = String(value);
+  const id = currentModelId(wanted);
+  if (id === wanted) return [];
+  values.set('model.id', { value: id, origin: `${origin}, in place of ${wanted}` });
+  return [`model.id (${origin}): ${successorMessage(wanted)}`];
 }
 
 function configError(problems: readonly string[]): SoundpostError {

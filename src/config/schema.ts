@@ -22,6 +22,7 @@ import {
   topic,
   type Format,
 } from './formats.js';
+import { BUNDLED_MODEL } from '../models/bundled.js';
 
 /** Name of the format that `load.ts` registers with convict. */
 export const convictFormat = 'soundpost';
@@ -162,7 +163,7 @@ export const schema = {
     }),
   },
   model: {
-    id: key(modelId, 'soundpost-mini', {
+    id: key(modelId, BUNDLED_MODEL, {
       doc: 'The model to begin with. A change over MQTT is remembered and wins until this key is changed.',
       defaultDoc: 'the bundled model',
     }),

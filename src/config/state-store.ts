@@ -7,6 +7,7 @@ import { readBounded } from '../common/bounded-read.js';
 import { codeOfErrno } from '../common/errno.js';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
+import { currentModelId, successorMessage } from '../models/bundled.js';
 
 const score = z.number().min(0).max(1);
 const name = z.string().min(1).max(200);
@@ -94,6 +95,8 @@ export async function openStateStore(options: {
     return pending;
   }
 
+  if (takeSuccessors(state, log)) void save();
+
   return {
     get(key, configured) {
       const found = state[key];
@@ -122,6 +125,22 @@ export async function openStateStore(options: {
     },
     flush: () => pending,
   };
+}
+
+/**
+ * Puts the successors in place of models that are no longer part of the program, and says so where one of them was
+ * chosen. What the configuration said at that time is seen the same way: that its default has another name today is
+ * no change of the configuration. Returns whether anything is different now.
+ */
+function takeSuccessors(state: State, log: Logger): boolean {
+  const found = state.model;
+  if (!found) return false;
+  const current = (value: unknown) => (typeof value === 'string' ? currentModelId(value) : value);
+  const taken = { value: currentModelId(found.value), configured: current(found.configured) };
+  if (isDeepStrictEqual(taken, { value: found.value, configured: found.configured })) return false;
+  if (taken.value !== found.value) log.info({}, `Chosen over MQTT: ${successorMessage(found.value)}`);
+  state.model = taken;
+  return true;
 }
 
 function asJson(value: unknown): unknown {

@@ -6,6 +6,7 @@ import type { SelfTest } from '../convert/self-test.js';
 import type { StartEngine } from '../inference/engine.js';
 import { removeOptimizedCopies } from '../inference/optimized-copy.js';
 import { makeSelfTest, runSelfTest, writeSelfTest } from '../inference/self-test.js';
+import { currentModelId, FORMER_MODELS } from '../models/bundled.js';
 import { catalogueEntry, licenceOf, readCatalogue, type Catalogue } from '../models/catalogue.js';
 import type { DownloadTuning } from '../models/download.js';
 import { digestOfFile } from '../models/files.js';
@@ -72,7 +73,10 @@ export interface Installer {
    * @throws `model_in_use`, `model_bundled`, `model_unknown`.
    */
   remove(id: string, inUse: readonly string[]): Promise<void>;
-  /** Removes what was left by installations that were cut short. Called once at the start. */
+  /**
+   * Removes what was left by installations that were cut short, and by models that no longer ship. Called once at the
+   * start.
+   */
   removeLeftovers(): Promise<void>;
   catalogue(): Promise<Catalogue>;
 }
@@ -100,7 +104,7 @@ export function createInstaller(dependencies: {
 
   /** The model where it is there and sound; a broken one counts as absent, for it may be replaced. */
   async function present(id: string): Promise<InstalledModel | undefined> {
-    return (await registry.list()).find(({ manifest }) => manifest.id === id);
+    return (await registry.list()).find(({ manifest }) => manifest.id === currentModelId(id));
   }
 
   async function refusePresent(id: string): Promise<void> {
@@ -115,7 +119,7 @@ export function createInstaller(dependencies: {
     throw new SoundpostError(
       'model_exists',
       there.bundled
-        ? `${id} is the bundled model, which cannot be replaced. Choose another id.`
+        ? `${id} stands for the bundled model, which cannot be replaced. Choose another id.`
         : `There is a model ${id} already. Remove it first ("soundpost models remove ${id}"), or choose another id.`,
     );
   }
@@ -266,10 +270,11 @@ export function createInstaller(dependencies: {
         ...models.map(({ manifest, bundled }) => ({ id: manifest.id, bundled })),
         ...problems,
       ].filter((candidate) => candidate.id === id);
-      if (found.length === 0) await registry.get(id); // says what is installed
+      // Says what is installed where there is no such model.
+      const meant = found.length === 0 ? (await registry.get(id)).manifest.id : id;
       // A folder that only has the name of the bundled model is not it, and may go.
       if (found.every(({ bundled }) => bundled)) {
-        throw new SoundpostError('model_bundled', `${id} ships with the program and cannot be removed.`);
+        throw new SoundpostError('model_bundled', `${meant} ships with the program and cannot be removed.`);
       }
       // A broken model is of use to nobody, whatever the settings say.
       const works = models.some(({ manifest, bundled }) => manifest.id === id && !bundled);
@@ -289,6 +294,7 @@ export function createInstaller(dependencies: {
       for (const path of await removeLeftovers(root, Date.now())) {
         log.info({}, `Removed ${path}, left by an installation that was cut short`);
       }
+      for (const id of FORMER_MODELS) await removeOptimizedCopies(dependencies.optimizedFolder, id);
     },
   };
 

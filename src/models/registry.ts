@@ -2,6 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
+import { currentModelId, successorMessage } from './bundled.js';
 import { readSmallText } from './files.js';
 import {
   readLabels,
@@ -40,7 +41,7 @@ export interface ModelRegistry {
   /** The folders that hold a broken model; they do not stand in the way of the others. */
   problems(): Promise<ModelProblem[]>;
   /**
-   * One model.
+   * One model. The id of a former bundled model stands for its successor, with a line in the log.
    * @throws SoundpostError `model_unknown`, naming what is installed; or what is wrong with its folder.
    */
   get(id: string): Promise<InstalledModel>;
@@ -86,7 +87,7 @@ export function createRegistry(options: { bundledFolder: string; dataDir: string
         if (bundled) bundledIds.add(id);
         const folder = join(root, id);
         try {
-          if (!bundled && bundledIds.has(id)) {
+          if (!bundled && bundledIds.has(currentModelId(id))) {
             throw new SoundpostError(
               'model_shadowed',
               `${folder} has the id of a bundled model, which cannot be replaced. Give the model another id: rename the folder and change "id" in its model.json.`,
@@ -170,7 +171,9 @@ export function createRegistry(options: { bundledFolder: string; dataDir: string
     labelSet: (name) => findLabelSet(name, bundledFolder),
     list: async () => (await scan()).models,
     problems: async () => (await scan()).problems,
-    async get(id) {
+    async get(wanted) {
+      const id = currentModelId(wanted);
+      if (id !== wanted) options.log.info({ model: id }, successorMessage(wanted));
       const { models, problems } = await scan();
       const model = models.find((candidate) => candidate.manifest.id === id);
       if (model !== undefined) return model;

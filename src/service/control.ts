@@ -82,8 +82,9 @@ export function createControl(options: {
   };
 
   return {
-    async setModel(id, signal) {
-      const model = await registry.get(id);
+    async setModel(wanted, signal) {
+      const model = await registry.get(wanted);
+      const { id } = model.manifest;
       if (pipeline.ready && pipeline.model.manifest.id === id && state.now.model === id) {
         await rememberModel(id);
         return { model: id, load_ms: 0 };

@@ -72,7 +72,7 @@ void t.test('models', { skip: noShared }, async (t) => {
   const list = await cli(['models', 'list'], options);
   t.equal(list.code, 0);
   t.match(list.stdout, /^ID +FAMILY +LABELS +PARAMS +MACS +MAP +SIZE +LICENCE +STATE\n/);
-  t.match(list.stdout, /\nsoundpost-mini .* bundled\n/);
+  t.match(list.stdout, /\nsoundpost-home .* bundled\n/);
   t.match(list.stdout, /\nmn04_as +mobilenetv3 +527 +0\.98 M +110 M +0\.432 +4\.1 MB +MIT +installed\n/);
   t.match(list.stdout, /\ncnn14 +panns +527 +80\.8 M +20\.0 G +0\.431 +~327 MB +MIT\/\? +available\n/);
   t.match(list.stdout, /\nBROKEN hollow: .*model\.json/);
@@ -90,7 +90,7 @@ void t.test('models', { skip: noShared }, async (t) => {
   t.ok(json.available.some(({ id }) => id === 'mn10_as'));
   t.strictSame(
     json.models.map(({ id }) => id),
-    ['soundpost-mini', 'mn04_as', 'spoilt'],
+    ['soundpost-home', 'mn04_as', 'spoilt'],
   );
   t.strictSame(
     json.broken.map(({ id }) => id),
@@ -147,7 +147,7 @@ void t.test('models', { skip: noShared }, async (t) => {
   t.match(known.stdout, /\nstate +not installed; get it with: soundpost models pull mn10_as\n/);
   t.match(known.stdout, /\nsource +https:\/\/github\.com\/fschmid56\//);
 
-  for (const id of ['soundpost-mini', 'mn04_as']) {
+  for (const id of ['soundpost-home', 'mn04_as']) {
     const verified = await cli(['models', 'verify', id], options);
     t.equal(verified.code, 0, verified.stdout);
     t.match(
@@ -155,6 +155,10 @@ void t.test('models', { skip: noShared }, async (t) => {
       /^ok +manifest .*\nok +digest .*\nok +load .*\nok +scores .*\nok +self-test .*\n$/,
     );
   }
+  const former = await cli(['models', 'info', 'soundpost-mini', '--json'], options);
+  t.equal(former.code, 0);
+  t.match(JSON.parse(former.stdout), { manifest: { id: 'soundpost-home' } });
+  t.match(former.stderr, /^soundpost: The model soundpost-mini is no longer .*soundpost-home.*\n$/);
   const spoilt = await cli(['models', 'verify', 'spoilt', '--json'], options);
   t.equal(spoilt.code, 1);
   t.match(JSON.parse(spoilt.stdout), {
@@ -164,7 +168,7 @@ void t.test('models', { skip: noShared }, async (t) => {
   });
   const unknown = await cli(['models', 'verify', 'mn40'], options);
   t.strictSame([unknown.code, unknown.stdout], [1, '']);
-  t.match(unknown.stderr, /no model "mn40".*Installed: soundpost-mini, mn04_as/);
+  t.match(unknown.stderr, /no model "mn40".*Installed: soundpost-home, mn04_as/);
   const tag = await cli(['tag', '--model', 'spoilt', sharedPath('golden', 'audio', 'speech.wav')], options);
   t.strictSame([tag.code, tag.stdout], [1, '']);
   t.match(tag.stderr, /spoilt/);
@@ -236,7 +240,7 @@ void t.test('doctor knows the watched labels and their thresholds', async (t) =>
   t.equal(code, 0, stdout);
   t.match(
     stdout,
-    /\nwarn +labels +watched of soundpost-mini, .*does not know "Spech" \(did you mean "Speech"/,
+    /\nwarn +labels +watched of soundpost-home, .*does not know "Spech" \(did you mean "Speech"/,
   );
   t.match(stdout, /\n {15}Dog +0\.4 +tagging\.thresholds\n/);
   t.match(stdout, /\n {15}Alarm: Siren +0\.3 +group's own\n/);
@@ -269,9 +273,9 @@ void t.test('doctor knows the watched labels and their thresholds', async (t) =>
 
   const none = await doctor('--tagging.labels', '["Spech"]');
   t.equal(none.code, 1);
-  t.match(none.stdout, /\nfail +labels +nothing would ever be heard.*"Spech".*models labels soundpost-mini/);
+  t.match(none.stdout, /\nfail +labels +nothing would ever be heard.*"Spech".*models labels soundpost-home/);
   const every = await doctor('--tagging.labels', '[]');
-  t.match(every.stdout, /\nok +labels +every label of soundpost-mini is watched, thresholds: .*\(model\)/);
+  t.match(every.stdout, /\nok +labels +every label of soundpost-home is watched, thresholds: .*\(model\)/);
 });
 
 void t.test('health', async (t) => {
@@ -412,7 +416,7 @@ void t.test('a reader that has seen enough is no fault', async (t) => {
     'sh',
     [
       '-c',
-      'for c in "config" "models info soundpost-mini --json"; do { "$0" "$1" $c; echo "code $?" >&2; } | true; done 2>&1',
+      'for c in "config" "models info soundpost-home --json"; do { "$0" "$1" $c; echo "code $?" >&2; } | true; done 2>&1',
       process.execPath,
       CLI,
     ],

@@ -174,7 +174,7 @@ t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (
   const fourth = live();
   t.match(await console.on<LogPayload>('log', ({ code }) => code === 'safe_mode'), { level: 'error' });
   await console.on<InfoPayload>('info', ({ safe_mode }) => typeof safe_mode === 'string');
-  t.match(await inState(({ model, rate_hz }) => model === 'soundpost-mini' && rate_hz === 4), {});
+  t.match(await inState(({ model, rate_hz }) => model === 'soundpost-home' && rate_hz === 4), {});
   // The labels set over MQTT are kept and not in effect: Home Assistant keeps them too, unavailable.
   const label = (entities: Map<string, HomeEntity>) => entities.get('label_tone_0')?.config['availability'];
   const kept = await described((entities) => (label(entities) as object[] | undefined)?.length === 3);

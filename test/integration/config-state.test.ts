@@ -69,6 +69,34 @@ t.test('remembered state', (t) => {
     t.equal(third.get('rate_hz', 1), undefined);
   });
 
+  t.test('a model that is no longer part of the program', async (t) => {
+    const write = (dataDir: string, value: string, configured: string) =>
+      writeFileSync(
+        join(dataDir, 'state.json'),
+        JSON.stringify({ version: 1, values: { model: { value, configured } } }),
+      );
+    const cases: [value: string, configured: string, today: string, is: string | undefined, lines: number][] =
+      [
+        ['soundpost-mini', 'mn04_as', 'mn04_as', 'soundpost-home', 1],
+        ['soundpost-mini', 'soundpost-mini', 'soundpost-home', 'soundpost-home', 1],
+        // Nobody has changed the configuration: its default has another name.
+        ['mn10_as', 'soundpost-mini', 'soundpost-home', 'mn10_as', 0],
+        ['mn10_as', 'mn04_as', 'mn04_as', 'mn10_as', 0],
+      ];
+    for (const [value, configured, today, is, lines] of cases) {
+      const dataDir = temporaryFolder(t);
+      write(dataDir, value, configured);
+      for (const expected of [lines, 0]) {
+        const log = recordingLogger();
+        const store = await openStateStore({ dataDir, log });
+        t.equal(store.get('model', today), is);
+        t.equal(log.records.length, expected, 'said once, then it is on the disk');
+        for (const { message } of log.records) t.match(message, /soundpost-mini.*soundpost-home/);
+        await store.flush();
+      }
+    }
+  });
+
   t.test('many changes at once: the last one is what is on the disk', async (t) => {
     const dataDir = temporaryFolder(t);
     const store = await openStateStore({ dataDir, log: silentLogger });

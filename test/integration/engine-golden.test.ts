@@ -13,6 +13,9 @@ const startEngine = createStartEngine({ log });
 const bundledFolder = projectPath('models');
 const RATE = 32_000;
 
+/** Label → its score in every frame. */
+type FramesOf = Record<string, number[]>;
+
 /** The samples of a 16-bit mono wav file, in [-1, 1]. */
 async function readWav(path: string): Promise<Float32Array> {
   const bytes = await readFile(path);
@@ -86,21 +89,56 @@ t.test('mn04_as says of real recordings what the original says', { skip: skipWit
 
 t.test('the bundled model', async (t) => {
   const registry = createRegistry({ bundledFolder, dataDir: t.testdir(), log });
-  t.match(await verifyModel('soundpost-mini', { registry, startEngine }), { ok: true });
-  const engine = await startEngine(await registry.get('soundpost-mini'), { threads: 1 });
+  t.match(await verifyModel('soundpost-home', { registry, startEngine }), { ok: true });
+  const engine = await startEngine(await registry.get('soundpost-home'), { threads: 1 });
   t.teardown(() => engine.stop());
 
-  await t.test('hears what is in its recordings', { skip: skipWithoutShared() }, async (t) => {
+  await t.test('says of its recordings what PyTorch says', { skip: skipWithoutShared() }, async (t) => {
+    const folder = sharedPath('soundpost-home');
+    const { clips } = JSON.parse(await readFile(join(folder, 'reference.json'), 'utf8')) as {
+      clips: Record<string, { samples: number; frames: number; probs: number[]; frames_of: FramesOf }>;
+    };
+    const placeOf = new Map(engine.model.labels.map(({ name, index }) => [name, index]));
+    t.equal(Object.keys(clips).length, 23);
+    for (const [file, expected] of Object.entries(clips)) {
+      const recording = await readWav(join(folder, 'audio', file));
+      const samples = recording.slice(0, expected.samples);
+      const { scores, frames } = (await engine.infer({
+        samples,
+        reset: true,
+        windowSamples: samples.length,
+        frames: { from: 0, to: expected.frames },
+      })) as { scores: Float32Array; frames: Float32Array };
+      t.equal(scores.length, 94);
+      const difference = largestDifference(scores, Float32Array.from(expected.probs));
+      t.ok(difference < 1e-3, `${file}: within 0.001`, { difference });
+      t.equal(frames.length, expected.frames * 94);
+      for (const [label, values] of Object.entries(expected.frames_of)) {
+        const ours = Float32Array.from(values, (_, frame) => frames[frame * 94 + placeOf.get(label)!]!);
+        const off = largestDifference(ours, Float32Array.from(values));
+        t.ok(off < 1e-3, `${file}: the frames of ${label} within 0.001`, { off });
+      }
+    }
+  });
+
+  await t.test('names what each recording is of', { skip: skipWithoutShared() }, async (t) => {
+    const folder = sharedPath('soundpost-home', 'audio');
+    const recordings = JSON.parse(await readFile(join(folder, 'index.json'), 'utf8')) as {
+      file: string;
+      supported: string[];
+    }[];
     const { labels } = engine.model;
-    for (const [file, label] of Object.entries({
-      'speech-en': 'Speech',
-      music: 'Music',
-      silence: 'Silence',
-    })) {
-      const recording = await readWav(sharedPath('default-model', 'audio', `${file}.wav`));
-      const samples = recording.slice(0, 5 * RATE);
+    for (const { file, supported } of recordings) {
+      const recording = await readWav(join(folder, file));
+      const samples = recording.slice(0, Math.min(recording.length, 10 * RATE));
       const { scores } = await engine.infer({ samples, reset: true, windowSamples: samples.length });
-      t.equal(labels[top5(scores)[0]!]?.name, label, file);
+      for (const name of supported) {
+        // This one stays below its threshold, with PyTorch as well: nothing is found always.
+        if (name === 'Chainsaw') continue;
+        const label = labels.find((one) => one.name === name)!;
+        const score = scores[label.index]!;
+        t.ok(score >= label.threshold!, `${file}: ${name}, its threshold ${label.threshold}`, { score });
+      }
     }
   });
 
@@ -127,7 +165,7 @@ t.test('log-mel models of either shape of time axis', async (t) => {
 
 t.test('a manifest whose front end does not fit the network', async (t) => {
   const registry = createRegistry({ bundledFolder, dataDir: t.testdir(), log });
-  const model = await registry.get('soundpost-mini');
+  const model = await registry.get('soundpost-home');
   const start = (input: object): Promise<unknown> =>
     startEngine({ ...model, manifest: { ...model.manifest, input } } as InstalledModel, { threads: 1 });
   const { input } = model.manifest;

@@ -17,9 +17,9 @@ t.test('a model leaves a copy that was optimised, and is loaded from it', async 
   const dataDir = temporaryFolder(t);
   const models = join(dataDir, 'models', ID);
   mkdirSync(models, { recursive: true });
-  cpSync(projectPath('models', 'soundpost-mini'), models, { recursive: true });
+  cpSync(projectPath('models', 'soundpost-home'), models, { recursive: true });
   const manifest = join(models, 'model.json');
-  writeFileSync(manifest, readFileSync(manifest, 'utf8').replace('"soundpost-mini"', `"${ID}"`));
+  writeFileSync(manifest, readFileSync(manifest, 'utf8').replace('"soundpost-home"', `"${ID}"`));
   const folder = optimizedFolderIn(dataDir);
   const startEngine = createStartEngine({ log, optimizedFolder: folder });
   const registry = createRegistry({ bundledFolder: projectPath('models'), dataDir, log });

@@ -59,7 +59,7 @@ t.test('a device with all that belongs to it, both ways', { skip }, async (t) =>
     [...entities.keys()].filter((key) => key.startsWith('label_')),
     ['label_tone_0', 'label_any_tone'],
   );
-  t.same(entities.get('model')?.config['options'], ['soundpost-mini', 'tone-waveform']);
+  t.same(entities.get('model')?.config['options'], ['soundpost-home', 'tone-waveform']);
 
   // What is heard, and what the machine says.
   await console.word('label/tone_0', (word) => word === 'ON');
@@ -98,8 +98,8 @@ t.test('a device with all that belongs to it, both ways', { skip }, async (t) =>
   await console.on('state', ({ paused }: StatePayload) => paused);
   t.same(['rate', 'threshold', 'paused'].map(last), [2.5, 0.4, true]);
   t.match(await send('paused', 'OFF'), { status: 'ok' });
-  t.match(await send('model', 'soundpost-mini'), { status: 'ok' });
-  await console.on('state', ({ model, paused }: StatePayload) => model === 'soundpost-mini' && !paused);
+  t.match(await send('model', 'soundpost-home'), { status: 'ok' });
+  await console.on('state', ({ model, paused }: StatePayload) => model === 'soundpost-home' && !paused);
   t.equal(last('paused'), false);
   // A model that does not know the labels: they stay, unavailable, until one does.
   const needed = (now: Map<string, HomeEntity>, key: string) =>
@@ -107,7 +107,7 @@ t.test('a device with all that belongs to it, both ways', { skip }, async (t) =>
   const labels = ['label_tone_0', 'label_any_tone'];
   const changed = await described((now) => labels.every((key) => needed(now, key) === 3));
   t.same(changed.removed, []);
-  t.equal(last('model'), 'soundpost-mini', 'an option all the time');
+  t.equal(last('model'), 'soundpost-home', 'an option all the time');
   t.match(await send('model', 'tone-waveform'), { status: 'ok' });
   const back = await described((now) => labels.every((key) => needed(now, key) === 2));
   t.same(back.removed, []);

@@ -39,17 +39,17 @@ t.test('a model is pulled, chosen and removed over MQTT', { skip: skipWithoutSha
     .map(({ swap }) => swap.state);
   t.same([...new Set(steps)], ['downloading', 'converting', 'verifying'], 'state tells how far it is');
   t.match(console.all<StatePayload>('state').at(-1)?.swap, { state: 'idle', model: null });
-  t.same(installed(), ['soundpost-mini', 'mn04_as', 'tone-waveform'], 'B/info has it');
+  t.same(installed(), ['soundpost-home', 'mn04_as', 'tone-waveform'], 'B/info has it');
   t.ok(console.all<InfoPayload>('info').at(-1)!.models.known.length > 50, 'and what is known');
 
   t.match(await console.request('model/set', { id: 'mn04_as' }), { status: 'ok' });
   t.match(await console.request('model/remove', { id: 'mn04_as' }), { error: { code: 'model_in_use' } });
-  t.match(await console.request('model/remove', { id: 'soundpost-mini' }), {
+  t.match(await console.request('model/remove', { id: 'soundpost-home' }), {
     error: { code: 'model_bundled' },
   });
   t.match(await console.request('model/set', { id: 'tone-waveform' }), { status: 'ok' });
   t.match(await console.request('model/remove', { id: 'mn04_as' }), { status: 'ok' });
-  t.same(installed(), ['soundpost-mini', 'tone-waveform']);
+  t.same(installed(), ['soundpost-home', 'tone-waveform']);
   t.same(await readdir(join(dataDir, 'models')), ['tone-waveform']);
   await stopsCleanly(t, started);
 });
@@ -64,7 +64,7 @@ t.test('a pull under way: others are told to wait, and a stop ends it', async (t
   await console.on('state', ({ model }: StatePayload) => model === 'tone-waveform');
   await console.publish(`${console.base}/request/model/pull`, '{"id":"mn10_as"}');
   await console.on('state', ({ swap }: StatePayload) => swap.state === 'downloading');
-  t.match(await console.request('model/set', { id: 'soundpost-mini' }), { error: { code: 'busy' } });
+  t.match(await console.request('model/set', { id: 'soundpost-home' }), { error: { code: 'busy' } });
   t.match(await console.request('health'), { status: 'ok' }, 'the rest goes on');
   await stopsCleanly(t, started);
   t.same((await readdir(join(dataDir, 'models'))).sort(), ['.downloads', 'tone-waveform']);

@@ -77,7 +77,7 @@ t.test('no secret is printed or published', { skip: noTools }, async (t) => {
     // The stream cannot be reached, and no model can be downloaded.
     await console.on('log', () => true, 60_000);
     t.match(await console.request('model/pull', { id: 'mn10_as' }), { error: { code: 'offline' } });
-    const bundled = readFileSync(projectPath('models', 'soundpost-mini', 'model.json'), 'utf8');
+    const bundled = readFileSync(projectPath('models', 'soundpost-home', 'model.json'), 'utf8');
     const { onnx_sha256: sha256, ...manifest } = JSON.parse(bundled) as Record<string, unknown>;
     const pulls = [
       [`https://me:${encoded('command')}@elsewhere.example`, 'host_not_allowed'],

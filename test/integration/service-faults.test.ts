@@ -43,9 +43,9 @@ for (const kind of ['crash-later', 'hang-later', 'nan-later'] as const) {
     t.match(await console.set('model/set', `bad-${kind}`), { status: 'ok' });
     const told = await console.on<LogPayload>('log', ({ code }) => code === 'model_given_up', 80_000);
     t.match(told.message, `bad-${kind} is given up`);
-    t.match(told.message, 'soundpost-mini');
-    await console.on<TagsPayload>('tags', ({ model }) => model === 'soundpost-mini');
-    await console.on<StatePayload>('state', ({ model }) => model === 'soundpost-mini');
+    t.match(told.message, 'soundpost-home');
+    await console.on<TagsPayload>('tags', ({ model }) => model === 'soundpost-home');
+    await console.on<StatePayload>('state', ({ model }) => model === 'soundpost-home');
     t.strictSame(gaps(console), [], 'a file loses nothing by it');
     await stopsCleanly(t, started);
   });
@@ -173,7 +173,7 @@ t.test(
     const console = await createConsole(t, broker!.url, first.id);
     await console.word('label/tone_0', (text) => text === 'OFF');
     t.match(await console.on<LogPayload>('log', ({ code }) => code === 'model_unknown'), { level: 'error' });
-    t.match(await console.on<StatePayload>('state', ({ model }) => model === 'soundpost-mini'), {
+    t.match(await console.on<StatePayload>('state', ({ model }) => model === 'soundpost-home'), {
       source: 'file',
     });
     await service.line(({ message }) => message.startsWith('The recording is over'));

@@ -46,7 +46,7 @@ void t.test('bench: installed models, an architecture, and one that is broken', 
   const report = JSON.parse(readFileSync(file('b.json'), 'utf8')) as ModelBenchReport;
   t.same(
     report.rows.map(({ id, synthetic, error }) => [id, synthetic, error?.code]),
-    ['soundpost-mini', 'broken', 'tone', 'mn01'].map((id) => [
+    ['soundpost-home', 'broken', 'tone', 'mn01'].map((id) => [
       id,
       id === 'mn01',
       id === 'broken' ? 'model_digest' : undefined,
@@ -76,22 +76,22 @@ void t.test('bench: installed models, an architecture, and one that is broken', 
 void t.test('bench: interrupted, it reports what was measured', async (t) => {
   const [json, html] = [join(folder, 'interrupted.json'), join(folder, 'interrupted.html')];
   const running = startCli(
-    ['bench', '--models', 'tone,soundpost-mini', '--seconds', '3', '--json', json, '--html', html],
+    ['bench', '--models', 'tone,soundpost-home', '--seconds', '3', '--json', json, '--html', html],
     { env },
   );
   // The first model has been measured; the interrupt comes while the second loads or is measured.
-  await running.printed('stderr', /^soundpost-mini: \S+ ms a clip/m);
+  await running.printed('stderr', /^soundpost-home: \S+ ms a clip/m);
   running.child.kill('SIGINT');
   const { code, stdout } = await running.ended;
   t.equal(code, 130);
   t.match(stdout, /Interrupted/);
-  t.match(stdout, /^soundpost-mini .*\d/m);
+  t.match(stdout, /^soundpost-home .*\d/m);
   const report = JSON.parse(readFileSync(json, 'utf8')) as ModelBenchReport;
   t.equal(report.interrupted, true);
-  t.match(report.rows[0], { id: 'soundpost-mini', interrupted: false, error: null });
+  t.match(report.rows[0], { id: 'soundpost-home', interrupted: false, error: null });
   t.ok(report.rows[0]!.result!.clip_ms.total!.count >= 3);
   t.ok(report.rows.slice(1).every(({ interrupted }) => interrupted));
-  t.match(readFileSync(html, 'utf8'), /<td data-value="soundpost-mini">/);
+  t.match(readFileSync(html, 'utf8'), /<td data-value="soundpost-home">/);
 });
 
 void t.test('the service as a whole: a signal leaves nothing running and nothing behind', async (t) => {
@@ -160,7 +160,7 @@ void t.test('recommend', async (t) => {
   const { code, stdout } = await cli(['recommend', '--seconds', '1', '--json'], { env });
   t.equal(code, 0, stdout);
   const found = JSON.parse(stdout) as Recommendation;
-  t.ok(['tone', 'soundpost-mini'].includes(found.recommended!));
+  t.ok(['tone', 'soundpost-home'].includes(found.recommended!));
   t.equal(found.models[0]!.id, found.recommended);
   t.same(
     found.failed.map(({ id, code }) => [id, code]),
@@ -178,7 +178,7 @@ void t.test('recommend', async (t) => {
   );
   t.match(warm.stdout, /^MODEL +MAP +BUSY/m);
   t.match(warm.stdout, /too few readings/);
-  t.match(warm.stdout, /Recommended for 4 Hz: (tone|soundpost-mini)\n {2}soundpost run --model\.id/);
+  t.match(warm.stdout, /Recommended for 4 Hz: (tone|soundpost-home)\n {2}soundpost run --model\.id/);
 });
 
 void t.test('wrong usage', async (t) => {
@@ -186,7 +186,7 @@ void t.test('wrong usage', async (t) => {
     [['bench', '--seconds', '0'], /--seconds 0: must be a number above 0/],
     [['bench', '--threads', '1,x'], /--threads x: must be a whole number above 0/],
     [['bench', '--threads', '65'], /at most 64/],
-    [['bench', '--models', 'nope'], /there is no nope\. Installed: soundpost-mini, .*--architectures/],
+    [['bench', '--models', 'nope'], /there is no nope\. Installed: soundpost-home, .*--architectures/],
     [['bench', '--models', 'nope', '--architectures'], /there is no nope.*Architectures: .*mn10/],
     [['bench', '--json'], /argument missing/],
     [['recommend', '--rate', '21'], /--rate 21: must be 0\.01 to 20 Hz/],

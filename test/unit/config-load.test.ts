@@ -163,6 +163,29 @@ t.test('the layers', (t) => {
     t.end();
   });
 
+  t.test('a model that is no longer part of the program', (t) => {
+    const folder = temporaryFolder(t);
+    const configPath = join(folder, 'mine.yaml');
+    writeFileSync(configPath, 'model: {id: soundpost-mini}\n');
+    const ways: [ConfigSources, RegExp][] = [
+      [{ configPath }, /mine\.yaml:1:/],
+      [{ env: { SOUNDPOST_MODEL_ID: 'soundpost-mini' } }, /SOUNDPOST_MODEL_ID/],
+      [{ flags: { 'model.id': 'soundpost-mini' } }, /--model\.id/],
+    ];
+    for (const [sources, origin] of ways) {
+      const { config, entries, notes } = load(sources);
+      t.equal(config.model.id, 'soundpost-home');
+      t.match(entryOf(entries, 'model.id').origin, origin);
+      t.match(entryOf(entries, 'model.id').origin, /in place of soundpost-mini$/);
+      t.equal(notes.length, 1);
+      t.match(notes[0], origin);
+      t.match(notes[0], /soundpost-mini is no longer part.*soundpost-home has taken its place/);
+    }
+    t.same(load({ env: { SOUNDPOST_MODEL_ID: 'mn04_as' } }).notes, []);
+    t.same(load({}).notes, []);
+    t.end();
+  });
+
   t.test('variables that are no keys', (t) => {
     t.same(load({ env: { SOUNDPOST_TEST_STRICT: '1', PATH: '/bin', SOUNDPOSTER: 'x' } }), load());
     t.end();

@@ -31,7 +31,7 @@ const known = (...names: string[]): WatchedLabel[] =>
   names.map((name) => ({ name, slug: name.toLowerCase(), known: true }));
 
 const stateOf = (changes: Partial<StatePayload> = {}): StatePayload => ({
-  model: 'soundpost-mini',
+  model: 'soundpost-home',
   rate_hz: 1,
   effective_rate_hz: 1,
   paused: false,
@@ -128,7 +128,7 @@ t.test('nothing is described before a model is at work', (t) => {
   let watched: WatchedLabel[] = [];
   const { homeAssistant, said, installs } = rig({ memory, watched: () => watched, offer: ['mn04_as'] });
   // A request for the info comes while the model is being loaded: no label is known yet.
-  homeAssistant.installed(['soundpost-mini']);
+  homeAssistant.installed(['soundpost-home']);
   homeAssistant.stateChanges(stateOf({ model: null }));
   t.same([said(), installs], [[], []]);
   t.same(kept.get(TOPIC), remembered, 'and nothing is forgotten');
@@ -144,7 +144,7 @@ t.test('it is described once what is described is on the disk', async (t) => {
   let watched = known('Dog');
   const { homeAssistant, said, labels, count } = rig({ memory, watched: () => watched });
   homeAssistant.stateChanges(stateOf());
-  homeAssistant.installed(['soundpost-mini']);
+  homeAssistant.installed(['soundpost-home']);
   t.same(said(), []);
   watched = known('Dog', 'Bark');
   homeAssistant.stateChanges(stateOf());
@@ -155,7 +155,7 @@ t.test('it is described once what is described is on the disk', async (t) => {
   writes[1]!();
   await count(1);
   t.same(labels(), ['label_dog', 'label_bark']);
-  homeAssistant.installed(['soundpost-mini', 'mn04_as']);
+  homeAssistant.installed(['soundpost-home', 'mn04_as']);
   t.equal(said().length, 2, 'at once where no component has come or gone: before the states');
   homeAssistant.stop();
 });
@@ -166,7 +166,7 @@ t.test('removals stay at the broker for a while', async (t) => {
   await memory.set(TOPIC, remembered);
   const { homeAssistant, said, count } = rig({ memory, watched: () => known('Dog'), removalHoldMs: 30 });
   homeAssistant.stateChanges(stateOf());
-  homeAssistant.installed(['soundpost-mini']);
+  homeAssistant.installed(['soundpost-home']);
   await count(1);
   t.same(said()[0]?.removed, ['label_bark']);
   t.hasProp(memory.components(TOPIC), 'label_bark', 'and are remembered as long');
@@ -183,7 +183,7 @@ t.test('Home Assistant that has just started is told of them as well', async (t)
   await memory.set(TOPIC, remembered);
   const { homeAssistant, said, count } = rig({ memory, watched: () => known('Dog') });
   homeAssistant.stateChanges(stateOf());
-  homeAssistant.installed(['soundpost-mini']);
+  homeAssistant.installed(['soundpost-home']);
   await count(1);
   homeAssistant.birth('online');
   await count(2);
@@ -201,7 +201,7 @@ t.test('settings that are not all in effect take nothing away', async (t) => {
   const watched: WatchedLabel[] = [{ name: 'Dog', slug: 'dog', known: false }];
   const { homeAssistant, said, labels, count } = rig({ memory, watched: () => watched, keepsGone: true });
   homeAssistant.stateChanges(stateOf());
-  homeAssistant.installed(['soundpost-mini']);
+  homeAssistant.installed(['soundpost-home']);
   await count(1);
   homeAssistant.stop();
   t.same(said()[0]?.removed, []);
@@ -220,14 +220,14 @@ t.test('an installation is shown as long as it lasts', (t) => {
   const swap = (state: string) => stateOf({ swap: { state, model: 'mn04_as', progress: 0.5 } });
   const last = () => [installs.at(-1)?.in_progress, installs.at(-1)?.installed_version === 'not installed'];
   homeAssistant.stateChanges(stateOf());
-  homeAssistant.installed(['soundpost-mini']);
+  homeAssistant.installed(['soundpost-home']);
   t.same(last(), [false, true]);
   homeAssistant.stateChanges(swap('downloading'));
   t.same(last(), [true, true]);
   homeAssistant.stateChanges(stateOf());
   t.same(last(), [false, true], 'it has failed, and nobody could list the models');
   homeAssistant.stateChanges(swap('verifying'));
-  homeAssistant.installed(['soundpost-mini', 'mn04_as']);
+  homeAssistant.installed(['soundpost-home', 'mn04_as']);
   t.same(last(), [false, false], 'it is here, though not yet over');
   const sofar = installs.length;
   homeAssistant.stateChanges(stateOf());

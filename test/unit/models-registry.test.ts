@@ -6,6 +6,7 @@ import { SoundpostError } from '../../src/common/errors.js';
 import type { Logger } from '../../src/common/log.js';
 import { silentLogger } from '../../src/common/log.js';
 import { readLabelNames } from '../../src/models/labels.js';
+import { BUNDLED_MODEL } from '../../src/models/bundled.js';
 import { parseManifest } from '../../src/models/manifest.js';
 import { createRegistry } from '../../src/models/registry.js';
 import { projectPath } from '../support/shared.js';
@@ -148,22 +149,46 @@ t.test('whatever a manifest holds, only a SoundpostError comes of it', (t) => {
 t.test('the bundled models', async (t) => {
   const registry = createRegistry({ bundledFolder, dataDir: t.testdir(), log: silentLogger });
   t.strictSame(await registry.problems(), []);
-  const [mini, ...others] = await registry.list();
+  const [home, ...others] = await registry.list();
   t.strictSame(others, []);
-  t.equal(mini?.manifest.id, 'soundpost-mini');
-  t.equal(mini?.bundled, true);
-  t.equal(mini?.labels.length, 46);
-  t.strictSame(mini?.labels[0], {
+  t.equal(home?.manifest.id, BUNDLED_MODEL);
+  t.equal(BUNDLED_MODEL, 'soundpost-home');
+  t.equal(home?.bundled, true);
+  t.equal(home?.labels.length, 94);
+  t.strictSame(home?.labels[0], {
     index: 0,
     name: 'Speech',
     mid: '/m/09x0r',
-    threshold: 0.1761,
+    threshold: 0.3088,
     thresholdFrom: 'model',
   });
+  t.ok(
+    home?.labels.every(({ mid, threshold }) => mid !== null && threshold !== null),
+    'each label has a MID and a threshold of its own',
+  );
   await t.rejects(registry.get('mn40_as'), {
     code: 'model_unknown',
-    message: 'There is no model "mn40_as" here. Installed: soundpost-mini.',
+    message: 'There is no model "mn40_as" here. Installed: soundpost-home.',
   });
+});
+
+t.test('the id of a former bundled model stands for its successor', async (t) => {
+  const dataDir = t.testdir();
+  const told: string[] = [];
+  const log: Logger = { ...silentLogger, info: (_fields, message) => told.push(message) };
+  const registry = createRegistry({ bundledFolder, dataDir, log });
+  t.equal((await registry.get('soundpost-mini')).manifest.id, 'soundpost-home');
+  t.match(told, [/soundpost-mini is no longer part.*soundpost-home has taken its place/]);
+  t.equal(told.length, 1);
+  await registry.get('soundpost-home');
+  t.equal(told.length, 1);
+  // Somebody else's model of that name would never be reached.
+  await writeModelFolder(join(dataDir, 'models'), 'soundpost-mini');
+  t.strictSame(
+    (await registry.problems()).map(({ id, error }) => [id, error.code]),
+    [['soundpost-mini', 'model_shadowed']],
+  );
+  t.equal((await registry.get('soundpost-mini')).bundled, true);
 });
 
 t.test('a model may name a label set that ships with the program', async (t) => {
@@ -192,7 +217,7 @@ t.test('a broken folder is reported and does not hide the others', async (t) => 
   const models = join(dataDir, 'models');
   await writeModelFolder(models, 'good');
   await writeModelFolder(models, 'renamed', { id: 'other' });
-  await writeModelFolder(models, 'soundpost-mini');
+  await writeModelFolder(models, 'soundpost-home');
   await mkdir(join(models, 'empty'));
   await mkdir(join(models, '.incoming'));
   await writeFile(join(models, 'README'), 'not a folder');
@@ -207,7 +232,7 @@ t.test('a broken folder is reported and does not hide the others', async (t) => 
   t.strictSame(
     (await registry.list()).map((model) => [model.manifest.id, model.bundled]),
     [
-      ['soundpost-mini', true],
+      ['soundpost-home', true],
       ['good', false],
     ],
   );
@@ -217,12 +242,12 @@ t.test('a broken folder is reported and does not hide the others', async (t) => 
       ['empty', 'model_manifest'],
       ['headless', 'model_unreadable'],
       ['renamed', 'model_manifest'],
-      ['soundpost-mini', 'model_shadowed'],
+      ['soundpost-home', 'model_shadowed'],
       ['unparsable', 'model_manifest'],
     ],
   );
   t.equal(warnings.length, 5, 'each is logged once, however often the folders are looked at');
-  t.equal((await registry.get('soundpost-mini')).bundled, true, 'the bundled model stays what it is');
+  t.equal((await registry.get('soundpost-home')).bundled, true, 'the bundled model stays what it is');
   await t.rejects(registry.get('renamed'), {
     message: /"id" is "other", but the folder is called "renamed"/,
   });

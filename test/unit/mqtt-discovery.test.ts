@@ -22,7 +22,7 @@ const input = (changes: Partial<DiscoveryInput> = {}): DiscoveryInput => ({
   device: { id: 'nursery', name: 'Nursery' },
   version: '1.2.3',
   topics: createTopics('soundpost', 'nursery'),
-  models: ['soundpost-mini', 'mn10_as'],
+  models: ['soundpost-home', 'mn10_as'],
   installs: [{ id: 'mn10_as', title: 'EfficientAT mn10_as', shown: true }],
   watched: [{ name: 'Baby cry, infant cry', slug: 'baby_cry_infant_cry', known: true }],
   ...changes,
@@ -64,7 +64,7 @@ t.test('Home Assistant takes the device, with everything that it is to show', (t
   t.match(found.get('model')?.config, {
     unique_id: 'soundpost_nursery_model',
     default_entity_id: 'select.soundpost_nursery_model',
-    options: ['soundpost-mini', 'mn10_as'],
+    options: ['soundpost-home', 'mn10_as'],
     command_topic: 'soundpost/nursery/model/set',
     availability: [{ topic: 'soundpost/nursery/status' }],
     availability_mode: 'all',

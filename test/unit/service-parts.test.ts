@@ -22,7 +22,7 @@ import { createRecordingLog } from '../support/recording-log.js';
 import { projectPath } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
 
-const manifestPath = projectPath('models', 'soundpost-mini', 'model.json');
+const manifestPath = projectPath('models', 'soundpost-home', 'model.json');
 const manifest = parseManifest(readFileSync(manifestPath, 'utf8'), manifestPath);
 
 function makeAnnouncer(

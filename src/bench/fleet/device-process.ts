@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { loadConfig } from '../../config/load.js';
 import { maskConfig } from '../../config/mask.js';
 import { silentLogger } from '../../common/log.js';
+import { BUNDLED_MODEL } from '../../models/bundled.js';
 import { readCatalogue } from '../../models/catalogue.js';
 import { createRegistry } from '../../models/registry.js';
 import { SCHEMA_VERSION, type InfoPayload } from '../../mqtt/contract.js';
@@ -18,7 +19,6 @@ import { OTHER_MODEL, type DeviceProcessSettings, type LinkNote, type Order, typ
  */
 
 const NEWS_INTERVAL_MS = 500;
-const BUNDLED_MODEL = 'soundpost-mini';
 
 const devices: SimulatedDevice[] = [];
 let events: [number, string][] = [];

@@ -1,3 +1,4 @@
+import { BUNDLED_MODEL } from '../../models/bundled.js';
 import type { CommandData, CommandName } from '../command-specs.js';
 import type { OutKey, Payload } from '../contract.js';
 
@@ -24,9 +25,9 @@ export const topicExamples: { readonly [K in OutKey]?: Payload<K> } = {
     models: {
       installed: [
         {
-          id: 'soundpost-mini',
-          title: 'Soundpost mini (46 sounds, bundled)',
-          labels: 46,
+          id: BUNDLED_MODEL,
+          title: 'Soundpost home (94 sounds, frame by frame, bundled)',
+          labels: 94,
           audioset_map: null,
           macs: null,
         },
@@ -183,9 +184,9 @@ export const replyExamples: { readonly [K in CommandName]?: CommandData<K> } = {
   'model/list': {
     installed: [
       {
-        id: 'soundpost-mini',
-        title: 'Soundpost mini (46 sounds, bundled)',
-        labels: 46,
+        id: BUNDLED_MODEL,
+        title: 'Soundpost home (94 sounds, frame by frame, bundled)',
+        labels: 94,
         audioset_map: null,
         macs: null,
         bundled: true,
