@@ -39,17 +39,16 @@ export async function* framesOfRecording(
   let scheduler: Scheduler | null = null;
   let captureRate = input.sample_rate;
   let position = 0;
-  /** Up to which second frames have been told of. */
-  let taken = 0;
-  let answered = false;
+  /** Up to which second frames have been told of, and how many windows were answered. */
+  const told = { taken: 0, windows: 0 };
 
   const answer = async (at: number, isLast: boolean): Promise<RecordingHop | null> => {
-    const request = stream!.request(at, taken * captureRate, isLast);
+    const request = stream!.request(at, told.taken * captureRate, isLast);
     if (typeof request === 'string') return null;
     const result = await engine.infer(request);
-    const fresh = newFramesOf(engine.model.manifest, request, result, taken);
-    if (fresh !== null) taken = fresh.endSeconds;
-    answered = true;
+    const fresh = newFramesOf(engine.model.manifest, request, result, told.taken);
+    if (fresh !== null) told.taken = fresh.endSeconds;
+    told.windows += 1;
     return { endSeconds: request.endSeconds, scores: result.scores, fresh };
   };
 
@@ -93,7 +92,7 @@ export async function* framesOfRecording(
     // Silence that no window reaches: the last one ends with the recording.
     stream.append(new Float32Array(Math.ceil(FLUSH_SECONDS * captureRate)));
     let last = await answer(position, true);
-    if (last === null && !answered && engine.fixedWindow && durationSeconds >= input.min_seconds) {
+    if (last === null && told.windows === 0 && engine.fixedWindow && durationSeconds >= input.min_seconds) {
       // The network takes nothing but full windows: silence fills this one up.
       const full = Math.ceil(stream.windowSeconds * captureRate);
       stream.append(new Float32Array(Math.max(0, full - position)));
@@ -101,7 +100,7 @@ export async function* framesOfRecording(
     }
     if (last !== null) yield last;
   }
-  if (!answered) {
+  if (told.windows === 0) {
     throw new SoundpostError(
       'audio_too_short',
       `${path} lasts ${durationSeconds.toFixed(2)} s; ${engine.model.manifest.id} needs at least ${input.min_seconds} s`,

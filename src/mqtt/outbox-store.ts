@@ -82,6 +82,7 @@ const storedSchema = z.looseObject({
   event_type: z.enum(['started', 'ended']),
   label: z.string().min(1),
   started_at: z.iso.datetime(),
+  ended_at: z.iso.datetime().nullish(),
   detected_at: z.iso.datetime().optional(),
   late: z.boolean(),
 });
@@ -89,9 +90,10 @@ const storedSchema = z.looseObject({
 /** The event of a stored text, or null where it is none. */
 export function parseEvent(text: string): EventPayload | null {
   try {
-    const event = storedSchema.parse(JSON.parse(text)) as EventPayload;
+    const stored = storedSchema.parse(JSON.parse(text));
     // Version 0.1 did not tell when it had decided.
-    return { ...event, detected_at: event.detected_at ?? event.ended_at ?? event.started_at };
+    const detected_at = stored.detected_at ?? stored.ended_at ?? stored.started_at;
+    return { ...(stored as unknown as EventPayload), detected_at };
   } catch {
     return null;
   }

@@ -239,7 +239,7 @@ t.test('remembered labels that contradict themselves do not keep the service fro
   const log = createRecordingLog();
   const remembering = (labels: TaggingSettings['labels']) =>
     startingWishes(config, {
-      get: (key, configured) => (key === 'labels' ? (labels as typeof configured) : configured),
+      get: (key, configured) => (key === 'labels' ? labels : configured),
     });
   const good = remembering(['Cat']);
   t.equal(withUsableLabels(good, config, log), good);
