@@ -58,7 +58,8 @@ export interface OnItem {
  * A *run* is a stretch of sound that begins with a frame in which the item is over and goes on while it is heard,
  * across gaps shorter than the minimum gap. A run becomes an event once it has lasted the minimum duration, and once
  * k of the last n hops had frames in which the item was over; the event then begins where the earliest of these hops
- * was first over. An event ends with its run. Whatever comes on goes off exactly once.
+ * was first over. A sound that reaches from one hop into the next counts in the next only once it is longer than a hop,
+ * so that one clap is one wherever it falls. An event ends with its run. Whatever comes on goes off exactly once.
  *
  * Hops make a row. Where the time of a hop does not fit behind the last one (more than 2 s back, or more than 10 min
  * ahead: the clock was set, the machine slept) a new row begins and everything that is on ends before it. Sound that
@@ -91,6 +92,8 @@ export interface Tagger {
 
 const backwardToleranceMs = 2_000;
 const forwardLimitMs = 600_000;
+/** Times are sums of fractions. */
+const ROUNDING_MS = 1e-3;
 
 /** A stretch of sound in which an item is heard; an event once it has an id. */
 interface Run {
@@ -105,6 +108,8 @@ interface Run {
   silentMs: number;
   spreadMs: number;
   confirmed: boolean;
+  /** Since when it has been over in every frame; null where it is not over now. */
+  overSince: number | null;
   lastScore: number;
   peak: number;
   peakLabel: Label;
@@ -148,6 +153,9 @@ export function createTagger(options: {
   let tracks: Track[] = watched.items.map((item) => ({ item, run: null, hits: [] }));
   let sequence = 0;
   let nowMs: number | null = null;
+  /** Of the hop that is being taken. */
+  let hopStartMs = 0;
+  let hopMs = 0;
   const found: Found = { label: null, score: 0, over: false };
 
   const closeTracks = (which: readonly Track[], decidedMs: number): TagEvent[] => {
@@ -165,7 +173,13 @@ export function createTagger(options: {
   const onset = (track: Track, run: Run, decidedMs: number): TagEvent | null => {
     const { item, hits } = track;
     while (hits.length > 0 && hits[0]!.sequence <= sequence - item.confirm.n) hits.shift();
-    if (found.over) {
+    if (!found.over) run.overSince = null;
+    else run.overSince ??= nowMs!;
+    // A clap on the border of two hops is in both, and yet is one.
+    const isNew =
+      run.overSince !== null &&
+      (run.overSince >= hopStartMs || run.heardUntil - run.overSince >= hopMs - ROUNDING_MS);
+    if (isNew) {
       const last = hits.at(-1);
       if (last?.sequence !== sequence) {
         const startedAt = nowMs! + run.spreadMs;
@@ -214,6 +228,7 @@ export function createTagger(options: {
       return heard.id === null ? onset(track, heard, decidedMs) : null;
     }
     if (run === null) return null;
+    run.overSince = null;
     run.silentMs += endMs - startMs;
     // A sound that began right now would reach back over a part of the gap, as the last one reaches into it.
     if (run.silentMs + 2 * run.spreadMs < item.minGapMs) return null;
@@ -238,6 +253,8 @@ export function createTagger(options: {
       const events = broken ? closeTracks(tracks, decidedMs) : [];
       if (broken) nowMs = null;
       sequence += 1;
+      hopStartMs = Math.max(nowMs ?? -Infinity, hop.startMs);
+      hopMs = hop.endMs - hopStartMs;
       for (let frame = 0; frame < hop.frames; frame += 1) {
         // Within a row time never runs backwards, so that no event ends before it began.
         const startMs: number = Math.max(nowMs ?? -Infinity, frameStartMs(hop, frame));
@@ -323,6 +340,7 @@ function beginRun({ label, score }: Found, startMs: number, spreadMs: number): R
     silentMs: 0,
     spreadMs,
     confirmed: false,
+    overSince: null,
     lastScore: score,
     peak: score,
     peakLabel: label!,

@@ -473,6 +473,11 @@ function oracle(hops: readonly (readonly number[])[], settings: TaggingSettings,
           .filter(({ index, score, hop }) => {
             return index >= hitsFrom && index <= at && score >= on && hop > frames[at]!.hop - n;
           })
+          .filter(({ index, hop }) => {
+            let since = index;
+            while (since > 0 && frames[since - 1]!.score >= on) since -= 1;
+            return frames[since]!.hop === hop || index + 1 - since >= hops[hop]!.length;
+          })
           .reverse()
           .map(({ hop, index }) => [hop, index]),
       );
@@ -549,6 +554,23 @@ t.test('one clap is in one hop, and shorter sounds start nothing', (t) => {
     ),
     ['started 0.5', 'ended 0.5-1.5'],
   );
+  const onTheBorder = [
+    [0, 0.9],
+    [0.9, 0],
+    [0, 0],
+    [0, 0],
+  ];
+  t.same(
+    told(runFrames(taggerOf({ confirm }), onTheBorder)),
+    ['started 0.5', 'ended 0.5-1.5'],
+    'a hop of sound',
+  );
+  const shortOnTheBorder = [
+    [0, 0, 0, 0.9],
+    [0.9, 0, 0, 0],
+    [0, 0, 0, 0],
+  ];
+  t.same(told(runFrames(taggerOf({ confirm }), shortOnTheBorder)), [], 'less than a hop is one');
   const twoOfThem = [
     [0, 0.9],
     [0, 0],
