@@ -193,7 +193,8 @@ export function createTagger(options: {
     // A short, weak sound may reach less far than others smear.
     const lasted = Math.max(0, run.heardUntil - run.rawStart - 2 * run.spreadMs);
     if (!run.confirmed || lasted < item.minDurationMs) return null;
-    for (const hit of hits) {
+    // One hop is enough: what else it held, too short for an event, is no part of this one.
+    for (const hit of item.confirm.k === 1 ? [] : hits) {
       run.startedAt = Math.min(run.startedAt, hit.startedAt);
       if (hit.score > run.peak) {
         run.peak = hit.score;

@@ -486,7 +486,7 @@ function oracle(hops: readonly (readonly number[])[], settings: TaggingSettings,
       (at) => at >= confirmedAt && (at + 1 - begin) / 2 >= settings.minDurationSeconds,
     );
     if (startedBy === undefined) continue;
-    const first = Math.min(begin, ...hits(startedBy).values()) / 2;
+    const first = Math.min(begin, ...(k === 1 ? [] : hits(startedBy).values())) / 2;
     events.push(`started ${first}`, `ended ${first}-${(heard.at(-1)! + 1) / 2}`);
     hitsFrom = from;
   }
