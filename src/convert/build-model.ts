@@ -4,6 +4,7 @@ import type { Architecture, FrameGeometry } from './architecture.js';
 import { findArchitecture } from './architectures/index.js';
 import { checkShapes } from './check-shapes.js';
 import { openCheckpoint, type Checkpoint } from './checkpoint/open.js';
+import { TRANSPOSED } from './graph.js';
 import { buildNetwork, SCORES } from './network.js';
 import { writeOnnx, type OnnxGraph } from './onnx.js';
 import { createWeights, type Tensor } from './weights.js';
@@ -109,9 +110,9 @@ function checkBeforeReading(architecture: Architecture, checkpoint: Checkpoint, 
 
 /** The weight whose outputs are the classes, for the message. */
 function classTensor(graph: OnnxGraph, tensors: ReadonlyMap<string, Tensor>, classes: number): string {
-  // What was made of a tensor has a remark behind its name: "fc.weight (transposed)".
-  const origins = graph.nodes.flatMap(({ inputs }) => inputs.map((name) => name.replace(/ \(.*\)$/, '')));
-  const weights = origins.filter((name) => tensors.has(name));
+  const weights = graph.nodes
+    .flatMap(({ inputs }) => inputs.map((name) => name.replace(TRANSPOSED, '')))
+    .filter((name) => tensors.has(name));
   const last = weights.reverse().find((name) => {
     const { shape } = tensors.get(name)!;
     return shape.length >= 2 && shape[0] === classes;

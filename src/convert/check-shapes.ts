@@ -1,4 +1,5 @@
 import { SoundpostError } from '../common/errors.js';
+import { TRANSPOSED } from './graph.js';
 import type { OnnxGraph, OnnxNode, OnnxTensor } from './onnx.js';
 
 /** Lengths of a value's axes; null where only a run of the graph would tell. */
@@ -78,6 +79,11 @@ function outputShape(node: OnnxNode, inputs: Inputs, constants: Constants): Shap
       return concat(node, inputs);
     case 'Transpose':
       return ints(node, 'perm').map((axis) => x[axis] ?? null);
+    case 'Gather':
+      // One place only.
+      return w?.length === 0 ? without(x, [int(node, 'axis', 0)], false) : undefined;
+    case 'Slice':
+      return slice(x, node, constants);
     case 'Reshape':
       return reshape(x, constants.get(node.inputs[1] ?? ''));
     case 'Squeeze':
@@ -120,11 +126,12 @@ function conv(node: OnnxNode, x: Shape, w: Shape): Shape {
 /** How many windows of a convolution or a pooling there are along each spatial axis. */
 function windows(node: OnnxNode, spatial: Shape, kernel: readonly number[]): Shape {
   const [strides, pads, dilations] = [ints(node, 'strides'), ints(node, 'pads'), ints(node, 'dilations')];
+  const round = int(node, 'ceil_mode', 0) === 1 ? Math.ceil : Math.floor;
   return spatial.map((length, axis) => {
     if (length === null) return null;
     const padding = (pads[axis] ?? 0) + (pads[axis + spatial.length] ?? 0);
     const reach = (dilations[axis] ?? 1) * ((kernel[axis] ?? 1) - 1) + 1;
-    return Math.floor((length + padding - reach) / (strides[axis] ?? 1)) + 1;
+    return round((length + padding - reach) / (strides[axis] ?? 1)) + 1;
   });
 }
 
@@ -156,6 +163,17 @@ function divide(x: Shape, axis: number, parts: number): Shape {
   return x.map((dim, i) => (i === axis && dim !== null ? dim / parts : dim));
 }
 
+/** Along one axis. */
+function slice(x: Shape, node: OnnxNode, constants: Constants): Shape | undefined {
+  const [from, to, axis] = node.inputs.slice(1).map((name) => integersOf(constants.get(name))[0]);
+  if (from === undefined || to === undefined || axis === undefined) return undefined;
+  return x.map((dim, i) => {
+    if (i !== axis || dim === null) return dim;
+    const place = (at: number): number => Math.min(dim, Math.max(0, at < 0 ? at + dim : at));
+    return Math.max(0, place(to) - place(from));
+  });
+}
+
 function reshape(x: Shape, target: OnnxTensor | undefined): Shape | undefined {
   const dims = integersOf(target);
   if (target === undefined) return undefined;
@@ -178,9 +196,12 @@ function product(dims: Shape): number | null {
 /** `found` is what a weight takes in, `expected` what the layer before it gives. */
 function expectFit(node: OnnxNode, weight: Shape, expected?: number | null, found?: number | null): void {
   if (expected == null || found == null || expected === found) return;
+  const name = node.inputs[1] ?? node.op;
+  // As it is in the checkpoint.
+  const shape = name.endsWith(TRANSPOSED) ? [...weight].reverse() : weight;
   throw new SoundpostError(
     'checkpoint_shape',
-    `the tensor ${node.inputs[1] ?? node.op} has the shape [${weight.join(', ')}] and takes ${found} inputs, but the layer before it gives ${expected}: another architecture?`,
+    `the tensor ${name.replace(TRANSPOSED, '')} has the shape [${shape.join(', ')}] and takes ${found} inputs, but the layer before it gives ${expected}: another architecture?`,
   );
 }
 

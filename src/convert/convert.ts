@@ -3,7 +3,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { childEnvironment } from '../common/child-environment.js';
 import { SoundpostError } from '../common/errors.js';
-import { windowStep, type Manifest } from '../models/manifest.js';
+import { firstFinalSeconds, windowStep, type Manifest } from '../models/manifest.js';
 import type { Architecture, FrameGeometry } from './architecture.js';
 import { findArchitecture } from './architectures/index.js';
 import { onnxPathIn } from './build-model.js';
@@ -85,7 +85,7 @@ export async function convertCheckpoint(request: ConversionRequest): Promise<Con
       architecture: name,
       family: architecture.family,
       input: manifestInput(architecture, windowSeconds),
-      output: manifestOutput(hasEmbedding, frames),
+      output: manifestOutput(hasEmbedding, frames, windowSeconds),
       parameters,
       nodes,
       onnxPath,
@@ -131,13 +131,21 @@ export function manifestInput(
   }
 }
 
-/** What a manifest says of the outputs of a network. */
-export function manifestOutput(hasEmbedding: boolean, frames: FrameGeometry | null): Manifest['output'] {
+/**
+ * What a manifest says of the outputs of a network, run on windows of so many seconds: nothing of frames where not even
+ * one would have all the sound behind it that it needs.
+ */
+export function manifestOutput(
+  hasEmbedding: boolean,
+  frames: FrameGeometry | null,
+  windowSeconds: number = WINDOW_SECONDS,
+): Manifest['output'] {
+  const useful = frames !== null && firstFinalSeconds(frames) <= windowSeconds;
   return {
     scores: SCORES,
     activation: 'none',
     embedding: hasEmbedding ? EMBEDDING : null,
-    frames: frames === null ? null : { name: FRAMES, embedding: null, ...frames },
+    frames: !useful ? null : { name: FRAMES, embedding: null, ...frames },
   };
 }
 

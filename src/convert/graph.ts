@@ -10,6 +10,12 @@ export interface Value {
 /** The opset of every graph: 17 has LayerNormalization and HardSwish, and ReduceMean's axes as attributes. */
 export const OPSET = 17;
 
+/** Ends the name of a constant whose rows are the columns of the checkpoint's tensor. */
+export const TRANSPOSED = ' (transposed)';
+
+/** Further than any axis is long. */
+const END = 2 ** 31 - 1;
+
 type OneOrTwo = number | readonly number[];
 
 export interface ConvOptions {
@@ -32,6 +38,8 @@ export interface PoolOptions {
   padding?: OneOrTwo;
   /** Average pooling only; PyTorch's default is true, ONNX's false. */
   countIncludePad?: boolean;
+  /** A last window that is not full counts too. */
+  ceil?: boolean;
 }
 
 /**
@@ -169,8 +177,8 @@ export class Graph {
     options: { scale?: string; features?: number } = {},
   ): Value[] {
     const weight = this.weights.take(`${path}.weight`, 2);
-    this.outputsOf(`${path}.weight`, weight, options.features);
-    const [rows, columns] = weight.shape as [number, number];
+    const rows = this.outputsOf(`${path}.weight`, weight, options.features);
+    const columns = weight.shape[1]!;
     const bias = this.weights.has(`${path}.bias`) ? this.vector(`${path}.bias`, rows) : null;
     if (options.scale !== undefined) {
       const scale = this.vector(options.scale, rows);
@@ -182,7 +190,7 @@ export class Graph {
     const matrix = this.constant(
       [columns, rows],
       transposed(weight.data, rows, columns),
-      `${path}.weight (transposed)`,
+      `${path}.weight${TRANSPOSED}`,
     );
     const offset = bias === null ? null : this.constant([rows], bias, `${path}.bias`);
     return xs.map((x) => {
@@ -270,6 +278,17 @@ export class Graph {
       attributes: { axis: { int: axis } },
     });
     return values;
+  }
+
+  /** What is at one place of an axis, which goes. */
+  pick(x: Value, axis: number, index: number): Value {
+    const place = this.addConstant({ type: 'int64', dims: [], data: BigInt64Array.of(BigInt(index)) });
+    return this.node('Gather', [x, place], { axis: { int: axis } });
+  }
+
+  /** From a place of an axis to its end; a negative place counts from the end. */
+  slice(x: Value, axis: number, from: number): Value {
+    return this.node('Slice', [x, this.integers([from]), this.integers([END]), this.integers([axis])]);
   }
 
   transpose(x: Value, order: readonly number[]): Value {
@@ -398,6 +417,7 @@ function poolAttributes(options: PoolOptions, spatial: number): Record<string, O
     kernel_shape: { ints: each(options.kernel, spatial) },
     strides: { ints: each(options.stride ?? options.kernel, spatial) },
     pads: { ints: [...padding, ...padding] },
+    ...(options.ceil === true ? { ceil_mode: { int: 1 } } : {}),
   };
 }
 

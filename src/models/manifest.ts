@@ -107,8 +107,7 @@ export const manifestSchema = z
   const { input } = manifest;
   const { frames } = manifest.output;
   if (frames !== null) {
-    const firstFinal = frames.offset_seconds + frames.hop_seconds + frames.context_seconds;
-    if (firstFinal > input.window_seconds) {
+    if (firstFinalSeconds(frames) > input.window_seconds) {
       context.addIssue({
         code: 'custom',
         path: ['output', 'frames', 'context_seconds'],
@@ -148,6 +147,13 @@ export const manifestSchema = z
     }
   }
 });
+
+/** How long a window must be for the first frame in it to be final. */
+export function firstFinalSeconds(
+  frames: Pick<FramesSpec, 'offset_seconds' | 'hop_seconds' | 'context_seconds'>,
+): number {
+  return frames.offset_seconds + frames.hop_seconds + frames.context_seconds;
+}
 
 export type Manifest = z.infer<typeof manifestSchema>;
 

@@ -12,7 +12,7 @@ import { verifyModel } from '../../src/inference/verify.js';
 import { createRegistry, type InstalledModel } from '../../src/models/registry.js';
 import { BAD_MODEL_KINDS, canCrash, installBadModel, type BadModelKind } from '../support/bad-models.js';
 import { projectPath } from '../support/shared.js';
-import { installToneModel, tone, WAVEFORM_RATE } from '../support/tone-models.js';
+import { installToneModel, tone, WAVEFORM_RATE, type ToneModelOptions } from '../support/tone-models.js';
 
 const log = silentLogger;
 const startEngine = createStartEngine({ log });
@@ -28,7 +28,7 @@ async function installed(dataDir: string, id: string): Promise<InstalledModel> {
 
 async function startTone(
   t: Test,
-  options: { fixedWindow?: boolean; windowSeconds?: number } = {},
+  options: ToneModelOptions = {},
 ): Promise<{ engine: InferenceEngine; tonesHz: readonly number[] }> {
   const dataDir = t.testdir();
   const { id, tonesHz } = await installToneModel(dataDir, 'waveform', options);
@@ -92,6 +92,64 @@ t.test('hops on a stream give what the whole window gives', async (t) => {
     windowSamples: sound.length,
   });
   t.equal(after.scores.length, 3);
+});
+
+t.test('frames say when, in the rows that are asked for', async (t) => {
+  const { engine, tonesHz } = await startTone(t, { windowSeconds: 2, frames: {} });
+  const sound = new Float32Array(2 * WAVEFORM_RATE);
+  sound.set(tone(tonesHz[2]!, 0.3, WAVEFORM_RATE), 0.7 * WAVEFORM_RATE);
+  const over = (frames: Float32Array) =>
+    Array.from({ length: frames.length / 3 }, (_, i) =>
+      [...frames.subarray(3 * i, 3 * i + 3)].map((value) => (value >= 0.5 ? 1 : 0)).join(''),
+    );
+
+  const all = await engine.infer({ ...windowOf(sound), frames: { from: 0, to: 1000 } });
+  const expected = Array.from({ length: 20 }, (_, i) => (i >= 7 && i < 10 ? '001' : '000'));
+  t.strictSame(over(all.frames!), expected);
+  t.ok(all.frames!.every((value) => value >= 0 && value <= 1));
+
+  const some = await engine.infer({ ...windowOf(sound), frames: { from: 9, to: 12 } });
+  t.strictSame(over(some.frames!), ['001', '000', '000']);
+  t.strictSame(some.frames, all.frames!.slice(27, 36));
+  t.strictSame(some.scores, all.scores);
+
+  const none = await engine.infer({ ...windowOf(sound), frames: { from: 20, to: 25 } });
+  t.equal(none.frames?.length, 0, 'there are only 20');
+  const unasked = await engine.infer(windowOf(sound));
+  t.equal(unasked.frames, null);
+  t.strictSame(unasked.scores, all.scores);
+  // Hops on a stream: the frames are those of the window that ends with the hop.
+  const hop = await engine.infer({
+    samples: new Float32Array(WAVEFORM_RATE / 2),
+    reset: false,
+    windowSamples: 2 * WAVEFORM_RATE,
+    frames: { from: 0, to: 20 },
+  });
+  t.strictSame(over(hop.frames!), [...expected.slice(5), ...Array<string>(5).fill('000')]);
+});
+
+t.test('a manifest whose frames are not the network’s is refused', async (t) => {
+  const dataDir = t.testdir();
+  for (const { frames, message } of [
+    {
+      frames: { hop_seconds: 0.05 },
+      message: /gives 10 frames for 1 s, where the manifest's hop of 0.05 s would make 20/,
+    },
+    { frames: { hop_seconds: 0.2 }, message: /gives 10 frames for 1 s/ },
+  ]) {
+    const { id } = await installToneModel(dataDir, 'waveform', { frames });
+    await t.rejects(startEngine(await installed(dataDir, id), { threads: 1 }), {
+      code: 'model_output',
+      message,
+    });
+  }
+  const { id } = await installToneModel(dataDir, 'waveform', {});
+  const model = await installed(dataDir, id);
+  const { output } = (await installToneModel(dataDir, 'waveform', { id: 'framed', frames: {} })).manifest;
+  await t.rejects(startEngine({ ...model, manifest: { ...model.manifest, output } }, { threads: 1 }), {
+    code: 'model_shape',
+    message: /has no output "frames"/,
+  });
 });
 
 t.test('a network with a fixed time axis says so', async (t) => {

@@ -421,11 +421,14 @@ t.test('the examples of docs/models.md', async (t) => {
   const examples = [...docs.matchAll(/<!-- example: (\w+) -->\n+```json\n([^`]+)```/g)];
   t.same(
     examples.map(([, kind]) => kind),
-    ['waveform', 'log_mel'],
+    ['waveform', 'frames', 'log_mel'],
   );
   for (const [, kind, text] of examples) {
     const dataDir = temporaryFolder(t);
-    const tones = await installToneModel(dataDir, kind as 'waveform' | 'log_mel');
+    const tones =
+      kind === 'frames'
+        ? await installToneModel(dataDir, 'waveform', { frames: {} })
+        : await installToneModel(dataDir, kind as 'waveform' | 'log_mel');
     const folder = join(dataDir, 'models', 'my_tagger');
     await rename(tones.folder, folder);
     await rm(join(folder, 'model.json'));
@@ -442,8 +445,15 @@ t.test('the examples of docs/models.md', async (t) => {
     const rate = engine.model.manifest.input.sample_rate;
     const windowSamples = engine.model.manifest.input.window_seconds * rate;
     const samples = tone(tones.tonesHz[1]!, windowSamples / rate, rate);
+    // Nothing but the second half of the window.
+    const late = samples.map((sample, n) => (n < windowSamples / 2 ? 0 : sample));
     const { scores } = await engine.infer({ samples, reset: true, windowSamples });
+    const request = { samples: late, reset: true, windowSamples, frames: { from: 0, to: 100 } };
+    const { frames } = await engine.infer(request);
     await engine.stop();
+    const heard = frames && [...frames].filter((_, i) => i % 3 === 1).map((value) => value > 0.5);
+    const expected = kind === 'frames' ? Array.from({ length: 10 }, (_, i) => i >= 5) : null;
+    t.strictSame(heard, expected, `${kind}: the frames that hold the tone`);
     t.ok(scores[1]! > 0.9 && scores[0]! < 0.1, `${kind}: the tone is heard (${scores.join(', ')})`);
   }
 });

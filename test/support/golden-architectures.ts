@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
-import type { Architecture, ArchitectureInput } from '../../src/convert/architecture.js';
+import type { Architecture, ArchitectureInput, FrameGeometry } from '../../src/convert/architecture.js';
 import { findArchitecture } from '../../src/convert/architectures/index.js';
 import { convertCheckpoint } from '../../src/convert/convert.js';
 import { buildNetwork, EMBEDDING, FRAMES, LOG_MEL, SCORES, WAVEFORM } from '../../src/convert/network.js';
@@ -10,6 +10,7 @@ import { writeOnnx } from '../../src/convert/onnx.js';
 import { createWeights, type Tensor } from '../../src/convert/weights.js';
 import { createFrontend } from '../../src/features/frontend.js';
 import { readFloats } from './golden-frontends.js';
+import { readFrames, type FrameReadings } from './frame-checks.js';
 import { projectPath } from './shared.js';
 import { writeSyntheticCheckpoint } from './synthetic-checkpoint.js';
 import {
@@ -71,6 +72,10 @@ export interface GoldenResult {
   whole: number;
   /** Largest difference of an embedding, relative to its root mean square; null where there is none. */
   embedding: number | null;
+  /** Null where the network has no frames. */
+  frames: (FrameReadings & { geometry: FrameGeometry }) | null;
+  /** Largest difference of the score of a segment; null where the original gives none. */
+  segments: number | null;
   /** For building the graph and writing the file; or for the whole conversion. */
   seconds: number;
   /** Of the process, when the file was written; or of the largest process of the whole conversion. */
@@ -106,9 +111,14 @@ export async function compareWithGolden(name: string, scratch: string): Promise<
   const architecture = findArchitecture(name);
   const path = join(scratch, `${name}.onnx`);
   const written = await writeNetwork(architecture, golden, path);
-  const compared = await withSession(path, (session) => compare(session, architecture, golden));
+  const { geometry, ...result } = written;
+  const compared = await withSession(path, async (session) => ({
+    ...(await compare(session, architecture, golden)),
+    segments: await compareSegments(session, architecture, golden),
+    frames: geometry && { geometry, ...(await readFrames(session, architecture, geometry)) },
+  }));
   await rm(path);
-  return { ...written, ...compared };
+  return { ...result, ...compared };
 }
 
 /**
@@ -154,13 +164,14 @@ export async function writeNetwork(architecture: Architecture, golden: GoldenArc
   const tensors = new Map<string, Tensor>();
   for (const { name, shape, data } of syntheticParameters(golden)) tensors.set(name, { shape, data });
   const started = performance.now();
-  const { model, nodes } = buildNetwork(architecture, createWeights(tensors));
+  const { model, nodes, frames: geometry } = buildNetwork(architecture, createWeights(tensors));
   const { bytes } = await writeOnnx(path, model);
   return {
     name: golden.name,
     tensors: golden.state_dict.length,
     parameters: golden.parameters.trainable,
     nodes,
+    geometry,
     fileBytes: bytes,
     seconds: (performance.now() - started) / 1000,
     peakBytes: process.resourceUsage().maxRSS * 1024,
@@ -194,6 +205,20 @@ async function compare(
   const { body_test: test } = golden;
   const bodyTolerance = Math.max(2e-5, 5 * (test?.expected.float64_check?.max_abs_diff_framewise ?? 0));
   if (test === null) return { body: null, bodyTolerance, whole, embedding };
+  const body = await differences(session, bodyFeeds(golden, test), test.expected);
+  return {
+    body: body.scores,
+    bodyTolerance,
+    whole,
+    embedding: body.embedding === null || embedding === null ? null : Math.max(body.embedding, embedding),
+  };
+}
+
+/** The log-mel of the test of the network alone, and the samples where it takes both. */
+function bodyFeeds(
+  golden: GoldenArchitecture,
+  test: NonNullable<GoldenArchitecture['body_test']>,
+): Record<string, OnnxTensor> {
   const elements = test.logmel_shape.reduce((product, size) => product * size, 1);
   const data = syntheticLogMel(elements, golden.input_kind.startsWith('norm') ? 'normalised' : 'decibels');
   // Some originals add the axis of the one channel themselves.
@@ -202,13 +227,36 @@ async function compare(
     [LOG_MEL]: new OnnxTensor('float32', data, [1, 1, rows, columns]),
   };
   if (test.waveform !== null) feeds[WAVEFORM] = samplesTensor(waveform(test.waveform, golden.sample_rate));
-  const body = await differences(session, feeds, test.expected);
-  return {
-    body: body.scores,
-    bodyTolerance,
-    whole,
-    embedding: body.embedding === null || embedding === null ? null : Math.max(body.embedding, embedding),
+  return feeds;
+}
+
+/** Where the original decides for segments: what it says of each, with the same weights and inputs. */
+async function compareSegments(
+  session: InferenceSession,
+  { input }: Architecture,
+  golden: GoldenArchitecture,
+): Promise<number | null> {
+  const segmentwise = projectPath('test', 'golden', 'framewise', 'panns-framewise');
+  const { models } = JSON.parse(readFileSync(join(segmentwise, 'segmentwise.json'), 'utf8')) as {
+    models: Record<string, Record<string, { file: string; shape: number[] }>>;
   };
+  const cases = models[golden.name];
+  if (cases === undefined) return null;
+  let largest = 0;
+  for (const [key, { file, shape }] of Object.entries(cases)) {
+    const test = golden.waveform_tests.find(({ waveform: name }) => key === `wave${name}`);
+    const samples = test && waveform(test.waveform, golden.sample_rate).subarray(0, test.samples);
+    const feeds = samples
+      ? await feedsOf(input, golden.sample_rate, samples)
+      : bodyFeeds(golden, golden.body_test!);
+    const outputs = (await session.run(feeds)) as Record<string, OnnxTensor>;
+    const { data, dims } = outputs[FRAMES]!;
+    const isShape = dims.join() === [1, ...shape].join();
+    const bytes = readFileSync(join(segmentwise, file));
+    const expected = Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
+    largest = Math.max(largest, isShape ? largestDifference(data as Float32Array, expected) : Infinity);
+  }
+  return largest;
 }
 
 /** From the waveform. */

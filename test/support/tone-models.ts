@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeOnnx, type OnnxGraph, type OnnxNode, type OnnxTensor } from '../../src/convert/onnx.js';
-import type { Manifest } from '../../src/models/manifest.js';
+import type { FramesSpec, Manifest } from '../../src/models/manifest.js';
 
 /*
  * Small models that are right: tone detectors. Label k scores near 1 while its tone sounds at an amplitude of
@@ -19,6 +19,11 @@ export interface ToneModelOptions {
   fixedWindow?: boolean;
   /** A threshold per label in the labels file; none by default. */
   threshold?: number;
+  /**
+   * Of the waveform model: a second output that says when, one frame every 0.1 s, role `scores`, final at once;
+   * what is given here is written into the manifest instead.
+   */
+  frames?: Partial<Omit<FramesSpec, 'name' | 'embedding'>>;
 }
 
 export interface ToneModel {
@@ -33,6 +38,11 @@ export interface ToneModel {
 
 export const WAVEFORM_RATE = 16_000;
 const KERNEL = 256;
+/** The output with frames, and how far apart they are. */
+const FRAMES = 'frames';
+const FRAME_SECONDS = 0.1;
+/** Steps of the detector in a frame. */
+const FRAME_STEPS = 16;
 
 export const floats = (name: string, dims: readonly number[], data: Iterable<number>): OnnxTensor => ({
   name,
@@ -97,6 +107,52 @@ export function waveformToneGraph(labels: number, samples: number | string): Onn
       floats('middle', [], [0.1]),
       floats('slope', [], [50]),
     ],
+  };
+}
+
+/**
+ * The same with `frames`, [batch, frames, labels]: frame i holds a tone that sounds in a fifth or more of samples
+ * 1600·i up to the next, and nothing behind it counts.
+ */
+export function framedToneGraph(labels: number, samples: number | string): OnnxGraph {
+  const graph = waveformToneGraph(labels, samples);
+  const step = (WAVEFORM_RATE * FRAME_SECONDS) / FRAME_STEPS;
+  const nodes: OnnxNode[] = [
+    {
+      op: 'Conv',
+      inputs: ['channel', 'kernels'],
+      outputs: ['fine_parts'],
+      attributes: { strides: { ints: [step] }, pads: { ints: [KERNEL - step, 0] } },
+    },
+    { op: 'Mul', inputs: ['fine_parts', 'fine_parts'], outputs: ['fine_squares'] },
+    {
+      op: 'Split',
+      inputs: ['fine_squares'],
+      outputs: ['fine_cosines', 'fine_sines'],
+      attributes: { axis: { int: 1 } },
+    },
+    { op: 'Add', inputs: ['fine_cosines', 'fine_sines'], outputs: ['fine_amplitudes_squared'] },
+    { op: 'Sqrt', inputs: ['fine_amplitudes_squared'], outputs: ['fine_amplitudes'] },
+    {
+      op: 'AveragePool',
+      inputs: ['fine_amplitudes'],
+      outputs: ['frame_amplitudes'],
+      attributes: { kernel_shape: { ints: [FRAME_STEPS] }, strides: { ints: [FRAME_STEPS] } },
+    },
+    {
+      op: 'Transpose',
+      inputs: ['frame_amplitudes'],
+      outputs: ['rows'],
+      attributes: { perm: { ints: [0, 2, 1] } },
+    },
+    { op: 'Sub', inputs: ['rows', 'middle'], outputs: ['rows_above'] },
+    { op: 'Mul', inputs: ['rows_above', 'slope'], outputs: ['row_logits'] },
+    { op: 'Sigmoid', inputs: ['row_logits'], outputs: [FRAMES] },
+  ];
+  return {
+    ...graph,
+    nodes: [...graph.nodes, ...nodes],
+    outputs: [...graph.outputs, { name: FRAMES, type: 'float32', dims: ['batch', 'frames', labels] }],
   };
 }
 
@@ -266,7 +322,12 @@ function bothManifest(id: string, onnxSha256: string, options: ToneModelOptions)
 
 function common(onnxSha256: string, options: ToneModelOptions) {
   return {
-    output: { scores: 'scores', activation: 'none' as const, embedding: null, frames: null },
+    output: {
+      scores: 'scores',
+      activation: 'none' as const,
+      embedding: null,
+      frames: options.frames === undefined ? null : framesSpec(options.frames),
+    },
     labels: 'labels.json',
     thresholds: options.threshold === undefined ? null : 'labels.json',
     metrics: {},
@@ -275,6 +336,19 @@ function common(onnxSha256: string, options: ToneModelOptions) {
     licence: 'MIT',
     source: null,
     onnx_sha256: onnxSha256,
+  };
+}
+
+function framesSpec(own: NonNullable<ToneModelOptions['frames']>): FramesSpec {
+  return {
+    name: FRAMES,
+    embedding: null,
+    hop_seconds: FRAME_SECONDS,
+    offset_seconds: 0,
+    context_seconds: 0,
+    spread_seconds: 0,
+    role: 'scores',
+    ...own,
   };
 }
 
@@ -320,8 +394,11 @@ export async function installToneModel(
   const onnxPath = join(folder, 'model.onnx');
   const samples = Math.round(windowSeconds * WAVEFORM_RATE);
   const frames = Math.round((windowSeconds * LOGMEL.rate) / 320) + 1;
+  if (options.frames !== undefined && kind !== 'waveform')
+    throw new Error('only the waveform model has frames');
+  const waveformGraph = options.frames === undefined ? waveformToneGraph : framedToneGraph;
   const graphs = {
-    waveform: () => waveformToneGraph(labels, fixedWindow ? samples : 'samples'),
+    waveform: () => waveformGraph(labels, fixedWindow ? samples : 'samples'),
     log_mel: () => logMelToneGraph(labels, fixedWindow ? frames : 'frames'),
     waveform_log_mel: () => bothToneGraph(labels),
   };

@@ -1,7 +1,8 @@
-import { isTrainingOnly, type Architecture } from '../architecture.js';
+import { isTrainingOnly, type Architecture, type NetworkOutputs } from '../architecture.js';
 import type { Graph, Value } from '../graph.js';
+import { clipRow, poolTime, rounded, scoresAndFrames, type ColumnTime } from './columns.js';
 import { GMP_DEVIATION, GMP_MEAN } from './gmp-statistics.js';
-import { convBlock, melNorm, norm, poolMelThenTime, tagHead } from './panns-blocks.js';
+import { convBlock, halvedColumns, meanOverMel, melNorm, norm, tagHead } from './panns-blocks.js';
 import {
   logMelInput,
   PANNS_16K,
@@ -20,10 +21,8 @@ import {
  * with a narrower embedding and the pruned one are the same network as Cnn14.
  */
 
-interface Head {
-  scores: Value;
-  embedding: Value | null;
-}
+/** From the log-mel; `time` is that of the columns it ends with. */
+type Network = (g: Graph, logMel: Value, time: ColumnTime) => NetworkOutputs;
 
 /** A block with one 5×5 convolution, as in Cnn6. */
 function convBlock5x5(g: Graph, x: Value, path: string): Value {
@@ -40,26 +39,25 @@ function trunk(g: Graph, x: Value, blocks: number, pooled: number): Value {
   return y;
 }
 
-function cnn6(g: Graph, logMel: Value): Head {
+const cnn6: Network = (g, logMel, time) => {
   let x = melNorm(g, logMel);
   for (let block = 1; block <= 4; block += 1) x = convBlock5x5(g, x, `conv_block${block}`);
-  return tagHead(g, poolMelThenTime(g, x));
-}
+  return tagHead(g, meanOverMel(g, x), time);
+};
 
-function cnn10(g: Graph, logMel: Value): Head {
-  return tagHead(g, poolMelThenTime(g, trunk(g, melNorm(g, logMel), 4, 4)));
-}
+const cnn10: Network = (g, logMel, time) =>
+  tagHead(g, meanOverMel(g, trunk(g, melNorm(g, logMel), 4, 4)), time);
 
-function cnn14(g: Graph, logMel: Value): Head {
-  return tagHead(g, poolMelThenTime(g, trunk(g, melNorm(g, logMel), 6, 5)));
-}
+const cnn14: Network = (g, logMel, time) =>
+  tagHead(g, meanOverMel(g, trunk(g, melNorm(g, logMel), 6, 5)), time);
 
 /**
  * Cnn14 that decides for each segment (32 frames of the log-mel) and then for the clip: `decide` makes the scores of
- * the clip, [batch, labels], from the segments' features, [batch, segments, features].
+ * the clip, [batch, labels], and those of the segments, [batch, segments, labels], from the segments' features,
+ * [batch, segments, features].
  */
-function decisionLevel(decide: (g: Graph, segments: Value) => Value): (g: Graph, logMel: Value) => Head {
-  return (g, logMel) => {
+function decisionLevel(decide: (g: Graph, features: Value) => { clip: Value; segments: Value }): Network {
+  return (g, logMel, { seconds }) => {
     const x = g.mean(trunk(g, melNorm(g, logMel), 6, 5), [3]);
     const smoothed = { kernel: 3, stride: 1, padding: 1 };
     const segments = g.add(
@@ -67,28 +65,56 @@ function decisionLevel(decide: (g: Graph, segments: Value) => Value): (g: Graph,
       g.averagePool(x, 1, { ...smoothed, countIncludePad: true }),
     );
     const features = g.relu(g.linearLast(g.transpose(segments, [0, 2, 1]), 'fc1'));
-    return { scores: decide(g, features), embedding: null };
+    const { clip, segments: scores } = decide(g, features);
+    return {
+      scores: clip,
+      embedding: null,
+      frames: {
+        value: scores,
+        geometry: {
+          role: 'scores',
+          hop_seconds: seconds,
+          offset_seconds: 0,
+          context_seconds: rounded(SEGMENT_CONTEXT * seconds),
+          spread_seconds: 0,
+        },
+      },
+    };
   };
 }
 
-/** The scores of each segment, [batch, segments, labels]. */
-function segmentScores(g: Graph, segments: Value): Value {
-  return g.sigmoid(g.linearLast(segments, 'fc_audioset'));
+/**
+ * Segments behind one that its scores wait for: one that is pooled with it, and the two into which the last two
+ * convolutions reach. The others reach further, 1.6 s in all, with little weight: with so much sound behind it a segment
+ * differs by a quarter of what two seconds of other sound make of it, with one segment less by two thirds (measured with
+ * synthetic weights, which spread more than trained ones).
+ */
+const SEGMENT_CONTEXT = 3;
+
+/** The largest score of the segments, or their mean. */
+function pooledScores(pool: 'max' | 'mean'): (g: Graph, features: Value) => { clip: Value; segments: Value } {
+  return (g, features) => {
+    const segments = g.sigmoid(g.linearLast(features, 'fc_audioset'));
+    return { clip: g[pool](segments, [1]), segments };
+  };
 }
 
 /** The mean of the segments' scores, weighted by an attention over time that is learned for each label. */
-function attention(g: Graph, segments: Value): Value {
+function attention(g: Graph, segments: Value): { clip: Value; segments: Value } {
   const features = g.transpose(segments, [0, 2, 1]);
   const weights = g.softmax(g.clip(g.conv(features, 'att_block.att'), -10, 10), 2);
   const scores = g.sigmoid(g.conv(features, 'att_block.cla'));
-  return g.node('ReduceSum', [g.multiply(weights, scores), g.integers([2])], { keepdims: { int: 0 } });
+  const clip = g.node('ReduceSum', [g.multiply(weights, scores), g.integers([2])], { keepdims: { int: 0 } });
+  return { clip, segments: g.transpose(scores, [0, 2, 1]) };
 }
 
 /** Neither bn0 (the front end normalises) nor fc1: the embedding is the largest value over time. */
-function gmp(blocks: number): (g: Graph, logMel: Value) => Head {
-  return (g, logMel) => {
-    const embedding = g.max(g.mean(trunk(g, logMel, blocks, blocks - 1), [3]), [2]);
-    return { scores: g.sigmoid(g.linear(embedding, 'fc_audioset')), embedding };
+function gmp(blocks: number): Network {
+  return (g, logMel, time) => {
+    const [labels = 0] = g.weights.shape('fc_audioset.weight');
+    const embeddings = poolTime(g, meanOverMel(g, trunk(g, logMel, blocks, blocks - 1)), time, 'max');
+    const logits = g.linearLast(embeddings, 'fc_audioset');
+    return { ...scoresAndFrames(g, logits, time, labels), embedding: clipRow(g, embeddings) };
   };
 }
 
@@ -97,7 +123,7 @@ interface Variant extends PannsFrontend {
   family?: string;
   /** How often the frames are halved on the way. */
   halvings: number;
-  network: (g: Graph, logMel: Value) => Head;
+  network: Network;
   unused?: (tensor: string) => boolean;
 }
 
@@ -110,7 +136,7 @@ function architecture(variant: Variant): Architecture {
     input: logMelInput(frontend),
     minSamples: shortestClip(frontend, halvings),
     unused: (tensor) => isTrainingOnly(tensor) || (unused?.(tensor) ?? false),
-    build: (g, { logMel }) => network(g, logMel!),
+    build: (g, { logMel }) => network(g, logMel!, halvedColumns(variant, halvings)),
   };
 }
 
@@ -160,13 +186,13 @@ const variants: readonly Variant[] = [
     name: 'Cnn14_DecisionLevelMax',
     ...PANNS_32K,
     halvings: 5,
-    network: decisionLevel((g, segments) => g.max(segmentScores(g, segments), [1])),
+    network: decisionLevel(pooledScores('max')),
   },
   {
     name: 'Cnn14_DecisionLevelAvg',
     ...PANNS_32K,
     halvings: 5,
-    network: decisionLevel((g, segments) => g.mean(segmentScores(g, segments), [1])),
+    network: decisionLevel(pooledScores('mean')),
   },
   {
     name: 'Cnn14_DecisionLevelAtt',

@@ -1,6 +1,7 @@
 import { isTrainingOnly, type Architecture } from '../architecture.js';
 import type { Graph, Value } from '../graph.js';
-import { maxPlusMean, melNorm } from './panns-blocks.js';
+import { clipRow, poolTime, scoresAndFrames, type ColumnTime } from './columns.js';
+import { meanOverMel, melNorm } from './panns-blocks.js';
 
 /*
  * ConvNeXt-Tiny on spectrograms (Pellegrini et al., "Adapting a ConvNeXt model to audio classification on AudioSet",
@@ -14,6 +15,9 @@ const BLOCKS = [3, 3, 9, 3];
 const channelsFirst = (g: Graph, x: Value): Value => g.transpose(x, [0, 3, 1, 2]);
 const channelsLast = (g: Graph, x: Value): Value => g.transpose(x, [0, 2, 3, 1]);
 const layerNorm = (g: Graph, x: Value, path: string): Value => g.layerNorm(x, path, LAYER_NORM_EPSILON);
+
+/** A column is 32 frames; the stem's padding lets the first one begin four frames before the window. */
+const COLUMNS: ColumnTime = { seconds: 0.32, begin: -0.04 };
 
 /** Patches of 4 × 4, padded over time: [batch, 1, time, mel] → [batch, time / 4, mel / 4, 96]. */
 function stem(g: Graph, x: Value): Value {
@@ -64,9 +68,11 @@ export const convnextArchitectures: readonly Architecture[] = [
           x = block(g, x, `stages.${stage}.${index}`, 96 * 2 ** stage);
         }
       }
-      const pooled = maxPlusMean(g, g.transpose(g.mean(x, [2]), [0, 2, 1]));
-      const embedding = layerNorm(g, pooled, 'norm');
-      return { scores: g.sigmoid(g.linear(embedding, 'head_audioset')), embedding };
+      const pooled = poolTime(g, meanOverMel(g, channelsFirst(g, x)), COLUMNS, 'max+mean');
+      const embeddings = layerNorm(g, pooled, 'norm');
+      const [labels = 0] = g.weights.shape('head_audioset.weight');
+      const logits = g.linearLast(embeddings, 'head_audioset');
+      return { ...scoresAndFrames(g, logits, COLUMNS, labels), embedding: clipRow(g, embeddings) };
     },
   },
 ];

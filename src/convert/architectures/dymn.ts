@@ -6,10 +6,10 @@ import {
   hasShortcut,
   invertedResidual,
   lastConv,
+  lastMap,
   mlpHead,
   norm,
   NORM_EPSILON,
-  pooledFeatures,
   roundChannels,
   stem,
   widen,
@@ -171,25 +171,28 @@ function dynamicBlock(g: Graph, x: Value, path: string, spec: BlockSpec, width: 
   return hasShortcut(spec) ? g.add(y, x) : y;
 }
 
+const STRIDES = [2, 2, 2, 2] as const;
+
 /** `replaceSqueeze`: only the blocks that squeeze and excite in MobileNetV3 are dynamic. */
 function dymn(name: string, width: number, { replaceSqueeze = false } = {}): Architecture {
+  const spec = frontend();
   return {
     name,
     family: 'dymn',
     sampleRate: SAMPLE_RATE,
-    input: { kind: 'log_mel', layout: 'NCFT', frontend: frontend() },
+    input: { kind: 'log_mel', layout: 'NCFT', frontend: spec },
     minSamples: MIN_SAMPLES,
     unused: isTrainingOnly,
     build(g, { logMel }) {
-      const blocks = blockTable([2, 2, 2, 2]).map((spec) => widen(spec, width));
+      const blocks = blockTable(STRIDES).map((block) => widen(block, width));
       let x = stem(g, logMel!, 'in_c', width);
-      for (const [i, spec] of blocks.entries()) {
-        const isDynamic = !replaceSqueeze || spec.squeeze;
+      for (const [i, block] of blocks.entries()) {
+        const isDynamic = !replaceSqueeze || block.squeeze;
         const path = `layers.${i}`;
-        x = isDynamic ? dynamicBlock(g, x, path, spec, width) : invertedResidual(g, x, path, spec);
+        x = isDynamic ? dynamicBlock(g, x, path, block, width) : invertedResidual(g, x, path, block);
       }
-      const embedding = pooledFeatures(g, lastConv(g, x, 'out_c', blocks.at(-1)!));
-      return { scores: g.sigmoid(mlpHead(g, embedding, width)), embedding };
+      const value = lastConv(g, x, 'out_c', blocks.at(-1)!);
+      return mlpHead(g, { value, width, ...lastMap(spec, SAMPLE_RATE, STRIDES) });
     },
   };
 }

@@ -1,4 +1,7 @@
+import type { FrontendSpec } from '../../features/spec.js';
+import type { NetworkOutputs } from '../architecture.js';
 import type { Graph, Value } from '../graph.js';
+import { clipRow, poolMelAndTime, scoresAndFrames, type ColumnTime } from './columns.js';
 
 /*
  * MobileNetV3-Large (Howard et al., "Searching for MobileNetV3", 2019, table 1) as EfficientAT uses it (Schmid et
@@ -140,8 +143,35 @@ export function pooledFeatures(g: Graph, x: Value): Value {
   return g.flatten(g.globalAveragePool(x));
 }
 
-/** Two linear layers on the pooled features: [batch, channels] → logits [batch, labels]. */
-export function mlpHead(g: Graph, features: Value, width: number): Value {
-  const hidden = roundChannels(HIDDEN_FEATURES * width);
-  return g.linear(g.hardSwish(g.linear(features, 'classifier.2', hidden)), 'classifier.5');
+/** The last feature map of a network, [batch, channels, mels, columns]. */
+export interface FeatureMap {
+  value: Value;
+  mels: number;
+  time: ColumnTime;
+  /** Of the network. */
+  width: number;
+}
+
+/**
+ * How many mels and columns the last feature map has. A column is centred on a frame of the log-mel, since everything
+ * is padded on both sides.
+ */
+export function lastMap(
+  { hop_length: hop, n_mels: mels }: FrontendSpec,
+  sampleRate: number,
+  strides: Strides,
+): Omit<FeatureMap, 'value' | 'width'> {
+  const stride = strides.reduce((product, one) => product * one, 2);
+  const seconds = (stride * hop) / sampleRate;
+  return { mels: Math.ceil(mels / stride), time: { seconds, begin: -seconds / 2 } };
+}
+
+/** Two linear layers on the features pooled over mel and time, which are the embedding. */
+export function mlpHead(g: Graph, { value: x, mels, width, time: columns }: FeatureMap): NetworkOutputs {
+  const time = { ...columns, sparse: true };
+  const features = poolMelAndTime(g, x, time, mels);
+  const hidden = g.linearLast(features, 'classifier.2', { features: roundChannels(HIDDEN_FEATURES * width) });
+  const [labels = 0] = g.weights.shape('classifier.5.weight');
+  const logits = g.linearLast(g.hardSwish(hidden), 'classifier.5');
+  return { ...scoresAndFrames(g, logits, time, labels), embedding: clipRow(g, features) };
 }

@@ -1,6 +1,7 @@
 import { isTrainingOnly, type Architecture } from '../architecture.js';
 import type { Graph, Value } from '../graph.js';
-import { melNorm, norm, poolMelThenTime, tagHead } from './panns-blocks.js';
+import type { ColumnTime } from './columns.js';
+import { halvedColumns, meanOverMel, melNorm, norm, tagHead } from './panns-blocks.js';
 import { logMelInput, PANNS_32K, shortestClip } from './panns-frontends.js';
 
 /*
@@ -88,15 +89,20 @@ function mobileNetV2(g: Graph, logMel: Value): Value {
   return relu6(g, step(g, x, { conv: `features.${index}.0`, norm: `features.${index}.1` }));
 }
 
+/** How often the frames are halved on the way. */
+const HALVINGS = 5;
+
+const COLUMNS: ColumnTime = { ...halvedColumns(PANNS_32K, HALVINGS), sparse: true };
+
 function mobileNet(name: string, trunk: (g: Graph, logMel: Value) => Value): Architecture {
   return {
     name,
     family: 'panns',
     sampleRate: PANNS_32K.sampleRate,
     input: logMelInput(PANNS_32K.frontend),
-    minSamples: shortestClip(PANNS_32K.frontend, 5),
+    minSamples: shortestClip(PANNS_32K.frontend, HALVINGS),
     unused: isTrainingOnly,
-    build: (g, { logMel }) => tagHead(g, poolMelThenTime(g, trunk(g, logMel!))),
+    build: (g, { logMel }) => tagHead(g, meanOverMel(g, trunk(g, logMel!)), COLUMNS),
   };
 }
 

@@ -1,4 +1,7 @@
+import type { NetworkOutputs } from '../architecture.js';
 import type { Graph, Value } from '../graph.js';
+import { clipRow, poolTime, scoresAndFrames, type ColumnTime } from './columns.js';
+import type { PannsFrontend } from './panns-frontends.js';
 
 /*
  * What the networks of PANNs share (Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio
@@ -31,18 +34,26 @@ export function convBlock(
   return pool === 1 ? y : g.averagePool(y, 2, { kernel: pool });
 }
 
-/** Maximum plus mean over time: [batch, channels, time] → [batch, channels]. */
-export function maxPlusMean(g: Graph, x: Value): Value {
-  return g.add(g.max(x, [2]), g.mean(x, [2]));
+/** Mean over mel: [batch, channels, time, mel] → [batch, channels, time]. */
+export function meanOverMel(g: Graph, x: Value): Value {
+  return g.mean(x, [3]);
 }
 
-/** The pooling head of the 2-D networks: mean over mel, then maximum plus mean over time. */
-export function poolMelThenTime(g: Graph, x: Value): Value {
-  return maxPlusMean(g, g.mean(x, [3]));
+/**
+ * The head: maximum plus mean over time, fc1 with ReLU, which is the embedding, then one sigmoid per label.
+ * @param x [batch, channels, time]
+ */
+export function tagHead(g: Graph, x: Value, time: ColumnTime): NetworkOutputs {
+  const embeddings = g.relu(g.linearLast(poolTime(g, x, time, 'max+mean'), 'fc1'));
+  const [labels = 0] = g.weights.shape('fc_audioset.weight');
+  const logits = g.linearLast(embeddings, 'fc_audioset');
+  return { ...scoresAndFrames(g, logits, time, labels), embedding: clipRow(g, embeddings) };
 }
 
-/** fc1 with ReLU, which is the embedding, then one sigmoid per label: [batch, channels] → [batch, labels]. */
-export function tagHead(g: Graph, x: Value): { scores: Value; embedding: Value } {
-  const embedding = g.relu(g.linear(x, 'fc1'));
-  return { scores: g.sigmoid(g.linear(embedding, 'fc_audioset')), embedding };
+/**
+ * Columns of a log-mel whose frames were halved so often by pooling without padding: a column begins where the first
+ * of its frames does. (Half a hop more exactly, since frames are centred on their steps; nobody hears 5 ms.)
+ */
+export function halvedColumns({ frontend, sampleRate }: PannsFrontend, halvings: number): ColumnTime {
+  return { seconds: (2 ** halvings * frontend.hop_length) / sampleRate, begin: 0 };
 }

@@ -1,6 +1,6 @@
 import { isTrainingOnly, type Architecture } from '../architecture.js';
 import type { Graph, Value } from '../graph.js';
-import { convBlock, melNorm, norm, poolMelThenTime, tagHead } from './panns-blocks.js';
+import { convBlock, halvedColumns, meanOverMel, melNorm, norm, tagHead } from './panns-blocks.js';
 import { logMelInput, PANNS_32K, shortestClip } from './panns-frontends.js';
 
 /*
@@ -45,13 +45,16 @@ function residual(
   return g.relu(g.add(branch(g, entry, path), shortcut));
 }
 
+/** How often the frames are halved on the way. */
+const HALVINGS = 5;
+
 function resnet(name: string, branch: Branch, layers: readonly number[]): Architecture {
   return {
     name,
     family: 'panns',
     sampleRate: PANNS_32K.sampleRate,
     input: logMelInput(PANNS_32K.frontend),
-    minSamples: shortestClip(PANNS_32K.frontend, 5),
+    minSamples: shortestClip(PANNS_32K.frontend, HALVINGS),
     unused: isTrainingOnly,
     build(g, { logMel }) {
       let x = convBlock(g, melNorm(g, logMel!), 'conv_block1', { pool: 2 });
@@ -61,7 +64,7 @@ function resnet(name: string, branch: Branch, layers: readonly number[]): Archit
         }
       });
       x = convBlock(g, halved(g, x), 'conv_block_after1', { pool: 1 });
-      return tagHead(g, poolMelThenTime(g, x));
+      return tagHead(g, meanOverMel(g, x), halvedColumns(PANNS_32K, HALVINGS));
     },
   };
 }

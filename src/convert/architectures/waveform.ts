@@ -1,12 +1,16 @@
-import { isTrainingOnly, type Architecture } from '../architecture.js';
+import { isTrainingOnly, type Architecture, type NetworkOutputs } from '../architecture.js';
 import type { Graph, Value } from '../graph.js';
-import { maxPlusMean, norm, tagHead } from './panns-blocks.js';
+import type { ColumnTime } from './columns.js';
+import { norm, tagHead } from './panns-blocks.js';
 
 /*
  * The 1-D networks of PANNs, which take the waveform: LeeNet (after Lee et al., "Sample-level deep CNNs", 2017),
  * DaiNet (after Dai et al., "Very deep convolutional neural networks for raw waveforms", 2017) and Res1dNet (residual
  * blocks over time). All end with maximum plus mean over time. Values are [batch, channels, time].
  */
+
+/** Hz */
+const SAMPLE_RATE = 32_000;
 
 /** [batch, samples] → [batch, 1, samples]. */
 export function oneChannel(g: Graph, waveform: Value): Value {
@@ -39,7 +43,9 @@ function leeNet(g: Graph, waveform: Value, options: { convolutions: number; pool
   for (let block = 2; block <= 9; block += 1) {
     x = leeBlock(g, x, `conv_block${block}`, { convolutions, pool: block < 9 || options.poolLast });
   }
-  return tagHead(g, maxPlusMean(g, x));
+  const seconds = 3 ** (options.poolLast ? 9 : 8) / SAMPLE_RATE;
+  // Convolutions and pooling alike are centred on every third step.
+  return tagHead(g, x, { seconds, begin: -seconds / 2 });
 }
 
 /** Four convolutions beside a shortcut, which has a convolution of its own where the width changes. */
@@ -53,6 +59,9 @@ function daiBlock(g: Graph, x: Value, path: string, { widens }: { widens: boolea
   return g.relu(g.add(y, shortcut));
 }
 
+/** 8 ms, of which 40 make a frame. */
+const DAI_COLUMNS: ColumnTime = { seconds: 256 / SAMPLE_RATE, begin: 0, step: 40 };
+
 /** Four residual blocks behind a convolution over 80 samples, which has no ReLU; all but the last are pooled by 4. */
 function daiNet(g: Graph, waveform: Value) {
   let x = g.conv(oneChannel(g, waveform), 'conv0', { stride: 4, norm: norm('bn0') });
@@ -60,7 +69,7 @@ function daiNet(g: Graph, waveform: Value) {
     x = daiBlock(g, x, `conv_block${block}`, { widens: block > 1 });
     if (block < 4) x = g.maxPool(x, 1, { kernel: 4 });
   }
-  return tagHead(g, maxPlusMean(g, x));
+  return tagHead(g, x, DAI_COLUMNS);
 }
 
 /**
@@ -86,10 +95,10 @@ function res1dNet(g: Graph, waveform: Value, blocks: readonly number[]) {
       x = residualBlock(g, x, `resnet.layer${layer + 1}.${block}`, { shortens });
     }
   }
-  return tagHead(g, maxPlusMean(g, x));
+  return tagHead(g, x, { seconds: (5 * 4 ** (blocks.length - 1)) / SAMPLE_RATE, begin: 0 });
 }
 
-type Network = (g: Graph, waveform: Value) => ReturnType<typeof tagHead>;
+type Network = (g: Graph, waveform: Value) => NetworkOutputs;
 
 function network(
   name: string,
@@ -100,7 +109,7 @@ function network(
   return {
     name,
     family: 'panns',
-    sampleRate: 32_000,
+    sampleRate: SAMPLE_RATE,
     input: { kind: 'waveform' },
     minSamples,
     unused,

@@ -1,6 +1,6 @@
 import { isTrainingOnly, type Architecture } from '../architecture.js';
 import type { Graph, Value } from '../graph.js';
-import { convBlock, melNorm, norm, poolMelThenTime, tagHead } from './panns-blocks.js';
+import { convBlock, halvedColumns, meanOverMel, melNorm, norm, tagHead } from './panns-blocks.js';
 import { PANNS_32K } from './panns-frontends.js';
 import { oneChannel } from './waveform.js';
 
@@ -36,7 +36,8 @@ function wavegram(g: Graph, waveform: Value, bins: number): Value {
 function restOfCnn14(g: Graph, x: Value) {
   for (let block = 2; block <= 5; block += 1) x = convBlock(g, x, `conv_block${block}`, { pool: 2 });
   x = convBlock(g, x, 'conv_block6', { pool: 1 });
-  return tagHead(g, poolMelThenTime(g, x));
+  // A frame of the Wavegram is as long as one of the log-mel.
+  return tagHead(g, meanOverMel(g, x), halvedColumns(PANNS_32K, 5));
 }
 
 const wavegramCnn14: Architecture = {
