@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
@@ -15,7 +14,7 @@ import { parseOptions, type Options } from './options.js';
 import { createRandom } from './random.js';
 import { readRecordings } from './recordings.js';
 import { formatReport, type EventsReport, type ModelReport } from './report.js';
-import { mixScene, type PlacedSound, type Recording, type Scene } from './scene.js';
+import { mixScene, type PlacedSound, type Scene } from './scene.js';
 import { findSubject, installCopy, type Subject } from './subjects.js';
 import { delayOf, goalsOf, rowsOf, type Delay, type Heard } from './summary.js';
 import { encodeWav } from './wav-file.js';
@@ -56,22 +55,6 @@ interface Bench {
   delayScene: Recorded | null;
 }
 
-async function findRecordings(material: string): Promise<Recording[]> {
-  const bundled = join(projectRoot(), 'models', 'demo');
-  const listed = [join(material, 'soundpost-home', 'audio'), bundled].find((folder) =>
-    existsSync(join(folder, 'index.json')),
-  );
-  const goldenFolder = join(material, 'golden', 'audio');
-  const golden = existsSync(join(goldenFolder, 'speech.wav')) ? goldenFolder : null;
-  if (listed === undefined && golden === null) {
-    throw new SoundpostError(
-      'bench_material',
-      `There are no recordings to mix scenes of: ${material} has neither soundpost-home/audio/index.json nor golden/audio, and ${bundled} has no index.json. Name the folder of the reference material with --material.`,
-    );
-  }
-  return readRecordings({ listed: listed ?? null, golden }, SAMPLE_RATE);
-}
-
 async function record(folder: string, name: string, scene: Scene): Promise<Recorded> {
   const path = join(folder, `${name}.wav`);
   await writeFile(path, encodeWav(scene.samples, scene.sampleRate));
@@ -79,7 +62,11 @@ async function record(folder: string, name: string, scene: Scene): Promise<Recor
 }
 
 async function makeScenes(options: Options, folder: string): Promise<Pick<Bench, 'scenes' | 'delayScene'>> {
-  const recordings = await findRecordings(options.material);
+  const recordings = await readRecordings(
+    options.material,
+    join(projectRoot(), 'models', 'demo'),
+    SAMPLE_RATE,
+  );
   const mix = (noiseDbfs: number, mostSeconds: number | null, seed: number) =>
     mixScene(
       {
@@ -285,6 +272,7 @@ try {
     files.map((file) => ({ ...file, text: file.flag === '--json' ? json : text })),
   );
   process.stdout.write(text);
+  if (report.models.length === 0) process.exitCode = 1;
   if (problems.length > 0) throw new SoundpostError('bench_output', problems.join('\n'));
 } catch (error) {
   if (interrupt.exitCode === null) process.stderr.write(`bench: ${messageOf(error)}\n`);

@@ -36,8 +36,8 @@ export function parseOptions(): Options {
     )
     .option('--seed <n>', 'another one mixes other scenes', whole, 1)
     .option('--repeats <n>', 'scenes per level of noise', whole, 1)
-    .option('--rates <hz>', 'inferences per second; the first one is that of the accuracy', numbers, [1, 2])
-    .option('--lengths <s>', 'lengths of sounds', numbers, [0.5, 1, 2, 4])
+    .option('--rates <hz>', 'inferences per second; the first one is that of the accuracy', positives, [1, 2])
+    .option('--lengths <s>', 'lengths of sounds', positives, [0.5, 1, 2, 4])
     .option('--noise <dbfs>', 'levels of the noise, RMS', numbers, [-62, -52, -42])
     .option('--threshold <t>', "one for all labels, in place of the models' own", fraction, null)
     .option(
@@ -69,6 +69,12 @@ function number(text: string): number {
 
 function numbers(text: string): number[] {
   return text.split(',').map(number);
+}
+
+function positives(text: string): number[] {
+  const values = numbers(text);
+  if (values.some((value) => value <= 0)) throw new InvalidArgumentError('They must be above 0.');
+  return values;
 }
 
 function list(text: string): string[] {
