@@ -35,7 +35,7 @@ export function parseOptions(): Options {
         .default(join(resolve(projectRoot(), '..'), 'shared')),
     )
     .option('--seed <n>', 'another one mixes other scenes', whole, 1)
-    .option('--repeats <n>', 'scenes per level of noise', whole, 1)
+    .option('--repeats <n>', 'scenes per level of noise', whole, 3)
     .option('--rates <hz>', 'inferences per second; the first one is that of the accuracy', positives, [1, 2])
     .option('--lengths <s>', 'lengths of sounds', positives, [0.5, 1, 2, 4])
     .option('--noise <dbfs>', 'levels of the noise, RMS', numbers, [-62, -52, -42])
@@ -47,7 +47,7 @@ export function parseOptions(): Options {
       {},
     )
     .option('--context <s>', 'context_seconds of the frames, in place of the manifest’s', number)
-    .option('--delay-seconds <s>', 'length of the scene in real time, per rate; 0 leaves it out', number, 90)
+    .option('--delay-seconds <s>', 'length of the scene in real time, per rate; 0 leaves it out', number, 200)
     .option('--cost-seconds <s>', 'how long the CPU is measured; 0 leaves it out', number, 60)
     .option('--no-accuracy', 'leave the scenes as fast as it can out')
     .addOption(

@@ -32,6 +32,9 @@ export interface EventsReport {
   skipped: { model: string; reason: string }[];
 }
 
+/** `--json` has all of them. */
+const SHOWN_NAMES = 8;
+
 /** Markdown: it can be read in a terminal as well. */
 export function formatReport(report: EventsReport): string {
   const { machine } = report;
@@ -130,8 +133,10 @@ function formatGoals(goals: readonly Goal[]): string[] {
 }
 
 function formatFalseNames(names: ModelReport['falseNames']): string {
-  const all = names.map(({ label, sound, times }) => `${label} (${sound ?? 'noise'}) ${times}×`);
-  return `False names: ${all.join(', ')}.`;
+  const most = names.slice(0, SHOWN_NAMES);
+  const shown = most.map(({ label, sound, times }) => `${label} (${sound ?? 'noise'}) ${times}×`);
+  const more = names.length - most.length;
+  return `False names, most frequent first: ${shown.join(', ')}${more > 0 ? `, and ${more} more` : ''}.`;
 }
 
 function errors(value: Errors | null): string {
