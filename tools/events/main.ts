@@ -32,6 +32,7 @@ const PAUSE_SECONDS = [4, 6] as const;
 const TAIL_SECONDS = 15;
 /** Delays are measured at one level of noise, between the quiet and the loud one. */
 const DELAY_NOISE_DBFS = -52;
+const COST_SCENE_SECONDS = 45;
 
 function progress(message: string): void {
   process.stderr.write(`bench: ${message}\n`);
@@ -53,6 +54,8 @@ interface Bench {
   scenes: Recorded[];
   /** In real time. */
   delayScene: Recorded | null;
+  /** Played in a loop while the CPU is measured. */
+  costScene: Recorded | null;
 }
 
 async function record(folder: string, name: string, scene: Scene): Promise<Recorded> {
@@ -61,7 +64,10 @@ async function record(folder: string, name: string, scene: Scene): Promise<Recor
   return { scene, path, seconds: scene.samples.length / scene.sampleRate };
 }
 
-async function makeScenes(options: Options, folder: string): Promise<Pick<Bench, 'scenes' | 'delayScene'>> {
+async function makeScenes(
+  options: Options,
+  folder: string,
+): Promise<Pick<Bench, 'scenes' | 'delayScene' | 'costScene'>> {
   const recordings = await readRecordings(
     options.material,
     join(projectRoot(), 'models', 'demo'),
@@ -88,15 +94,13 @@ async function makeScenes(options: Options, folder: string): Promise<Pick<Bench,
       scenes.push(await record(folder, `scene-${repeat}-${index}`, scene));
     }
   }
-  const delayScene =
-    options.delaySeconds > 0
-      ? await record(
-          folder,
-          'scene-delay',
-          mix(DELAY_NOISE_DBFS, options.delaySeconds + TAIL_SECONDS, options.seed * 10_000 + 9999),
-        )
-      : null;
-  return { scenes, delayScene };
+  const short = async (name: string, seconds: number, index: number) =>
+    record(folder, name, mix(DELAY_NOISE_DBFS, seconds + TAIL_SECONDS, options.seed * 10_000 + index));
+  return {
+    scenes,
+    delayScene: options.delaySeconds > 0 ? await short('scene-delay', options.delaySeconds, 9999) : null,
+    costScene: options.costSeconds > 0 ? await short('scene-cost', COST_SCENE_SECONDS, 9998) : null,
+  };
 }
 
 /** The labels of a sound that the model claims to name; without a word of its makers, those that it has. */
@@ -172,18 +176,17 @@ async function measureModel(bench: Bench, subject: Subject): Promise<ModelReport
 }
 
 async function costOf(
-  { options, program, signal, scenes, delayScene }: Bench,
+  { options, program, signal, costScene }: Bench,
   subject: Subject,
   folder: string,
   rateHz: number,
 ): Promise<Cost | null> {
-  const recording = (delayScene ?? scenes[0])?.path;
-  if (options.costSeconds <= 0 || recording === undefined) return null;
+  if (costScene === null) return null;
   progress(`${subject.name}: CPU per hop at ${rateHz} Hz`);
   return measureCost(subject, {
     program,
     folder: join(folder, 'cost'),
-    recording,
+    recording: costScene.path,
     rateHz,
     seconds: options.costSeconds,
     broker: options.broker,
@@ -217,26 +220,26 @@ async function run(options: Options, folder: string, signal: AbortSignal): Promi
   const skipped: EventsReport['skipped'] = [];
   for (const name of options.models) {
     signal.throwIfAborted();
-    const { material: materialFolder } = options;
-    const subject = await findSubject(name, {
-      materialFolder,
-      program,
-      workFolder: folder,
-      signal,
-      progress,
-    });
-    if ('skipped' in subject) {
-      progress(`${name}: left out, ${subject.skipped}`);
-      skipped.push({ model: name, reason: subject.skipped });
-      continue;
-    }
     try {
-      models.push(await measureModel(bench, subject));
+      const { material: materialFolder } = options;
+      const found = await findSubject(name, {
+        materialFolder,
+        program,
+        workFolder: folder,
+        signal,
+        progress,
+      });
+      if ('skipped' in found) {
+        progress(`${name}: left out, ${found.skipped}`);
+        skipped.push({ model: name, reason: found.skipped });
+      } else {
+        models.push(await measureModel(bench, found));
+      }
     } catch (error) {
       // One model that fails must not cost the others what was measured.
       if (signal.aborted || !(error instanceof SoundpostError)) throw error;
       progress(`${name}: ${messageOf(error)}`);
-      skipped.push({ model: name, reason: codeOf(error) });
+      skipped.push({ model: name, reason: `it failed (${codeOf(error)})` });
       process.exitCode = 1;
     }
   }

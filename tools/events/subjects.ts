@@ -116,7 +116,9 @@ async function makeSynthetic(
   progress(`making ${architecture.name} with synthetic weights`);
   const registry = createRegistry({ bundledFolder, dataDir: workFolder, log: silentLogger });
   const labels = await registry.labelSet('audioset-527');
-  const folder = await mkdtemp(join(workFolder, 'synthetic-'));
+  // A model's folder is called as its id.
+  const folder = join(await mkdtemp(join(workFolder, 'synthetic-')), architecture.name);
+  await mkdir(folder);
   const { model } = await makeSyntheticModel({ architecture, tensors, labels, folder, signal });
   await writeFile(join(folder, 'model.json'), JSON.stringify(model.manifest));
   return readSubject(name, folder, true);
