@@ -26,20 +26,30 @@ function forbiddenFor(room) {
   return room === 'config' ? behind.concat('mqtt', 'inference') : behind;
 }
 
-const oneWay = rooms.slice(0, -1).map((room) => ({
-  files: [`src/${room}/**/*.ts`],
-  rules: {
-    'no-restricted-imports': [
-      'error',
-      {
-        patterns: forbiddenFor(room).map((other) => ({
-          group: [`../${other}/*`, `../../${other}/*`, `../${other}.js`, `../../${other}.js`],
-          message: `src/${room} comes before src/${other}: imports do not run up the way of the data.`,
-        })),
-      },
-    ],
-  },
-}));
+/** Programs for developers are not shipped. */
+const noTools = {
+  group: ['**/tools/*', '**/tools/**'],
+  message: 'src holds what the program runs; what is in tools/ may import it, and not the other way round.',
+};
+
+/** `patterns` of imports that these files must not have. */
+const restricted = (files, patterns) => ({
+  files,
+  rules: { 'no-restricted-imports': ['error', { patterns: [...patterns, noTools] }] },
+});
+
+const oneWay = [
+  restricted(['src/*.ts'], []),
+  ...rooms.map((room) =>
+    restricted(
+      [`src/${room}/**/*.ts`],
+      forbiddenFor(room).map((other) => ({
+        group: [`../${other}/*`, `../../${other}/*`, `../${other}.js`, `../../${other}.js`],
+        message: `src/${room} comes before src/${other}: imports do not run up the way of the data.`,
+      })),
+    ),
+  ),
+];
 
 export default tseslint.config(
   { ignores: ['dist/', '.tap/', '.tmp/', 'coverage/', 'data/'] },
