@@ -113,7 +113,7 @@ export function createInstaller(dependencies: {
       'model_exists',
       there.bundled
         ? `${id} is the bundled model, which cannot be replaced. Choose another id.`
-        : `There is a model ${id} already. Remove it first ("soundpost models remove ${id}"), or choose another id.`,
+        : `There is a model ${id} already. Remove it first ("npx soundpost models remove ${id}"), or choose another id.`,
     );
   }
 
