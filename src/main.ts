@@ -26,14 +26,16 @@ const program = new Command('soundpost')
   .helpOption('-h, --help', 'print this help')
   .helpCommand('help [command]', 'print the help of a command')
   .configureOutput({ outputError: (text, write) => write(explained(text)) })
-  .showHelpAfterError('(soundpost --help lists the commands, soundpost COMMAND --help the options of one)')
+  .showHelpAfterError(
+    '(npx soundpost --help lists the commands, npx soundpost COMMAND --help the options of one)',
+  )
   .addHelpText(
     'after',
     `
 Try it:
-  soundpost listen                      what this machine hears, here in the terminal
-  soundpost tag recording.wav           what is heard in a recording
-  soundpost run                         the service; without a broker of yours it brings its own
+  npx soundpost listen                  what this machine hears, here in the terminal
+  npx soundpost tag recording.wav       what is heard in a recording
+  npx soundpost run                     the service; without a broker of yours it brings its own
 Settings come from a YAML file (--config), the environment (SOUNDPOST_MQTT_URL) and flags (--mqtt.url).`,
   )
   .exitOverride();
@@ -46,7 +48,7 @@ function explained(text: string): string {
   const meant = flag === undefined ? undefined : nearest(flag, configFlags);
   const suggestion =
     meant === undefined
-      ? "('soundpost config' lists the keys of the configuration, each of which is a flag)"
+      ? "('npx soundpost config' lists the keys of the configuration, each of which is a flag)"
       : `(Did you mean ${meant}?)`;
   const more = flag === undefined || text.includes('Did you mean') ? '' : `${suggestion}\n`;
   return `${text.replace(/^error: /, 'soundpost: ')}${more}`;
@@ -125,7 +127,7 @@ function command(
   }
   made.addHelpText(
     'after',
-    "\nEvery key of the configuration is a flag too (--mqtt.url mqtt://broker); 'soundpost config' lists them.",
+    "\nEvery key of the configuration is a flag too (--mqtt.url mqtt://broker);\n'npx soundpost config' lists them.",
   );
   made.action(async () => {
     outliveClosedPipes(options.isService === true);
@@ -221,7 +223,7 @@ command(
   'info',
   'all about one model',
   async () => (await import('./cli/models.js')).modelsInfoCommand,
-).argument('<id>', 'as "soundpost models list" names it');
+).argument('<id>', 'as "npx soundpost models list" names it');
 command(
   models,
   'labels',
@@ -235,7 +237,7 @@ command(
   'verify',
   'check its digest, load it, check its scores',
   async () => (await import('./cli/models.js')).modelsVerifyCommand,
-).argument('<id>', 'as "soundpost models list" names it');
+).argument('<id>', 'as "npx soundpost models list" names it');
 command(
   models,
   'pull',
@@ -247,7 +249,7 @@ command(
       new Option('--accept-digest <sha256>', 'trust this SHA-256 where the catalogue knows none of the file'),
     ],
   },
-).argument('<id>', 'as "soundpost models list" names it');
+).argument('<id>', 'as "npx soundpost models list" names it');
 command(
   models,
   'import',
@@ -271,7 +273,7 @@ command(
   'remove',
   'remove an installed model',
   async () => (await import('./cli/model-install.js')).modelsRemoveCommand,
-).argument('<id>', 'as "soundpost models list" names it');
+).argument('<id>', 'as "npx soundpost models list" names it');
 command(
   program,
   'bench',
@@ -323,7 +325,11 @@ command(
     json: false,
     handlesSignals: true,
     own: [
-      new Option('--hours <n>', 'how many hours of sound').default('24', '24'),
+      new Option('--hours <n>', 'how long it takes; with --speed max, how much sound').default(
+        undefined,
+        '24',
+      ),
+      new Option('--minutes <n>', 'the same in minutes'),
       new Option('--speed <1|max>', 'in real time, or as fast as the machine can').default('1', '1'),
       new Option('--model <id>', 'the model; model.id of the configuration where left out'),
       new Option('--swap-every <seconds>', 'change the model every so many seconds of sound'),

@@ -4,7 +4,9 @@ import { join, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import { projectRoot } from '../common/project.js';
-import { parseManifest } from '../models/manifest.js';
+import { silentLogger } from '../common/log.js';
+import { parseManifest, type Manifest } from '../models/manifest.js';
+import { createRegistry } from '../models/registry.js';
 import { hasMosquitto } from './broker-process.js';
 import { hostFacts } from './host-facts.js';
 import { interruptible } from './interrupt.js';
@@ -30,7 +32,8 @@ interface Options {
   rate: number;
   model: string;
   recording: string;
-  checkpoint: string;
+  dataDir: string;
+  checkpoint?: string;
   python: string;
   broker?: 'embedded' | 'mosquitto';
   large: boolean;
@@ -50,21 +53,24 @@ function positive(text: string): number {
 }
 
 function parseOptions(): Options {
-  const shared = resolve(projectRoot(), '..', 'shared');
   return new Command('npm run bench --')
     .description('Measures the service as a whole: CPU per hop, memory, event-loop delay.')
     .option('--seconds <s>', 'how long to measure, after warming up', positive, 60)
     .option('--rate <hz>', 'inferences per second', positive, 1)
     .option(
-      '--model <folder>',
-      'the model: a folder with model.json and model.onnx',
-      join(shared, 'models', 'mn04_as'),
+      '--model <id>',
+      'an installed model, or a folder with model.json and model.onnx',
+      'soundpost-home',
     )
-    .option('--recording <wav>', 'mono 16-bit, 32 kHz', join(shared, 'golden', 'audio', 'speech.wav'))
+    .option('--data-dir <folder>', 'where installed models are', process.env['SOUNDPOST_DATA_DIR'] ?? 'data')
+    .option(
+      '--recording <wav>',
+      'mono 16-bit, 32 kHz; the demo recording where left out',
+      join(projectRoot(), 'models', 'demo', 'day-at-home.wav'),
+    )
     .option(
       '--checkpoint <pt>',
-      'EfficientAT checkpoint of the same network, for the PyTorch pipeline',
-      join(shared, 'checkpoints', 'mn04_as_mAP_432.pt'),
+      'the EfficientAT checkpoint that the model was made of, to be compared with in PyTorch',
     )
     .option('--python <program>', 'a Python with torch', '/usr/bin/python3')
     .addOption(
@@ -82,11 +88,10 @@ function parseOptions(): Options {
 
 async function bench(options: Options, folder: string, signal: AbortSignal): Promise<BenchReport> {
   const program = join(projectRoot(), 'dist', 'src', 'main.js');
-  const manifestPath = join(options.model, 'model.json');
-  const manifest = parseManifest(await readFile(manifestPath, 'utf8'), manifestPath);
+  const { manifest, folder: modelFolder } = await findModel(options);
   const windowSeconds = manifest.input.window_seconds;
   const broker = options.broker ?? (hasMosquitto() ? 'mosquitto' : 'embedded');
-  const model = { manifest, onnxPath: join(options.model, 'model.onnx') };
+  const model = { manifest, onnxPath: join(modelFolder, 'model.onnx') };
   const intervalMs = 1000 / options.rate;
 
   const load = loadavg()[0] ?? 0;
@@ -115,7 +120,7 @@ async function bench(options: Options, folder: string, signal: AbortSignal): Pro
   const small = join(folder, 'small');
   await mkdir(join(small, 'data', 'models'), { recursive: true });
   const bundled = await exists(join(projectRoot(), 'models', manifest.id, 'model.json'));
-  if (!bundled) await cp(options.model, join(small, 'data', 'models', manifest.id), { recursive: true });
+  if (!bundled) await cp(modelFolder, join(small, 'data', 'models', manifest.id), { recursive: true });
   const service = await runService({
     ...run,
     folder: small,
@@ -131,6 +136,7 @@ async function bench(options: Options, folder: string, signal: AbortSignal): Pro
       load,
     },
     model: manifest.id,
+    macs: manifest.macs,
     rateHz: options.rate,
     broker,
     session,
@@ -141,16 +147,31 @@ async function bench(options: Options, folder: string, signal: AbortSignal): Pro
   return { ...report, verdicts: verdictsOf(report) };
 }
 
+/**
+ * The model to be measured: a folder, or the id of one that is installed.
+ * @throws SoundpostError `model_unknown` with the ids that there are
+ */
+async function findModel({ model, dataDir }: Options): Promise<{ manifest: Manifest; folder: string }> {
+  const manifestPath = join(model, 'model.json');
+  if (await exists(manifestPath)) {
+    return { manifest: parseManifest(await readFile(manifestPath, 'utf8'), manifestPath), folder: model };
+  }
+  const bundledFolder = join(projectRoot(), 'models');
+  return createRegistry({ bundledFolder, dataDir: resolve(dataDir), log: silentLogger }).get(model);
+}
+
 async function measureBothPytorch(
   options: Options,
   intervalSeconds: number,
   signal: AbortSignal,
 ): Promise<BenchReport['pytorch']> {
+  const { checkpoint } = options;
+  if (checkpoint === undefined) return { skipped: '--checkpoint names what to compare with' };
   const measure = (windows: number, seconds: number) =>
     measurePytorch({
       script: join(projectRoot(), 'src', 'bench', 'pytorch-pipeline.py'),
       python: options.python,
-      checkpoint: resolve(options.checkpoint),
+      checkpoint: resolve(checkpoint),
       recording: resolve(options.recording),
       windows,
       intervalSeconds: seconds,
@@ -213,7 +234,7 @@ try {
   const problems = await writeReportFiles(files.map((file) => ({ ...file, text })));
   process.stdout.write(formatReport(report));
   if (problems.length > 0) throw new SoundpostError('bench_output', problems.join('\n'));
-  if (options.check && report.verdicts.some(({ met }) => met !== true)) process.exitCode = 1;
+  if (options.check && report.verdicts.some(({ met }) => met === false)) process.exitCode = 1;
 } catch (error) {
   if (interrupt.exitCode === null) process.stderr.write(`bench: ${messageOf(error)}\n`);
   process.exitCode = interrupt.exitCode ?? 1;

@@ -186,7 +186,10 @@ async function checkAudio({ audio }: Config): Promise<Check> {
       return { verdict: 'ok', detail: `${audio.file}, ${file.sampleRate} Hz` };
     }
     case 'stream':
-      return { verdict: 'ok', detail: 'a network stream; "soundpost listen" tells whether it can be heard' };
+      return {
+        verdict: 'ok',
+        detail: 'a network stream; "npx soundpost listen" tells whether it can be heard',
+      };
     case 'microphone':
     case 'auto':
   }

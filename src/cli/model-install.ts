@@ -43,7 +43,7 @@ export async function modelsImportCommand(
   if (architecture === undefined || id === undefined) {
     throw new SoundpostError(
       'usage',
-      'models import needs --architecture NAME and --id ID, for example: soundpost models import weights.pt --architecture mn10 --id my_mn10',
+      'models import needs --architecture NAME and --id ID, for example: npx soundpost models import weights.pt --architecture mn10 --id my_mn10',
     );
   }
   const labelsFile = textOf(own['labels']);
@@ -153,7 +153,7 @@ function report({ json, stdout }: CommandContext, model: InstalledModel, outcome
   }
   stdout.write(
     `Installed ${manifest.id} (${manifest.title}) in ${folder}.\n` +
-      `Try it: soundpost tag --model ${manifest.id} recording.wav, or model/set over MQTT.\n`,
+      `Try it: npx soundpost tag --model ${manifest.id} recording.wav, or model/set over MQTT.\n`,
   );
 }
 

@@ -44,38 +44,37 @@ export async function modelsListCommand(context: CommandContext): Promise<number
     return 0;
   }
   context.stdout.write(
-    table([
-      ['ID', 'FAMILY', 'LABELS', 'PARAMS', 'MACS', 'MAP', 'SIZE', 'LICENCE', 'STATE'],
-      ...models.map((model) => {
-        const { manifest } = model;
-        return [
-          manifest.id,
-          clip(manifest.family, FAMILY_WIDTH),
-          String(model.labels.length),
-          amount(manifest.parameters),
-          amount(manifest.macs),
-          manifest.metrics.audioset_map?.toFixed(3) ?? '-',
-          manifest.source?.bytes == null ? '-' : megabytes(manifest.source.bytes),
-          clip(shortLicence(manifest.licence), LICENCE_WIDTH),
-          model.bundled ? 'bundled' : 'installed',
-        ];
-      }),
-      ...available.map((entry) => [
-        entry.id,
-        entry.family,
-        // Sets end in their number: audioset-527, audioset-strong-447.
-        entry.labels.replace(/^.*-/, ''),
-        amount(entry.parameters),
-        amount(entry.macs),
-        entry.audioset_map?.toFixed(3) ?? '-',
-        sizeOf(entry),
-        shortLicence(licenceOf(entry)),
-        entry.url === null ? 'no address' : 'available',
-      ]),
-    ]),
+    table(
+      [
+        ['ID', 'LABELS', 'MACS', 'MAP', 'SIZE', 'LICENCE', 'STATE'],
+        ...models.map((model) => {
+          const { manifest } = model;
+          return [
+            manifest.id,
+            String(model.labels.length),
+            amount(manifest.macs),
+            manifest.metrics.audioset_map?.toFixed(3) ?? '-',
+            manifest.source?.bytes == null ? '-' : megabytes(manifest.source.bytes),
+            clip(shortLicence(manifest.licence), LICENCE_WIDTH),
+            model.bundled ? 'bundled' : 'installed',
+          ];
+        }),
+        ...available.map((entry) => [
+          entry.id,
+          // Sets end in their number: audioset-527, audioset-strong-447.
+          entry.labels.replace(/^.*-/, ''),
+          amount(entry.macs),
+          entry.audioset_map?.toFixed(3) ?? '-',
+          sizeOf(entry),
+          shortLicence(licenceOf(entry)),
+          entry.url === null ? 'no address' : 'available',
+        ]),
+      ],
+      ID_WIDTH,
+    ),
   );
   context.stdout.write(
-    `\n${here.size} here, ${available.length} to be had with "soundpost models pull ID". MACs for 10 s of sound. Licence of the code /\nof the weights, ? where it is not stated. ~: about.\n`,
+    `\n${here.size} here, ${available.length} to be had with "npx soundpost models pull ID".\nMACs for 10 s of sound. Licence of the code / of the weights, ? where it is not\nstated. ~: about. "npx soundpost models info ID" has the rest.\n`,
   );
   for (const { id, error } of problems) context.stdout.write(`\nBROKEN ${id}: ${error.message}\n`);
   return 0;
@@ -99,7 +98,7 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
         catalogue.models.map((candidate) => candidate.id),
       );
       const hint =
-        meant === undefined ? '' : ` Did you mean ${meant}? ("soundpost models list" shows them all.)`;
+        meant === undefined ? '' : ` Did you mean ${meant}? ("npx soundpost models list" shows them all.)`;
       throw new SoundpostError('model_unknown', `${messageOf(error)}${hint}`);
     }
     context.stdout.write(
@@ -209,7 +208,7 @@ function catalogueRows(entry: CatalogueEntry): string[][] {
   return [
     ['id', entry.id],
     ['title', entry.title],
-    ['state', `not installed; get it with: soundpost models pull ${entry.id}`],
+    ['state', `not installed; get it with: npx soundpost models pull ${entry.id}`],
     ['family', `${entry.family} (${entry.architecture})`],
     ['input', `${entry.frontend ?? 'samples'}, ${entry.sample_rate} Hz`],
     ['labels', entry.labels],
@@ -226,7 +225,8 @@ function catalogueRows(entry: CatalogueEntry): string[][] {
   ];
 }
 
-const FAMILY_WIDTH = 11;
+/** A longer id shifts its own row only. With it the widest row has 80 characters. */
+const ID_WIDTH = 24;
 const LICENCE_WIDTH = 11;
 
 /** `MIT/?`: the licence of the code and that of the weights. */

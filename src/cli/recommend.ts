@@ -108,8 +108,8 @@ export function formatRecommendation(recommendation: Recommendation): string {
   ];
   const verdict =
     recommended === null
-      ? `No installed model holds ${wish.rate_hz} Hz on this board with headroom. Lower the rate (MAX HZ is what each holds), or install a smaller model ("soundpost models list").`
-      : `Recommended for ${wish.rate_hz} Hz: ${recommended}\n  soundpost run --model.id ${recommended} --inference.rate_hz ${wish.rate_hz}`;
+      ? `No installed model holds ${wish.rate_hz} Hz on this board with headroom. Lower the rate (MAX HZ is what each holds), or install a smaller model ("npx soundpost models list").`
+      : `Recommended for ${wish.rate_hz} Hz: ${recommended}\n  npx soundpost run --model.id ${recommended} --inference.rate_hz ${wish.rate_hz}`;
   return [
     describeMachine(machine),
     '',

@@ -3,7 +3,13 @@ import { fileURLToPath } from 'node:url';
 import { hasMosquitto } from '../bench/broker-process.js';
 import { interruptible } from '../bench/interrupt.js';
 import { soakHtml } from '../bench/soak/html.js';
-import { headline, reportTables, type SoakReport, type SoakSettings } from '../bench/soak/report.js';
+import {
+  closingLine,
+  headline,
+  reportTables,
+  type SoakReport,
+  type SoakSettings,
+} from '../bench/soak/report.js';
 import { runSoak } from '../bench/soak/run.js';
 import { DEFAULT_LIMITS, type SoakLimits } from '../bench/soak/verdict.js';
 import { SoundpostError } from '../common/errors.js';
@@ -19,6 +25,7 @@ import { table } from './table.js';
 import { positive } from './tag.js';
 import { programVersion } from './version.js';
 
+const DEFAULT_HOURS = 24;
 const PLAIN_PROGRESS_MS = 30_000;
 
 type Own = Record<string, string | boolean | undefined>;
@@ -36,8 +43,8 @@ const LIMIT_FLAGS = [
 ] as const satisfies readonly (readonly [string, keyof SoakLimits])[];
 
 /**
- * `soundpost soak`: a long run of the whole service, with a verdict. Resolves to 0 where every limit was kept and to
- * 1 where one was missed.
+ * `soundpost soak`: a long run of the whole service, with a verdict. Resolves to 1 where a limit was missed, else
+ * to 0.
  */
 export async function soakCommand(context: CommandContext, _args: string[], own: Own): Promise<number> {
   const { config } = loadConfig(context);
@@ -92,7 +99,7 @@ export async function soakCommand(context: CommandContext, _args: string[], own:
     if (own['json'] === '-') context.stdout.write(jsonText(report));
     else print(report, context);
     if (problems.length > 0) throw new SoundpostError('soak_output', problems.join('\n'));
-    return report.kept ? 0 : 1;
+    return report.kept === false ? 1 : 0;
   } finally {
     interrupt.release();
   }
@@ -150,7 +157,7 @@ function settingsOf(config: Config, own: Own): SoakSettings {
     throw new SoundpostError('usage', '--max-swap-ms: --swap-every says how often to swap; give both');
   }
   return {
-    hours: positive('--hours', own['hours'], 24),
+    hours: hoursOf(own),
     speed,
     model,
     swap: everySeconds === null ? null : { to, everySeconds },
@@ -159,6 +166,14 @@ function settingsOf(config: Config, own: Own): SoakSettings {
     rateHz: config.inference.rate_hz,
     limits,
   };
+}
+
+/** From --hours or --minutes. */
+function hoursOf(own: Own): number {
+  if (own['minutes'] === undefined) return positive('--hours', own['hours'], DEFAULT_HOURS);
+  if (own['hours'] !== undefined)
+    throw new SoundpostError('usage', '--minutes: give it or --hours, not both');
+  return positive('--minutes', own['minutes']) / 60;
 }
 
 /** The limit that a flag sets; undefined where it was left out. */
@@ -212,7 +227,5 @@ function print(report: SoakReport, { stdout }: CommandContext): void {
   const { failure, faults } = report;
   const trouble = [...(failure === null ? [] : [failure.reason, ...failure.lastWords]), ...faults.examples];
   if (trouble.length > 0) stdout.write(`\n${trouble.map((line) => `  ${line}\n`).join('')}`);
-  const nothing = report.end === 'interrupted' && report.windows.arrived === 0;
-  const verdict = report.kept ? 'All limits were kept.' : 'Limits were MISSED.';
-  stdout.write(`\n${nothing ? 'Interrupted before the first window: nothing was measured.' : verdict}\n`);
+  stdout.write(`\n${closingLine(report)}\n`);
 }

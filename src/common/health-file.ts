@@ -75,7 +75,7 @@ export function readHealth(
   if ('problem' in read) {
     return failed(
       read.problem === 'does not exist'
-        ? `No service is running with the data folder ${dataDir}: ${path} does not exist. Start it with "soundpost run", or name its folder with --data-dir.`
+        ? `No service is running with the data folder ${dataDir}: ${path} does not exist. Start it with "npx soundpost run", or name its folder with --data-dir.`
         : `${path} ${read.problem}.`,
     );
   }

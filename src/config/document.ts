@@ -41,7 +41,7 @@ Lists and maps in environment variables and flags are JSON: \`SOUNDPOST_TAGGING_
 
 Keys with a \`_FILE\` variable can be read from a file, which is how Docker, Compose and systemd hand over secrets: \`SOUNDPOST_MQTT_PASSWORD_FILE=/run/secrets/mqtt\`. The same works in files: \`mqtt.password_file\`. One line end at the end of such a file is left out. A key and its file may not be given in the same place.
 
-A key that does not exist or a value that is not allowed ends the program at once (exit code 2) with a list of everything that is wrong and where it is written. \`soundpost config\` shows the effective value of every key and where it comes from, with secrets hidden.
+A key that does not exist or a value that is not allowed ends the program at once (exit code 2) with a list of everything that is wrong and where it is written. \`npx soundpost config\` shows the effective value of every key and where it comes from, with secrets hidden.
 
 Model, rate, thresholds and pause can be changed over MQTT. Such a change is remembered and wins over the configuration, until the configuration of that key itself is changed.
 `;

@@ -122,7 +122,7 @@ export const topic: Format<string> = {
 
 /** Name of a model's folder. */
 export const modelId: Format<string> = {
-  allowed: 'the id of a model as "soundpost models list" shows it',
+  allowed: 'the id of a model as "npx soundpost models list" shows it',
   typed: false,
   read: (value) =>
     typeof value === 'string' && /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$/.test(value)
@@ -217,7 +217,7 @@ export function credentialsOf(url: URL): { username: string; password: string } 
 
 /** A name (or a part of one) or the number of an audio input; empty is the default input. */
 export const audioDevice: Format<string | number> = {
-  allowed: 'the name of an audio input, a part of it, or its number as "soundpost devices" shows it',
+  allowed: 'the name of an audio input, a part of it, or its number as "npx soundpost devices" shows it',
   typed: true,
   read(value) {
     const number = typeof value === 'string' && /^\d{1,6}$/.test(value.trim()) ? Number(value) : value;

@@ -102,5 +102,5 @@ export function keyHint(name: string): string {
   }
   const meant =
     nearest(name, keys.keys()) ?? keyByFlag.get(nearest(canonical(name), keyByFlag.keys()) ?? '')?.key;
-  return meant ? `; did you mean ${meant}?` : '; "soundpost config" shows every key';
+  return meant ? `; did you mean ${meant}?` : '; "npx soundpost config" shows every key';
 }

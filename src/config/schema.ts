@@ -132,7 +132,7 @@ export const schema = {
       doc: 'Where the sound comes from. `auto` is the microphone; where there is none and the broker is the embedded one, it is the demo recording. `file` plays `audio.file`; `stream` lets ffmpeg read `audio.url` or `audio.file`.',
     }),
     device: key(audioDevice, '', {
-      doc: 'The microphone: its name, a part of the name, or its number in `soundpost devices`. Names survive re-plugging, numbers may not.',
+      doc: 'The microphone: its name, a part of the name, or its number in `npx soundpost devices`. Names survive re-plugging, numbers may not.',
       defaultDoc: 'the default input',
     }),
     channel: key<'mix' | number>(audioChannel, 'mix', {

@@ -120,7 +120,7 @@ export function createInstaller(dependencies: {
       'model_exists',
       there.bundled
         ? `${id} stands for the bundled model, which cannot be replaced. Choose another id.`
-        : `There is a model ${id} already. Remove it first ("soundpost models remove ${id}"), or choose another id.`,
+        : `There is a model ${id} already. Remove it first ("npx soundpost models remove ${id}"), or choose another id.`,
     );
   }
 

@@ -144,7 +144,7 @@ function sourceOf(entry: CatalogueEntry, { mirror }: SourceSettings): Source {
     if (entry.url !== null) return { kind: 'url', url: new URL(entry.url) };
     throw new SoundpostError(
       'no_address',
-      `No address is known for ${entry.file}. Where you have it, install it with "soundpost models import ${entry.file} --architecture ${entry.architecture} --id ${entry.id}".`,
+      `No address is known for ${entry.file}. Where you have it, install it with "npx soundpost models import ${entry.file} --architecture ${entry.architecture} --id ${entry.id}".`,
     );
   }
   if (!/^https?:\/\//i.test(mirror)) return { kind: 'file', path: resolve(mirror, entry.file) };
@@ -241,7 +241,7 @@ function digestUnknown(entry: CatalogueEntry, file: Obtained): SoundpostError {
       : 'Its MD5 is the one that others have published, which shows that it arrived whole, not who made it';
   return new SoundpostError(
     'digest_unknown',
-    `No SHA-256 is known for ${entry.id}. What came from ${file.origin}: ${entry.file}, ${file.bytes} bytes, SHA-256 ${file.sha256}. ${md5}. It is kept; if you trust it, say so: soundpost models pull ${entry.id} --accept-digest ${file.sha256} (over MQTT: "sha256":"${file.sha256}").`,
+    `No SHA-256 is known for ${entry.id}. What came from ${file.origin}: ${entry.file}, ${file.bytes} bytes, SHA-256 ${file.sha256}. ${md5}. It is kept; if you trust it, say so: npx soundpost models pull ${entry.id} --accept-digest ${file.sha256} (over MQTT: "sha256":"${file.sha256}").`,
   );
 }
 

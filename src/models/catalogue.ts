@@ -94,7 +94,7 @@ export function catalogueEntry(catalogue: Catalogue, id: string): CatalogueEntry
   const meant = nearest(id, ids);
   throw new SoundpostError(
     'model_unknown',
-    `There is no model "${id}" in the catalogue.${meant === undefined ? '' : ` Did you mean ${meant}?`} "soundpost models list" shows what there is.`,
+    `There is no model "${id}" in the catalogue.${meant === undefined ? '' : ` Did you mean ${meant}?`} "npx soundpost models list" shows what there is.`,
   );
 }
 

@@ -287,7 +287,7 @@ async function checkRoom(request: DownloadRequest, settings: DownloadTuning, byt
   if (free >= needed) return;
   throw new SoundpostError(
     'disk_full',
-    `There is not enough room for this in ${folder}: ${megabytes(needed)} are needed, ${megabytes(free)} are free. Remove a model ("soundpost models remove ID") or make room otherwise.`,
+    `There is not enough room for this in ${folder}: ${megabytes(needed)} are needed, ${megabytes(free)} are free. Remove a model ("npx soundpost models remove ID") or make room otherwise.`,
   );
 }
 
@@ -343,7 +343,7 @@ function explain(error: unknown, { url, path }: DownloadRequest): unknown {
   if (DISK_FULL.includes(codeOfErrno(error))) {
     return new SoundpostError(
       'disk_full',
-      `The disk is full: ${path} could not be written. Remove a model ("soundpost models remove ID") or make room otherwise.`,
+      `The disk is full: ${path} could not be written. Remove a model ("npx soundpost models remove ID") or make room otherwise.`,
       { cause: error },
     );
   }

@@ -64,7 +64,7 @@ export function createHealth(options: {
           () => (writable = true),
           (error: unknown) => {
             // A full disk is no reason to stop listening.
-            const text = `The health file cannot be written (${messageOf(error)}): "soundpost health" will call this service dead`;
+            const text = `The health file cannot be written (${messageOf(error)}): "npx soundpost health" will call this service dead`;
             if (writable) log.warn({ code: 'health_not_written' }, text);
             writable = false;
           },

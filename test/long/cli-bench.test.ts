@@ -178,7 +178,7 @@ void t.test('recommend', async (t) => {
   );
   t.match(warm.stdout, /^MODEL +MAP +BUSY/m);
   t.match(warm.stdout, /too few readings/);
-  t.match(warm.stdout, /Recommended for 4 Hz: (tone|soundpost-home)\n {2}soundpost run --model\.id/);
+  t.match(warm.stdout, /Recommended for 4 Hz: (tone|soundpost-home)\n {2}npx soundpost run --model\.id/);
 });
 
 void t.test('wrong usage', async (t) => {

@@ -39,9 +39,9 @@ void t.test('two minutes of sound at full speed with swaps', async (t) => {
   const run = await cli(soak('--hours', '0.034', '--speed', 'max', ...swaps, ...files), { env });
   t.equal(run.code, 0, run.stdout + run.stderr);
   t.match(run.stdout, /windows missing in the row +0 +≤ 0 +kept/);
-  t.match(run.stdout, /All limits were kept/);
+  t.match(run.stdout, /\nNo limit was missed\. Not measured: latency p99/, 'too few windows for a p99');
   const found = report('a.json');
-  t.match(found, { end: 'complete', kept: true, failure: null, faults: { total: 0 } });
+  t.match(found, { end: 'complete', kept: null, failure: null, faults: { total: 0 } });
   t.ok(found.audioSeconds >= 122);
   t.match(found.windows, { missing: 0, dropped: 0, processed: found.windows.lastSeq });
   t.equal(found.windows.arrived, found.windows.lastSeq! - found.windows.firstSeq! + 1);
@@ -79,7 +79,7 @@ void t.test('an interrupt ends it with its report', async (t) => {
 });
 
 void t.test('an inference process that is killed is counted, and misses the limit', async (t) => {
-  const running = startCli(soak('--hours', '0.005', '--json', join(folder, 'c.json')), { env });
+  const running = startCli(soak('--minutes', '0.5', '--json', join(folder, 'c.json')), { env });
   const victims = async () => {
     const service = (await descendants(running.child.pid!)).find(({ command }) =>
       command.includes('main.js run'),

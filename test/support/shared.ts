@@ -19,7 +19,7 @@ export function sharedPath(...parts: string[]): string {
  */
 export function skipWithoutShared(): string | false {
   if (existsSync(sharedPath())) return false;
-  const reason = `${sharedPath()} is not there`;
+  const reason = `optional reference material (recordings, checkpoints and outputs of the original programs, too large for the project) is not in ${sharedPath()}; "For developers" in README.md`;
   if (process.env['SOUNDPOST_TEST_STRICT'] === '1') throw new Error(reason);
   return reason;
 }

@@ -13,7 +13,15 @@ import type { BenchRow, ModelBenchReport } from '../../src/bench/models/report.j
 import { runModelBench } from '../../src/bench/models/run.js';
 import { spanOf } from '../../src/bench/models/sensors.js';
 import type { Subject } from '../../src/bench/models/subject.js';
-import { linearScale, logScale } from '../../src/bench/models/svg.js';
+import {
+  linearScale,
+  logScale,
+  niceLogRange,
+  overlaps,
+  placeNames,
+  textBox,
+  type Frame,
+} from '../../src/bench/page/svg.js';
 import { syntheticWeights } from '../../src/bench/models/synthetic-weights.js';
 import { formatMarkdown, formatTerminal, short } from '../../src/bench/models/table.js';
 import { createBar, duration } from '../../src/cli/bar.js';
@@ -411,6 +419,63 @@ t.test('scales', (test) => {
   test.ok(Math.abs(logScale([1, 1000], [0, 300])(10) - 100) < 1e-9);
   test.same([0.00123, 1.234, 12.34, 123.4].map(short), ['0.001', '1.23', '12.3', '123']);
   test.same([3, 75, 3601].map(duration), ['3 s', '1:15', '1:00:01']);
+  test.end();
+});
+
+t.test('names of points cover neither each other nor a point', (test) => {
+  const frame: Frame = { width: 860, height: 460, left: 52, right: 24, top: 34, bottom: 44 };
+  const point = fc.record({
+    x: fc.integer({ min: frame.left, max: frame.width - frame.right }),
+    y: fc.integer({ min: frame.top, max: frame.height - frame.bottom }),
+    radius: fc.constantFrom(4.5, 6),
+    name: fc.stringMatching(/^[a-z0-9_]{1,24}$/),
+  });
+  fc.assert(
+    fc.property(fc.array(point, { maxLength: 70 }), (points) => {
+      const placed = [
+        ...placeNames(points, frame, []).matchAll(
+          /<text x="([\d.]+)" y="([\d.]+)" text-anchor="(start|middle|end)" class="name">([^<]*)</g,
+        ),
+      ].map(([, x, y, anchor, name]) => textBox(Number(x), Number(y), name!, anchor as 'start'));
+      const dots = points.map(({ x, y, radius }) => ({
+        // A tenth of a pixel is lost in the text.
+        left: x - radius + 0.1,
+        right: x + radius - 0.1,
+        top: y - radius + 0.1,
+        bottom: y + radius - 0.1,
+      }));
+      const smaller = placed.map(({ left, right, top, bottom }) => ({
+        left: left + 0.1,
+        right: right - 0.1,
+        top: top + 0.1,
+        bottom: bottom - 0.1,
+      }));
+      return smaller.every(
+        (box, index) =>
+          smaller.every((other, at) => at === index || !overlaps(box, other)) &&
+          dots.every((dot) => !overlaps(box, dot)),
+      );
+    }),
+  );
+  const alone = { x: 400, y: 200, radius: 6, name: 'mn10_as' };
+  test.match(placeNames([alone], frame, []), />mn10_as</);
+  test.end();
+});
+
+t.test('a logarithmic axis begins and ends with a mark', (test) => {
+  test.same(niceLogRange(3.3, 3.4), [2, 5]);
+  test.same(niceLogRange(1, 10), [1, 10]);
+  fc.assert(
+    fc.property(
+      fc.double({ min: 1e-4, max: 1e5, noNaN: true }),
+      fc.double({ min: 1, max: 900, noNaN: true }),
+      (low, ratio) => {
+        const [from, to] = niceLogRange(low, low * ratio);
+        const { ticks } = logScale([from, to], [0, 100]);
+        return from <= low * 1.001 && to >= low * ratio * 0.999 && ticks[0] === from && ticks.at(-1) === to;
+      },
+    ),
+  );
   test.end();
 });
 

@@ -115,6 +115,7 @@ const report = (
 ): Omit<BenchReport, 'verdicts'> => ({
   machine: { cpu: 'CPU', cores: 2, node: '20', platform: 'linux x64', load: 0.1 },
   model: 'm',
+  macs: 110e6,
   rateHz: 1,
   broker: 'mosquitto',
   session: { spaced: session, backToBack: session },
@@ -151,6 +152,11 @@ t.test('limits are met, missed or not measured', (test) => {
     verdictsOf(bare).map(({ met }) => met),
     [false, null, null, null],
   );
+  for (const macs of [18e6, null]) {
+    const small = { ...bad, macs };
+    test.equal(verdictsOf(small)[0]!.met, null, 'beside next to nothing everything is much');
+    test.match(formatReport({ ...small, verdicts: verdictsOf(small) }), /session\.run +3\.00 .*not judged/);
+  }
   const text = formatReport({ ...bare, verdicts: verdictsOf(bare) });
   test.match(text, /^ {2}node main\.js run +15\.0 +3\.00$/m);
   test.match(text, /left out, no torch/);

@@ -38,17 +38,32 @@ t.test('the copies beside the Dockerfile are what "npm run docs" would write', (
   );
   writeFileSync(
     join(other, 'package.json'),
-    read('package.json').replace(/"version": "[^"]+"/, '"version": "9.8.7"'),
+    read('package.json')
+      .replace(/"version": "[^"]+"/, '"version": "9.8.7"')
+      .replace(/github\.com\/[^/]+\//, 'github.com/somebody/'),
   );
   const stale = check(other);
   t.equal(stale.status, 1);
-  for (const name of ['balena.yml', 'deploy/balena/docker-compose.yml', 'deploy/balena/balena.yml']) {
+  for (const name of [
+    'balena.yml',
+    'deploy/balena/docker-compose.yml',
+    'deploy/balena/balena.yml',
+    'deploy/balena/README.md',
+  ]) {
     t.match(stale.stderr, `${name} is out of date`);
   }
   execFileSync(process.execPath, [join(other, 'deploy/balena/write-copies.js')]);
   t.equal(check(other).status, 0);
   const written = (...path: string[]) => readFileSync(join(other, ...path), 'utf8');
   t.match(written('balena.yml'), /^version: 9\.8\.7$/m);
+  for (const name of ['balena.yml', 'deploy/balena/balena.yml', 'deploy/balena/README.md']) {
+    const owners = written(name).matchAll(/github(?:usercontent)?\.com\/([^/]+)\/soundpost/g);
+    t.same(
+      new Set([...owners].map(([, owner]) => owner)),
+      new Set(['somebody']),
+      `${name}: the owner of package.json`,
+    );
+  }
   t.match(written('docker-compose.yml'), /read_only: false/, 'what an operator has changed stays');
   t.match(parse(uncommented(written('deploy/balena/docker-compose.yml'), ['broker', 'broker-data'])), {
     services: {

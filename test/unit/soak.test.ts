@@ -6,9 +6,15 @@ import { createClockCheck } from '../../src/bench/soak/clock.js';
 import { soakHtml } from '../../src/bench/soak/html.js';
 import { createLatencyHistory } from '../../src/bench/soak/latency-history.js';
 import { createMonitor } from '../../src/bench/soak/monitor.js';
-import { escapeHtml, niceTicks } from '../../src/bench/models/svg.js';
-import { renderPlot } from '../../src/bench/soak/plot.js';
-import { headline, reportTables, type SoakSettings } from '../../src/bench/soak/report.js';
+import { escapeHtml, niceRange, niceTicks } from '../../src/bench/page/svg.js';
+import { renderPlot } from '../../src/bench/page/line-plot.js';
+import {
+  closingLine,
+  headline,
+  reportTables,
+  type SoakReport,
+  type SoakSettings,
+} from '../../src/bench/soak/report.js';
 import { memoryAfterSwaps, memoryGrowth, type ProcessSample } from '../../src/bench/soak/samples.js';
 import { createSeries, meanOf } from '../../src/bench/soak/series.js';
 import { createSwaps } from '../../src/bench/soak/swaps.js';
@@ -326,9 +332,11 @@ void t.test('the verdict', (t) => {
     { clock: { ppm: 1001 } },
     { clock: { ppm: -1001 } },
   ];
-  for (const changes of bad) t.notOk(kept(changes), JSON.stringify(changes));
+  for (const changes of bad) t.equal(kept(changes), false, JSON.stringify(changes));
   t.ok(kept({ end: 'interrupted' }), 'an early end is judged by what was seen');
-  t.ok(kept({ dropped: null, restarts: null, eventLoopP99Ms: null, memory: [], clock: { ppm: null } }));
+  const unknown = { dropped: null, restarts: null, eventLoopP99Ms: null, memory: [], clock: { ppm: null } };
+  t.equal(kept(unknown), null, 'what was not measured is neither missed nor kept');
+  t.equal(kept({ ...unknown, missing: 1 }), false);
   t.ok(kept({}, { ...DEFAULT_LIMITS, swapMs: 5000 }), 'the slowest swap is judged where it is asked for');
   t.notOk(kept({}, { ...DEFAULT_LIMITS, swapMs: 4999 }));
   t.ok(kept({ restarts: 2 }, { ...DEFAULT_LIMITS, restarts: 2 }), 'a limit that was set');
@@ -410,7 +418,7 @@ void t.test('the monitor: a rate that the heat has lowered is no drift of the cl
   fromStart.work(60, 0.7);
   const low = fromStart.monitor.report('complete', null, null);
   t.ok(Math.abs(low.clock!.ppm!) < 5, `${low.clock!.ppm} ppm`);
-  t.equal(low.kept, true, JSON.stringify(low.verdicts.filter(({ kept }) => kept === false)));
+  t.not(low.kept, false, JSON.stringify(low.verdicts.filter(({ kept }) => kept === false)));
   t.match(low.rate, { loweredShare: 1, leastHz: 0.7 });
 
   const { monitor, work } = simulated();
@@ -459,6 +467,60 @@ void t.test('the monitor: what it makes of a run', (t) => {
   );
   const text = JSON.stringify(reportTables(report));
   t.notMatch(text, /NaN|undefined|null/);
+  t.end();
+});
+
+void t.test(
+  'the last line names what was missed and what was not measured, and only what was kept is green',
+  (t) => {
+    const { monitor, work } = simulated();
+    work(40, 1);
+    const whole = monitor.report('complete', null, null);
+    t.equal(whole.kept, null, 'memory was never read');
+    t.match(closingLine(whole), /^No limit was missed\. Not measured: memory at the end over the start\.$/);
+    const page = soakHtml(whole);
+    t.notMatch(page, /all limits kept/i);
+    t.match(page, /<td class="dim">not measured<\/td>/);
+    t.notMatch(page, /<td class="good">not measured/);
+
+    const verdicts = whole.verdicts.filter(({ kept }) => kept !== null);
+    const kept = { ...whole, verdicts, kept: isKept(verdicts) };
+    t.equal(closingLine(kept), 'All limits were kept.');
+    t.match(soakHtml(kept), /<span class="good">all limits kept/);
+
+    monitor.faults.add('contract', 'x');
+    const missed = monitor.report('complete', null, null);
+    t.equal(missed.kept, false);
+    t.match(
+      closingLine(missed),
+      /^MISSED: faults in what was published \(1, limit ≤ 0\)\. Not measured: memory/,
+    );
+    t.end();
+  },
+);
+
+void t.test('a model has no line where another one answers', (t) => {
+  const { monitor, work } = simulated();
+  work(4, 1);
+  const figures = { count: 10, p50: 5, p95: 6, p99: 7, max: 8 };
+  const slice = (model: string, fromSeconds: number, toSeconds: number) => ({
+    model,
+    fromSeconds,
+    toSeconds,
+    figures,
+  });
+  const linesOf = (latency: SoakReport['history']['latency']) => {
+    const report = monitor.report('complete', null, null);
+    const page = soakHtml({ ...report, history: { ...report.history, latency } });
+    const plot = page.slice(page.indexOf('Latency of the windows'), page.indexOf('Parts of the latency'));
+    return [...plot.matchAll(/class="line line-\d" d="([^"]*)"/g)].map(
+      ([, path]) => path!.split('M').length - 1,
+    );
+  };
+  const apart = [slice('a', 0, 29), slice('b', 30, 59), slice('a', 60, 89), slice('a', 90, 119)];
+  t.same(linesOf(apart), [2, 2, 1, 1], 'p50 and p99 of a, and of b');
+  const shared = [slice('a', 0, 59), slice('b', 0, 59), slice('b', 60, 119), slice('a', 60, 119)];
+  t.same(linesOf(shared), [1, 1, 1, 1], 'both within the same stretches');
   t.end();
 });
 
@@ -533,6 +595,24 @@ void t.test('plots', (t) => {
       return made.length >= 3 && made.length <= 7 && made.every((tick) => tick >= 0 && tick <= to * 1.001);
     }),
   );
+  fc.assert(
+    fc.property(
+      fc.double({ min: -1e6, max: 1e6, noNaN: true }),
+      fc.double({ min: 1e-6, max: 1e6, noNaN: true }),
+      fc.integer({ min: 3, max: 9 }),
+      (low, span, count) => {
+        fc.pre(span > Math.abs(low) * 1e-6);
+        const [from, to] = niceRange(low, low + span, count);
+        const marks = niceTicks(from, to, count);
+        return (
+          from <= low + span * 1e-6 &&
+          to >= low + span * (1 - 1e-6) &&
+          Math.abs(marks[0]! - from) <= span * 1e-6 &&
+          Math.abs(marks.at(-1)! - to) <= span * 1e-6
+        );
+      },
+    ),
+  );
   t.equal(escapeHtml('<a href="x">&\''), '&lt;a href=&quot;x&quot;&gt;&amp;&#39;');
   const plot = { title: 'a<b', xLabel: 'h', yLabel: 'ms' };
   t.match(renderPlot({ ...plot, lines: [{ name: 'x', points: [[0, null]] }] }), /Nothing was measured/);
@@ -552,11 +632,9 @@ void t.test('plots', (t) => {
     ],
   });
   t.notMatch(svg, /NaN|a<b/);
-  t.match(
-    svg,
-    /class="line" stroke="#\w+" d="M[\d. ]+M[\d. ]+L[\d. ]+"/,
-    'broken where nothing was measured',
-  );
+  t.match(svg, /class="line line-0" d="M[\d. ]+h0M[\d. ]+L[\d. ]+"/, 'broken where nothing was measured');
+  t.match(svg, /<title>0 h\nx: 1 ms<\/title>/, 'the pointer is told what is there');
+  t.match(svg, /<title>3 h\nx: 2 ms<\/title>/);
   t.match(svg, /class="limit"/);
   t.end();
 });

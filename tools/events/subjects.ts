@@ -115,11 +115,12 @@ async function makeSynthetic(
     throw new SoundpostError('architecture_unknown', `nothing is known of ${name}'s weights`);
   progress(`making ${architecture.name} with synthetic weights`);
   const registry = createRegistry({ bundledFolder, dataDir: workFolder, log: silentLogger });
-  const labels = await registry.labelSet('audioset-527');
+  const labelSetName = /^fmn/.test(name) && !/_weak$/.test(name) ? 'audioset-strong-447' : 'audioset-527';
+  const labelSet = { name: labelSetName, labels: await registry.labelSet(labelSetName) };
   // A model's folder is called as its id.
   const folder = join(await mkdtemp(join(workFolder, 'synthetic-')), architecture.name);
   await mkdir(folder);
-  const { model } = await makeSyntheticModel({ architecture, tensors, labels, folder, signal });
+  const { model } = await makeSyntheticModel({ architecture, tensors, labelSet, folder, signal });
   await writeFile(join(folder, 'model.json'), JSON.stringify(model.manifest));
   return readSubject(name, folder, true);
 }

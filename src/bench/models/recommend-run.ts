@@ -195,7 +195,7 @@ function unknowns(found: {
     ...(heat === null
       ? []
       : [
-          'How warm the board really becomes: temperatures are projected from about a minute of load in this room. The range is what the readings allow; more --seconds make it narrower, and "soundpost soak" shows the real course.',
+          'How warm the board really becomes: temperatures are projected from about a minute of load in this room. The range is what the readings allow; more --seconds make it narrower, and "npx soundpost soak" shows the real course.',
         ]),
     ...(streamRate(wish.rate_hz) > wish.rate_hz
       ? [

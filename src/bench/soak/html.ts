@@ -1,39 +1,37 @@
-import { escapeHtml } from '../models/svg.js';
-import { renderPlot, type Plot, type PlotLine } from './plot.js';
-import { duration, figure, headline, keptText, limitText, reportTables, type SoakReport } from './report.js';
-
-const STYLE = `
-body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color:#222;background:#fff}
-h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}
-table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;border-bottom:1px solid #ddd;text-align:right}
-td:first-child,th:first-child{text-align:left}.missed{color:#b00020;font-weight:bold}.kept{color:#00703c}
-figure{margin:1.5em 0}figcaption{font-weight:bold}svg{width:100%;height:auto}svg text{font-size:11px;fill:#555}
-.grid{stroke:#ddd;fill:none}.mark{stroke:#555}.limit{stroke:#b00020;stroke-dasharray:6 4;fill:none}
-.line{fill:none;stroke-width:1.5;stroke-linejoin:round}.legend span{margin-right:1.2em}
-.legend i{display:inline-block;width:1.2em;height:.25em;margin-right:.4em;vertical-align:middle}
-pre{background:#f6f6f6;padding:.8em;overflow:auto}`;
+import { escapeHtml } from '../page/svg.js';
+import { renderPlot, type Plot, type PlotLine } from '../page/line-plot.js';
+import { facts, formatHtml, section } from '../page/page.js';
+import type { LatencySlice } from './latency-history.js';
+import {
+  askedText,
+  closingLine,
+  figure,
+  headline,
+  keptText,
+  limitText,
+  reportTables,
+  type SoakReport,
+} from './report.js';
+import type { SoakVerdict } from './verdict.js';
 
 /** The report as one page that needs nothing else: no script, no network. */
 export function soakHtml(report: SoakReport): string {
   const { settings, machine, verdicts, failure, faults, windows } = report;
-  const rows = verdicts.map(
-    (verdict) =>
-      `<tr><td>${escapeHtml(verdict.name)}</td><td>${escapeHtml(figure(verdict.value, verdict.unit))}</td><td>${escapeHtml(limitText(verdict))}</td><td class="${verdict.kept === false ? 'missed' : 'kept'}">${keptText(verdict)}</td></tr>`,
-  );
-  const facts = [
-    ['Program', `Soundpost ${report.version}, Node ${machine.node}`],
-    ['Machine', `${machine.cpu}, ${machine.cores} cores, ${machine.platform}`],
-    ['Begun, ended', `${report.startedAt}, ${report.endedAt}`],
-    [
-      'Asked for',
-      `${duration(settings.hours * 3600)} of sound, speed ${settings.speed}, ${settings.rateHz} Hz`,
-    ],
-    ['Source, broker', `${settings.source}, ${settings.broker}`],
+  const about: [string, string][] = [
+    ['program', `Soundpost ${report.version}, Node ${machine.node}`],
+    ['machine', `${machine.cpu}, ${machine.cores} cores, ${machine.platform}`],
+    ['when', `${report.startedAt} to ${report.endedAt}`],
+    ['asked for', askedText(settings)],
+    ['source, broker', `${settings.source}, ${settings.broker}`],
     ...(settings.swap === null
       ? []
-      : [['Swaps', `every ${settings.swap.everySeconds} s of sound, to ${settings.swap.to} and back`]]),
+      : [
+          ['swaps', `every ${settings.swap.everySeconds} s of sound, to ${settings.swap.to} and back`] as [
+            string,
+            string,
+          ],
+        ]),
   ];
-  const tables = reportTables(report).slice(0, -1).map(htmlTable);
   const trouble = [
     ...(failure === null ? [] : [failure.reason, ...failure.lastWords]),
     ...faults.examples,
@@ -42,35 +40,84 @@ export function soakHtml(report: SoakReport): string {
       error === null ? [] : [`swap to ${to}: ${error}`],
     ),
   ];
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Soundpost: long run</title><style>${STYLE}</style></head><body>
-<h1>Long run: <span class="${report.kept ? 'kept' : 'missed'}">${report.kept ? 'all limits kept' : 'limits missed'}</span></h1>
-<p>${escapeHtml(headline(report))}</p>
-<table><tr><th>Limit</th><th>Measured</th><th>Limit</th><th></th></tr>${rows.join('')}</table>
-${htmlTable(facts)}
-${trouble.length === 0 ? '' : `<h2>What went wrong</h2><pre>${escapeHtml(trouble.join('\n'))}</pre>`}
-<h2>Over time</h2>
-${plotsOf(report).map(renderPlot).join('\n')}
-<h2>In numbers</h2>
-${tables.join('\n')}
-<p>${settings.speed === 'max' ? 'At full speed one window is always at work and the next one waits for it: latency includes that wait, about the time of one more window. It shows drift; the latency of a device is that of a run in real time.' : 'Latency is from the arrival of the last sample of a window to the hand-over of its tags.'}</p>
-</body></html>
-`;
+  const latencyNote =
+    settings.speed === 'max'
+      ? 'At full speed one window is always at work and the next one waits for it: latency includes that wait, about the time of one more window. It shows drift; the latency of a device is that of a run in real time.'
+      : 'Latency is from the arrival of the last sample of a window to the hand-over of its tags.';
+  const figures = reportTables(report).slice(0, -1).map(htmlTable).join('');
+  return formatHtml({
+    title: 'Soundpost: long run',
+    heading: `Long run: ${heading(report)}`,
+    about: headline(report),
+    sections: [
+      section(
+        null,
+        `<p>${escapeHtml(closingLine(report))}</p><div class="scroll"><table class="first-wraps"><tr><th>limit</th><th>measured</th><th>limit</th><th></th></tr>${verdicts.map(verdictRow).join('')}</table></div>${facts(about)}`,
+      ),
+      ...(trouble.length === 0
+        ? []
+        : [section('What went wrong', `<pre>${escapeHtml(trouble.join('\n'))}</pre>`)]),
+      section('Over time', plotsOf(report).map(renderPlot).join('\n')),
+      section('In numbers', `${figures}<p class="dim">${latencyNote}</p>`),
+    ],
+  });
 }
 
-function htmlTable(rows: readonly (readonly string[])[]): string {
-  const cells = (row: readonly string[]) => row.map((cell) => `<td>${escapeHtml(cell)}</td>`).join('');
-  return `<table>${rows.map((row) => `<tr>${cells(row)}</tr>`).join('')}</table>`;
+/** The verdict in a few words, as markup. Green is only what was measured and kept. */
+function heading({ kept }: SoakReport): string {
+  if (kept === null) return '<span class="dim">no limit missed, not all measured</span>';
+  return kept ? '<span class="good">all limits kept</span>' : '<span class="bad">limits missed</span>';
+}
+
+function verdictRow(verdict: SoakVerdict): string {
+  const { name, value, unit, kept } = verdict;
+  const look = kept === null ? 'dim' : kept ? 'good' : 'bad';
+  return `<tr><td>${escapeHtml(name)}</td><td>${escapeHtml(figure(value, unit))}</td><td>${escapeHtml(limitText(verdict))}</td><td class="${look}">${keptText(verdict)}</td></tr>`;
+}
+
+/** A table with its first row as the heading, in a part of the page that scrolls where it is too wide. */
+function htmlTable([head = [], ...rows]: readonly (readonly string[])[]): string {
+  // Tables for a terminal end with an empty column.
+  const line = (row: readonly string[], cell: 'td' | 'th') =>
+    `<tr>${row.map((text) => `<${cell}>${escapeHtml(text)}</${cell}>`).join('')}</tr>`;
+  return `<div class="scroll"><table>${line(head, 'th')}${rows.map((row) => line(row, 'td')).join('')}</table></div>`;
+}
+
+/** The latency of one model: a step for each stretch in which it answered, nothing where another one did. */
+function latencyLine(
+  slices: readonly LatencySlice[],
+  model: string,
+  key: 'p50' | 'p99',
+  at: (seconds: number) => number,
+): PlotLine['points'] {
+  const points: (readonly [number, number | null])[] = [];
+  let end: number | null = null;
+  // Where another model began after the last slice of this one. Two models may share a slice's stretch of time: that
+  // is no interruption of either.
+  let otherFrom: number | null = null;
+  for (const { model: answering, fromSeconds, toSeconds, figures } of slices) {
+    if (answering !== model) {
+      if (end !== null && fromSeconds > end) otherFrom = fromSeconds;
+      continue;
+    }
+    if (end !== null && otherFrom !== null && fromSeconds > otherFrom) points.push([at(end), null]);
+    otherFrom = null;
+    points.push([at(fromSeconds), figures[key]], [at(toSeconds), figures[key]]);
+    end = toSeconds;
+  }
+  return points;
 }
 
 function plotsOf(report: SoakReport): Plot[] {
   const { latency, processes, telemetry } = report.history;
-  // Minutes where the run is short.
-  const unit =
-    report.audioSeconds >= 2 * 3600 ? { seconds: 3600, name: 'hours' } : { seconds: 60, name: 'minutes' };
-  const xLabel = `${unit.name} of sound`;
-  const at = (seconds: number) => seconds / unit.seconds;
+  const [seconds, unit] =
+    report.audioSeconds >= 2 * 3600
+      ? [3600, 'hours']
+      : report.audioSeconds >= 3 * 60
+        ? [60, 'minutes']
+        : [1, 'seconds'];
+  const xLabel = `${unit} of sound`;
+  const at = (audioSeconds: number) => audioSeconds / seconds;
   const marks = (report.swaps?.list ?? []).map(({ atSeconds }) => at(atSeconds));
   const models = [...new Set(latency.map(({ model }) => model))];
   const names = [...new Set(processes.flatMap(({ rssMb }) => Object.keys(rssMb)))];
@@ -91,12 +138,7 @@ function plotsOf(report: SoakReport): Plot[] {
       lines: models.flatMap((model) =>
         (['p50', 'p99'] as const).map((key) => ({
           name: `${model} ${key}`,
-          points: latency
-            .filter((slice) => slice.model === model)
-            .map(
-              ({ fromSeconds, toSeconds, figures }) =>
-                [at((fromSeconds + toSeconds) / 2), figures[key]] as const,
-            ),
+          points: latencyLine(latency, model, key, at),
         })),
       ),
     },
@@ -147,6 +189,7 @@ function plotsOf(report: SoakReport): Plot[] {
     },
     {
       title: 'Temperature of the processor',
+      from: 'values',
       xLabel,
       yLabel: '°C',
       lines: [of('hottest sensor', telemetry, ({ temperatureC }) => temperatureC)],

@@ -10,6 +10,7 @@ import type { SoakLimits, SoakVerdict } from './verdict.js';
 
 /** What was asked of a run. */
 export interface SoakSettings {
+  /** At speed 1 the length of the run, from the start of the service; at full speed hours of sound. */
   hours: number;
   /** 1: real time; `max`: as fast as the machine can. */
   speed: 1 | 'max';
@@ -78,8 +79,8 @@ export interface SoakReport {
   } | null;
   clock: ClockFigures | null;
   verdicts: SoakVerdict[];
-  /** Whether every limit was kept. */
-  kept: boolean;
+  /** Whether every limit was kept; null where none was missed, but not every one could be measured. */
+  kept: boolean | null;
   history: { latency: LatencySlice[]; processes: ProcessSample[]; telemetry: TelemetrySample[] };
 }
 
@@ -121,6 +122,30 @@ export function limitText({ kind, limit, unit }: SoakVerdict): string {
 
 export function keptText({ kept }: SoakVerdict): string {
   return kept === null ? 'not measured' : kept ? 'kept' : 'MISSED';
+}
+
+/** What was asked for, in words. */
+export function askedText({ hours, speed, rateHz }: SoakSettings): string {
+  const length = duration(hours * 3600);
+  return speed === 'max'
+    ? `${length} of sound at full speed, ${rateHz} Hz`
+    : `${length} in real time, ${rateHz} Hz`;
+}
+
+/** The verdict as one line, with the names of what was missed and of what could not be measured. */
+export function closingLine({ verdicts, kept, end, windows }: SoakReport): string {
+  if (end === 'interrupted' && windows.arrived === 0) {
+    return 'Interrupted before the first window: nothing was measured.';
+  }
+  const missed = verdicts
+    .filter((verdict) => verdict.kept === false)
+    .map(
+      (verdict) => `${verdict.name} (${figure(verdict.value, verdict.unit)}, limit ${limitText(verdict)})`,
+    );
+  const unknown = verdicts.filter((verdict) => verdict.kept === null).map(({ name }) => name);
+  const notMeasured = unknown.length === 0 ? '' : ` Not measured: ${unknown.join('; ')}.`;
+  if (missed.length > 0) return `MISSED: ${missed.join('; ')}.${notMeasured}`;
+  return kept === true ? 'All limits were kept.' : `No limit was missed.${notMeasured}`;
 }
 
 /** What was run, as one line. */

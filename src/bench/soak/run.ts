@@ -40,6 +40,8 @@ const SECONDS_PER_HOUR = 3600;
 /** The service's restarts wait for half a minute at most: longer silence is the end. */
 const STALL_MS = 120_000;
 const TICK_MS = 1000;
+/** At full speed minutes of sound pass within a second: a run must not become much longer than it was to be. */
+const FULL_SPEED_TICK_MS = 20;
 const INTERIM_MS = 300_000;
 const REPLY_MS = 10_000;
 const SWAP_REPLY_MS = 180_000;
@@ -102,6 +104,7 @@ function environment(options: SoakOptions, folder: string, port: number): Record
 async function observe(options: SoakOptions, folder: string, port: number): Promise<SoakReport> {
   const { settings, version, signal } = options;
   const monitor = createMonitor({ settings, version });
+  const startedMs = performance.now();
   const start = () =>
     startServiceChild({
       program: options.program,
@@ -127,7 +130,7 @@ async function observe(options: SoakOptions, folder: string, port: number): Prom
       { qos: 1 },
     );
     service ??= start();
-    end = await watch(options, run, monitor, service);
+    end = await watch(options, run, monitor, service, startedMs);
     // Interrupted before it was up, it has nothing to end, and may be stopped before it can listen to signals.
     const wasUp = monitor.windows > 0;
     if (wasUp) await finish(run, monitor, service, telemetrySeconds(settings));
@@ -238,23 +241,27 @@ function followRun(client: MqttClient, monitor: Monitor, settings: SoakSettings,
   };
 }
 
-/** Until the sound is over or the signal fires. Throws when the service ends or falls silent. */
+/** Until the time or the sound is over or the signal fires. Throws when the service ends or falls silent. */
 async function watch(
   options: SoakOptions,
   run: Run,
   monitor: Monitor,
   service: ServiceChild,
+  startedMs: number,
 ): Promise<'complete' | 'interrupted'> {
   const { settings, signal, progress } = options;
   const target = settings.hours * SECONDS_PER_HOUR;
   const stallMs = STALL_MS + 3000 / settings.rateHz;
   // About a thousand readings for a run in real time; where nobody knows how long it takes, one a second.
-  const sampleMs = settings.speed === 'max' ? 0 : Math.min(30_000, target);
+  const sampleMs = settings.speed === 'max' ? TICK_MS : Math.min(30_000, target);
   let sampledMs = 0;
+  let toldMs = -Infinity;
   let interimMs = performance.now();
   let swapSinceMs: number | null = null;
   while (!signal.aborted) {
-    await Promise.race([sleep(TICK_MS, undefined, { signal }).catch(() => undefined), service.exited]);
+    const leftMs = 1000 * target - (performance.now() - startedMs);
+    const tickMs = settings.speed === 'max' ? FULL_SPEED_TICK_MS : Math.min(TICK_MS, Math.max(1, leftMs));
+    await Promise.race([sleep(tickMs, undefined, { signal }).catch(() => undefined), service.exited]);
     if (service.gone) throw new Error(`the service ended with ${await service.exited}`);
     if (!run.connected) throw new Error('the connection to the broker was lost');
     const now = performance.now();
@@ -266,8 +273,12 @@ async function watch(
       sampledMs = now;
       monitor.processes(run.tree(), !busy);
     }
-    const done = monitor.audioSeconds();
-    if (done > 0) progress(progressText(done, target, monitor));
+    // In real time a minute is a minute of the person who waits, with the start of the service in it.
+    const done = settings.speed === 'max' ? monitor.audioSeconds() : (now - startedMs) / 1000;
+    if (monitor.windows > 0 && now - toldMs >= TICK_MS) {
+      toldMs = now;
+      progress(progressText(done, target, settings.speed, monitor));
+    }
     if (done >= target && !busy) return 'complete';
     if (now - interimMs >= INTERIM_MS) {
       interimMs = now;
@@ -277,9 +288,9 @@ async function watch(
   return 'interrupted';
 }
 
-function progressText(done: number, target: number, monitor: Monitor): string {
+function progressText(done: number, target: number, speed: SoakSettings['speed'], monitor: Monitor): string {
   const wall = monitor.wallSeconds();
-  const left = wall > 0 ? ((target - done) * wall) / done : null;
+  const left = speed === 1 ? target - done : wall > 0 && done > 0 ? ((target - done) * wall) / done : null;
   const dropped = monitor.dropped() ?? 0;
   const { missing } = monitor.tagsCheck.summary();
   return [

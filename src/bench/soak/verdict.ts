@@ -121,7 +121,8 @@ export function judgeSoak(found: SoakFindings, limits: SoakLimits): SoakVerdict[
   ];
 }
 
-/** Whether no limit was missed. What could not be measured is shown, and misses nothing. */
-export function isKept(verdicts: readonly SoakVerdict[]): boolean {
-  return verdicts.every(({ kept }) => kept !== false);
+/** False where a limit was missed, true where every one was kept, null where one could not be measured. */
+export function isKept(verdicts: readonly SoakVerdict[]): boolean | null {
+  if (verdicts.some(({ kept }) => kept === false)) return false;
+  return verdicts.every(({ kept }) => kept === true) ? true : null;
 }
