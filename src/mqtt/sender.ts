@@ -1,17 +1,28 @@
-import type { IClientPublishOptions, IConnackPacket, MqttClient } from 'mqtt';
+import type { IClientPublishOptions, MqttClient } from 'mqtt';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { contract, expiryOf, type EventPayload, type OutKey, type Payload } from './contract.js';
 import type { Outbox } from './outbox.js';
 import { answerIn, describeRefusal } from './refused.js';
+import type { Suspects } from './suspects.js';
+import type { Limits } from './terms.js';
 
 /** The most QoS 1 messages on their way at once; fewer where the broker asks for fewer (MQTT 5 receive maximum). */
 const MAX_UNACKNOWLEDGED = 16;
 /** Above this many bytes in the socket's buffer nothing more is handed over: the broker does not read. */
 const MAX_BUFFERED_BYTES = 64 * 1024;
 const MAX_REPLIES = 1024;
+/** How long a message that is tried alone keeps all others waiting for the broker's answer. */
+const TRIAL_MS = 10_000;
 /** Topics whose refusal is remembered, and logged once. */
 const MAX_COMPLAINTS = 100;
+
+/** Bytes of a packet beside topic, payload and correlation data: header, lengths and properties of MQTT 5. */
+export const PACKET_OVERHEAD = 64;
+/** About an event, in bytes. */
+const EVENT_BYTES = 512;
+/** The longest that a timer of Node.js runs. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** One message as it goes to the broker. */
 export interface Outgoing {
@@ -56,6 +67,24 @@ interface Session {
   eventsOneByOne: boolean;
   /** Replies on their way, in order. */
   replies: Set<Outgoing>;
+  /** Runs while something is tried alone: nothing else is handed over meanwhile. */
+  trial: NodeJS.Timeout | null;
+  /** Something is about to be tried alone: nothing is handed over until the broker has read all that is on its way. */
+  clearing: boolean;
+  /** The broker has left a trial unanswered: there is no second one in this session. */
+  trialsOver: boolean;
+  /** What had been handed over when the broker was last asked for a sign of life; null: the answer has come. */
+  asked: number | null;
+  /** Until what is held may be tried again. */
+  nextTrial: NodeJS.Timeout | null;
+}
+
+/** Something other than a message that a broker may end the connection for. */
+export interface Trial {
+  /** Under which name it is suspected. */
+  readonly name: string;
+  /** Resolves when the broker has answered. */
+  run(): Promise<void>;
 }
 
 /** What became of a message: the broker has it, does not want it now, or can never take it. */
@@ -73,10 +102,15 @@ export interface Sender {
   reply(message: Outgoing): void;
   /** Sent now, or never. With its QoS 0 it takes no place among what waits for an answer. */
   transient(message: Outgoing): void;
-  /** A connection is ready: `first` goes out, then every other state and whatever waited. */
-  begin(client: MqttClient, connack: IConnackPacket, first: Outgoing): void;
+  /**
+   * A connection is ready: `first` goes out, then every other state and whatever waited, then what is suspected of
+   * ending connections, one by one, `trials` among it.
+   */
+  begin(client: MqttClient, limits: Limits, first: Outgoing, trials?: readonly Trial[]): void;
   /** Sends all states once more, in the present session. */
   resendStates(): void;
+  /** Nothing more is known of this topic: its message is forgotten, wherever it is. */
+  forget(topic: string): void;
   /** The connection is gone; what was on its way is sent again in the next session. */
   end(): void;
   readonly active: boolean;
@@ -104,13 +138,15 @@ export function createSender(options: {
   eventTopic: string;
   /** How long events wait after the broker has refused one. */
   refusedEventMs: number;
+  suspects: Suspects;
   log: Logger;
 }): Sender {
-  const { outbox, eventTopic, refusedEventMs, log } = options;
+  const { outbox, eventTopic, refusedEventMs, suspects, log } = options;
   /** The newest message of every state topic, and which of them the broker does not have yet, in order. */
   const states = new Map<string, Outgoing>();
   const unsent = new Set<string>();
-  const replies: Outgoing[] = [];
+  let replies: Outgoing[] = [];
+  let trials: readonly Trial[] = [];
   /** Topics whose refusal has been reported. */
   const complained = new Set<string>();
   const flushes = new Set<() => void>();
@@ -135,13 +171,13 @@ export function createSender(options: {
    * connection breaks before.
    */
   function send(s: Session, message: Outgoing, settled?: (fate: Fate) => void): void {
-    const { topic, text, correlationData } = message;
+    const { topic, text } = message;
     const leftMs = message.expiresAt - performance.now();
     if (leftMs <= 0) {
       settled?.('taken');
       return;
     }
-    const bytes = Buffer.byteLength(text) + Buffer.byteLength(topic) + (correlationData?.length ?? 0) + 64;
+    const bytes = packetBytes(message);
     if (bytes > s.maxPacketBytes) {
       complain(topic, 'too_large', `it has ${bytes} bytes and the broker takes ${s.maxPacketBytes}`);
       settled?.('unfit');
@@ -152,6 +188,7 @@ export function createSender(options: {
     const properties =
       s.client.options.protocolVersion === 5 ? { properties: describe(message, leftMs) } : {};
     if (qos > 0) s.unacknowledged += 1;
+    const handed = suspects.handedOver(topic, bytes, qos > 0);
     s.client.publish(topic, text, { qos, retain, ...properties }, (error, packet) => {
       // The callbacks of a connection that is gone say nothing about the next one.
       if (s !== session) return;
@@ -163,7 +200,11 @@ export function createSender(options: {
         complain(topic, 'publish_refused', describeRefusal(answer, 'write', topic));
         fate = UNFIT_CODES.includes(answer.code) ? 'unfit' : 'refused';
       }
-      if (qos > 0) s.unacknowledged -= 1;
+      if (qos > 0) {
+        s.unacknowledged -= 1;
+        suspects.answered(handed);
+      }
+      endTrialIfRead(s);
       settled?.(fate);
       pump();
     });
@@ -195,17 +236,150 @@ export function createSender(options: {
     for (const look of flushes) look();
   }
 
+  /** Whether something is tried alone, or about to be. */
+  function exclusive(s: Session): boolean {
+    return s.trial !== null || s.clearing;
+  }
+
   function sendWaiting(s: Session): void {
-    while (replies.length > 0 && !congested(s)) sendReply(s, replies.shift()!);
+    if (exclusive(s)) tryNext(s);
+    if (exclusive(s)) return;
+    sendReplies(s);
     drainOutbox();
     for (const topic of unsent) {
       if (clogged(s)) break;
       const message = states.get(topic);
       // What the broker need not acknowledge does not take one of those places, nor wait for one.
       if (message !== undefined && message.qos > 0 && congested(s)) continue;
+      if (message !== undefined && !isFree(message)) continue;
       unsent.delete(topic);
       if (message !== undefined) sendState(s, message);
     }
+    tryNext(s);
+  }
+
+  function sendReplies(s: Session): void {
+    if (!suspects.any) {
+      while (replies.length > 0 && !congested(s)) sendReply(s, replies.shift()!);
+      return;
+    }
+    const kept: Outgoing[] = [];
+    for (const message of replies.splice(0)) {
+      // Whoever asked has long gone when a topic that is held is tried again.
+      if (isHeld(message)) continue;
+      if (congested(s) || !isFree(message)) kept.push(message);
+      else sendReply(s, message);
+    }
+    replies = kept;
+  }
+
+  function isFree(message: Outgoing): boolean {
+    return !suspects.any || suspects.verdict(message.topic, packetBytes(message)) === 'free';
+  }
+
+  function isHeld(message: Outgoing): boolean {
+    return suspects.any && suspects.verdict(message.topic, packetBytes(message)) === 'held';
+  }
+
+  function eventsAre(verdict: 'free' | 'alone' | 'held'): boolean {
+    // One event is as long as another.
+    return (suspects.any ? suspects.verdict(eventTopic, EVENT_BYTES) : 'free') === verdict;
+  }
+
+  /**
+   * Tries one of those that are suspected of ending connections: once all else that may go has gone, and the broker
+   * has read it.
+   */
+  function tryNext(s: Session): void {
+    if (!suspects.any || s.trial !== null || s.trialsOver || clogged(s)) return;
+    const next = nextTrial(s);
+    if (next === null) {
+      s.clearing = false;
+      return;
+    }
+    if (!s.clearing && moreIsFree(s)) return;
+    s.clearing = suspects.onTheirWay > 0;
+    if (s.clearing) {
+      askForSign(s);
+      return;
+    }
+    s.trial = setTimeout(() => {
+      s.trial = null;
+      s.trialsOver = true;
+      pump();
+    }, TRIAL_MS);
+    next();
+    if (suspects.onTheirWay > 0 && s.unacknowledged === 0) askForSign(s);
+  }
+
+  /** How to begin the trial of the one that is most to blame, the smallest of those; null: there is none. */
+  function nextTrial(s: Session): (() => void) | null {
+    const found: { name: string; bytes: number; begin: () => void }[] = [];
+    const add = (message: Outgoing, begin: () => void) => {
+      const bytes = packetBytes(message);
+      if (suspects.verdict(message.topic, bytes) === 'alone')
+        found.push({ name: message.topic, bytes, begin });
+    };
+    for (const topic of unsent) {
+      const message = states.get(topic);
+      if (message === undefined || !goesOut(s, message)) continue;
+      add(message, () => {
+        unsent.delete(topic);
+        sendState(s, message);
+      });
+    }
+    for (const message of replies) {
+      if (!goesOut(s, message)) continue;
+      add(message, () => {
+        replies = replies.filter((other) => other !== message);
+        sendReply(s, message);
+      });
+    }
+    for (const trial of trials) {
+      const begin = () => {
+        trials = trials.filter((other) => other !== trial);
+        const handed = suspects.handedOver(trial.name, 0, true);
+        void trial.run().then(() => {
+          if (s !== session) return;
+          suspects.answered(handed);
+          endTrialIfRead(s);
+          pump();
+        });
+      };
+      found.push({ name: trial.name, bytes: 0, begin });
+    }
+    if (eventsAre('alone') && s.eventsHeld === null && outbox.counters().queued > 0) {
+      // It is read from the disk first: see `sendEvents`.
+      found.push({ name: eventTopic, bytes: EVENT_BYTES, begin: drainOutbox });
+    }
+    const surest = (name: string) => -suspects.strikes(name);
+    found.sort((a, b) => surest(a.name) - surest(b.name) || a.bytes - b.bytes);
+    return found[0]?.begin ?? null;
+  }
+
+  /** It has not expired, and the broker has not said that it is too large: it would really be handed over. */
+  function goesOut(s: Session, message: Outgoing): boolean {
+    return message.expiresAt > performance.now() && packetBytes(message) <= s.maxPacketBytes;
+  }
+
+  function moreIsFree(s: Session): boolean {
+    for (const topic of unsent) {
+      const message = states.get(topic);
+      if (message !== undefined && isFree(message)) return true;
+    }
+    if (replies.some(isFree)) return true;
+    return eventsAre('free') && s.eventsHeld === null && outbox.counters().queued > s.eventsOnTheirWay;
+  }
+
+  /** Asks the broker for a sign of life: its answer says that it has read all that was handed over before. */
+  function askForSign(s: Session): void {
+    if (s.asked === null) s.client.sendPing();
+  }
+
+  function endTrialIfRead(s: Session): void {
+    if (s.trial === null || suspects.onTheirWay > 0) return;
+    clearTimeout(s.trial);
+    s.trial = null;
   }
 
   function sendReply(s: Session, message: Outgoing): void {
@@ -250,6 +424,8 @@ export function createSender(options: {
   }
 
   function takesEvents(s: Session): boolean {
+    if (!eventsAre('free')) return eventsAre('alone') && s.trial !== null && suspects.onTheirWay === 0;
+    if (exclusive(s)) return false;
     return s.eventsHeld === null && !congested(s) && !(s.eventsOneByOne && s.eventsOnTheirWay > 0);
   }
 
@@ -274,6 +450,7 @@ export function createSender(options: {
           if (fate === 'unfit') unfitEvents += 1;
           outbox.remove(key).then(pump, outboxFailed);
         });
+        if (s.trial !== null && s.unacknowledged === 0) askForSign(s);
       }
     }
   }
@@ -303,9 +480,22 @@ export function createSender(options: {
     return (
       session !== null &&
       session.unacknowledged === 0 &&
-      unsent.size === 0 &&
-      replies.length === 0 &&
-      (session.eventsHeld !== null || outbox.counters().queued === 0)
+      ![...unsent].some((topic) => states.has(topic) && isFree(states.get(topic)!)) &&
+      !replies.some(isFree) &&
+      (session.eventsHeld !== null || !eventsAre('free') || outbox.counters().queued === 0)
+    );
+  }
+
+  /** What is held for a while is tried again in a session that lasts as well. */
+  function awaitNextTrial(s: Session): void {
+    const ms = suspects.nextTrialMs();
+    if (ms === Infinity) return;
+    s.nextTrial = setTimeout(
+      () => {
+        pump();
+        if (s === session) awaitNextTrial(s);
+      },
+      Math.min(ms + 1, MAX_TIMER_MS),
     );
   }
 
@@ -326,6 +516,10 @@ export function createSender(options: {
       keep({ ...last, once: true });
       pump();
     },
+    forget(topic) {
+      states.delete(topic);
+      unsent.delete(topic);
+    },
     event(event) {
       outbox.append(event).then(pump, outboxFailed);
     },
@@ -335,24 +529,44 @@ export function createSender(options: {
       pump();
     },
     transient(message) {
-      if (session !== null && !clogged(session)) send(session, message);
+      if (session === null || clogged(session)) return;
+      if (suspects.any && (exclusive(session) || !isFree(message))) this.reply(message);
+      else send(session, message);
     },
-    begin(client, connack, first) {
-      const limits = connack.properties ?? {};
-      session = {
+    begin(client, limits, first, suspectedTrials = []) {
+      const s: Session = {
         client,
-        maxUnacknowledged: Math.min(MAX_UNACKNOWLEDGED, limits.receiveMaximum ?? MAX_UNACKNOWLEDGED),
-        maxPacketBytes: limits.maximumPacketSize ?? Infinity,
-        maxQos: limits.maximumQoS === 0 ? 0 : 1,
-        retainAvailable: limits.retainAvailable !== false,
+        maxUnacknowledged: Math.min(MAX_UNACKNOWLEDGED, limits.receiveMaximum),
+        maxPacketBytes: limits.maximumPacketBytes,
+        maxQos: limits.maximumQos,
+        retainAvailable: limits.retainAvailable,
         unacknowledged: 0,
         lastEvent: -Infinity,
         eventsHeld: null,
         eventsOnTheirWay: 0,
         eventsOneByOne: false,
         replies: new Set(),
+        trial: null,
+        clearing: false,
+        trialsOver: false,
+        asked: null,
+        nextTrial: null,
       };
+      session = s;
+      trials = suspectedTrials;
       client.stream.on('drain', pump);
+      client.on('packetsend', ({ cmd }) => {
+        if (cmd === 'pingreq') s.asked = suspects.lastHanded;
+      });
+      client.on('packetreceive', ({ cmd }) => {
+        if (cmd !== 'pingresp' || s !== session) return;
+        if (s.asked !== null) suspects.readUpTo(s.asked);
+        s.asked = null;
+        endTrialIfRead(s);
+        if (s.trial !== null && suspects.onTheirWay > 0) askForSign(s);
+        if (suspects.any) pump();
+      });
+      awaitNextTrial(s);
       outbox.markLate();
       unsent.clear();
       keep(first);
@@ -367,7 +581,8 @@ export function createSender(options: {
       // The broker may have one of them already: QoS 1 is at least once.
       if (session !== null) {
         replies.unshift(...session.replies);
-        if (session.eventsHeld !== null) clearTimeout(session.eventsHeld);
+        for (const timer of [session.eventsHeld, session.trial, session.nextTrial])
+          clearTimeout(timer ?? undefined);
       }
       session = null;
       pump();
@@ -397,6 +612,13 @@ export function createSender(options: {
       return { queued, dropped: dropped + unfitEvents };
     },
   };
+}
+
+/** The size of a message on the wire, in bytes, or a little more. */
+function packetBytes({ topic, text, correlationData }: Outgoing): number {
+  return (
+    Buffer.byteLength(text) + Buffer.byteLength(topic) + (correlationData?.length ?? 0) + PACKET_OVERHEAD
+  );
 }
 
 /** What MQTT 5 lets us say about a message. */

@@ -436,7 +436,7 @@ t.test('with mosquitto only', { skip: noMosquitto }, (t) => {
     await watcher.publish('elsewhere/gone', 'old', { retain: true });
     const log = createRecordingLog();
     const url = `mqtt://127.0.0.1:${proxy.port}`;
-    const link = makeLink(t, { url, log, timing: { ...quick, keepaliveSeconds: 1 } });
+    const link = makeLink(t, { url, log, keepaliveSeconds: 1, timing: quick });
     await link.start();
     await watcher.next(`${B}/status`, ({ text }) => text === 'online');
     proxy.halfOpen();
@@ -633,7 +633,7 @@ t.test('with mosquitto only', { skip: noMosquitto }, (t) => {
 
   t.test('a broker that has gone silent is noticed', async (t) => {
     const broker = await mosquitto(t);
-    const link = makeLink(t, { url: broker.url, timing: { ...quick, keepaliveSeconds: 1 } });
+    const link = makeLink(t, { url: broker.url, keepaliveSeconds: 1, timing: quick });
     await link.start();
     await reached(link, 'connected');
     broker.freeze();
