@@ -71,7 +71,7 @@ export async function checkOwnBroker(config: Config, timeoutMs: number): Promise
       // The service goes through its guesses in the course of time; here they follow at once, each once.
       if (again || (answer.failure.code === 'closed_at_connect' && !isFirst(negotiation.terms, mqtt)))
         continue;
-      return failed(access.label, again ? answer.failure : first);
+      return failed(access.label, answer.failure.code === 'closed_at_connect' ? first : answer.failure);
     }
     await closeConnection(connection, timeoutMs);
     const limits = negotiation.accepted(answer.connack);
@@ -118,7 +118,9 @@ async function subscriptionRemarks(
   const answer = connection.client
     .subscribeAsync([...filters], { qos: 1, ...flags })
     .then(() => [])
-    .catch((error: unknown) => {
+    .catch(async (error: unknown) => {
+      // What breaks with the connection is no answer.
+      if (!connection.client.connected) await connection.closed.then(() => new Promise(() => undefined));
       const { packet } = error as { packet?: unknown };
       return refusedTopics(filters, packet).map(
         ({ topic, ...code }) =>

@@ -99,8 +99,8 @@ function sentBy(address: string, options: IClientOptions): Promise<{ subject: st
     port,
     rejectUnauthorized: false,
     ...(isIP(host) === 0 && { servername: host }),
-    ...(Array.isArray(options.ALPNProtocols) && { ALPNProtocols: options.ALPNProtocols }),
-    ...(options.cert !== undefined && { cert: options.cert as string, key: options.key as string }),
+    ...(Array.isArray(options.ALPNProtocols) && { ALPNProtocols: options.ALPNProtocols.map(String) }),
+    ...(options.cert !== undefined && { cert: options.cert, key: options.key as string }),
   };
   return new Promise((resolve, reject) => {
     const socket = connect(settings, () => {

@@ -163,7 +163,8 @@ export function describeError(
       `the broker does not accept our certificate (${code}): check who signed mqtt.cert, how long it is valid, and mqtt.key`,
     );
   }
-  if (code.endsWith('ALERT_NO_APPLICATION_PROTOCOL')) {
+  // Node.js has no code of its own for this alert (RFC 7301 section 3.2).
+  if (/no.application.protocol/i.test(`${code} ${error.message}`)) {
     return certificate(
       `the broker does not speak the protocol that mqtt.alpn asks for (${code}): write there what it wants, or leave it empty`,
     );

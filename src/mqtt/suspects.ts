@@ -68,7 +68,7 @@ export interface SuspectTiming {
 interface Suspicion {
   /** Of the smallest packet after which the connection ended. */
   bytes: number;
-  /** Of the largest that was taken on this topic since. */
+  /** Of the largest that was taken on this topic since; -1: none was. */
   fine: number;
   strikes: number;
   /** By the clock; null while it is only suspected. */
@@ -149,7 +149,7 @@ export function createSuspects(options: {
     const doubted = sizesInDoubt().some((size) => bytes >= size) && bytes > largestTaken;
     const one: Suspicion = {
       bytes,
-      fine: 0,
+      fine: -1,
       strikes: doubted ? 1 : 0,
       heldUntil: null,
       holdMs: timing.holdMs,
@@ -177,7 +177,7 @@ export function createSuspects(options: {
     );
     if (alike.length < FAMILY) return held;
     for (const [other] of suspicions) if (familyOf(other) === family) suspicions.delete(other);
-    suspicions.set(`${family}/#`, { ...one, bytes: 0 });
+    suspicions.set(`${family}/#`, { ...one, bytes: 0, fine: -1 });
     return { ...held, topic: `${family}/#` };
   }
 
