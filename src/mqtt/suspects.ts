@@ -102,9 +102,7 @@ export function createSuspects(options: {
   const small = (): number => Math.max(SMALL_BYTES, largestTaken);
 
   function sizesInDoubt(): number[] {
-    return [...suspicions.values()].flatMap((one) =>
-      one.maybeSize && one.heldUntil !== null ? [one.bytes] : [],
-    );
+    return [...suspicions.values()].flatMap((one) => (one.maybeSize ? [one.bytes] : []));
   }
 
   function judge(one: Suspicion, bytes: number): Verdict {

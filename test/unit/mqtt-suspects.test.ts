@@ -150,6 +150,7 @@ t.test('a topic that is refused at any size is held at any size', (t) => {
   t.equal(suspects.safeBytes, 2048);
   const small = { ...big, bytes: 1900 };
   t.match(session(suspects, [small], likes), { ended: true, held: null });
+  t.equal(suspects.safeBytes, 2048, 'one end is no proof');
   t.match(session(suspects, [small], likes), { held: { maybeSize: false } });
   t.equal(suspects.verdict(big.topic, 100), 'held');
   t.equal(suspects.safeBytes, Infinity, 'the size was not the reason');
