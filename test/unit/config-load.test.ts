@@ -350,6 +350,10 @@ t.test('what is refused, and how', (t) => {
     [{ 'mqtt.url': 'mqtt://a:1/2@x' }, /percent-encoded/],
     [{ 'mqtt.url': 'mqtt://broker/?clientId=x' }, /must have no "\?": only ws.*device\.id/],
     [{ 'mqtt.url': 'wss://broker/mqtt#x' }, /must have no "#"/],
+    [
+      { 'mqtt.url': 'mqtt://host', 'mqtt.alpn': 'mqtt' },
+      /mqtt\.alpn \(SOUNDPOST_MQTT_ALPN\): needs an mqtts:\/\/ or wss:\/\/ address/,
+    ],
     [{ 'mqtt.alpn': 'a b' }, /mqtt\.alpn = "a b" .*the name of one protocol/],
     [{ 'mqtt.keepalive_seconds': '1' }, /a whole number from 5 to 1200 \(seconds\)/],
     [{ 'mqtt.protocol_version': '3' }, /must be 5 \(MQTT 5\) or 4/],
