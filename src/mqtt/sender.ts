@@ -6,14 +6,13 @@ import type { Outbox } from './outbox.js';
 import { answerIn, describeRefusal } from './refused.js';
 import type { Suspects } from './suspects.js';
 import type { Limits } from './terms.js';
+import { createTrials, type Candidate, type Trials } from './trials.js';
 
 /** The most QoS 1 messages on their way at once; fewer where the broker asks for fewer (MQTT 5 receive maximum). */
 const MAX_UNACKNOWLEDGED = 16;
 /** Above this many bytes in the socket's buffer nothing more is handed over: the broker does not read. */
 const MAX_BUFFERED_BYTES = 64 * 1024;
 const MAX_REPLIES = 1024;
-/** How long a message that is tried alone keeps all others waiting for the broker's answer. */
-const TRIAL_MS = 10_000;
 /** Topics whose refusal is remembered, and logged once. */
 const MAX_COMPLAINTS = 100;
 
@@ -21,8 +20,6 @@ const MAX_COMPLAINTS = 100;
 export const PACKET_OVERHEAD = 64;
 /** About an event, in bytes. */
 const EVENT_BYTES = 512;
-/** The longest that a timer of Node.js runs. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** One message as it goes to the broker. */
 export interface Outgoing {
@@ -67,16 +64,7 @@ interface Session {
   eventsOneByOne: boolean;
   /** Replies on their way, in order. */
   replies: Set<Outgoing>;
-  /** Runs while something is tried alone: nothing else is handed over meanwhile. */
-  trial: NodeJS.Timeout | null;
-  /** Something is about to be tried alone: nothing is handed over until the broker has read all that is on its way. */
-  clearing: boolean;
-  /** The broker has left a trial unanswered: there is no second one in this session. */
-  trialsOver: boolean;
-  /** What had been handed over when the broker was last asked for a sign of life; null: the answer has come. */
-  asked: number | null;
-  /** Until what is held may be tried again. */
-  nextTrial: NodeJS.Timeout | null;
+  trials: Trials;
 }
 
 /** Something other than a message that a broker may end the connection for. */
@@ -146,7 +134,8 @@ export function createSender(options: {
   const states = new Map<string, Outgoing>();
   const unsent = new Set<string>();
   let replies: Outgoing[] = [];
-  let trials: readonly Trial[] = [];
+  /** What else is to be tried alone in the present session. */
+  let otherTrials: readonly Trial[] = [];
   /** Topics whose refusal has been reported. */
   const complained = new Set<string>();
   const flushes = new Set<() => void>();
@@ -204,7 +193,7 @@ export function createSender(options: {
         s.unacknowledged -= 1;
         suspects.answered(handed);
       }
-      endTrialIfRead(s);
+      s.trials.look();
       settled?.(fate);
       pump();
     });
@@ -236,14 +225,9 @@ export function createSender(options: {
     for (const look of flushes) look();
   }
 
-  /** Whether something is tried alone, or about to be. */
-  function exclusive(s: Session): boolean {
-    return s.trial !== null || s.clearing;
-  }
-
   function sendWaiting(s: Session): void {
-    if (exclusive(s)) tryNext(s);
-    if (exclusive(s)) return;
+    if (s.trials.exclusive) s.trials.next();
+    if (s.trials.exclusive) return;
     sendReplies(s);
     drainOutbox();
     for (const topic of unsent) {
@@ -255,7 +239,7 @@ export function createSender(options: {
       unsent.delete(topic);
       if (message !== undefined) sendState(s, message);
     }
-    tryNext(s);
+    if (!clogged(s)) s.trials.next();
   }
 
   function sendReplies(s: Session): void {
@@ -286,35 +270,9 @@ export function createSender(options: {
     return (suspects.any ? suspects.verdict(eventTopic, EVENT_BYTES) : 'free') === verdict;
   }
 
-  /**
-   * Tries one of those that are suspected of ending connections: once all else that may go has gone, and the broker
-   * has read it.
-   */
-  function tryNext(s: Session): void {
-    if (!suspects.any || s.trial !== null || s.trialsOver || clogged(s)) return;
-    const next = nextTrial(s);
-    if (next === null) {
-      s.clearing = false;
-      return;
-    }
-    if (!s.clearing && moreIsFree(s)) return;
-    s.clearing = suspects.onTheirWay > 0;
-    if (s.clearing) {
-      askForSign(s);
-      return;
-    }
-    s.trial = setTimeout(() => {
-      s.trial = null;
-      s.trialsOver = true;
-      pump();
-    }, TRIAL_MS);
-    next();
-    if (suspects.onTheirWay > 0 && s.unacknowledged === 0) askForSign(s);
-  }
-
-  /** How to begin the trial of the one that is most to blame, the smallest of those; null: there is none. */
-  function nextTrial(s: Session): (() => void) | null {
-    const found: { name: string; bytes: number; begin: () => void }[] = [];
+  /** What may be tried alone now. */
+  function candidates(s: Session): Candidate[] {
+    const found: Candidate[] = [];
     const add = (message: Outgoing, begin: () => void) => {
       const bytes = packetBytes(message);
       if (suspects.verdict(message.topic, bytes) === 'alone')
@@ -335,14 +293,14 @@ export function createSender(options: {
         sendReply(s, message);
       });
     }
-    for (const trial of trials) {
+    for (const trial of otherTrials) {
       const begin = () => {
-        trials = trials.filter((other) => other !== trial);
+        otherTrials = otherTrials.filter((other) => other !== trial);
         const handed = suspects.handedOver(trial.name, 0, true);
         void trial.run().then(() => {
           if (s !== session) return;
           suspects.answered(handed);
-          endTrialIfRead(s);
+          s.trials.look();
           pump();
         });
       };
@@ -352,9 +310,7 @@ export function createSender(options: {
       // It is read from the disk first: see `sendEvents`.
       found.push({ name: eventTopic, bytes: EVENT_BYTES, begin: drainOutbox });
     }
-    const surest = (name: string) => -suspects.strikes(name);
-    found.sort((a, b) => surest(a.name) - surest(b.name) || a.bytes - b.bytes);
-    return found[0]?.begin ?? null;
+    return found;
   }
 
   /** It has not expired, and the broker has not said that it is too large: it would really be handed over. */
@@ -369,17 +325,6 @@ export function createSender(options: {
     }
     if (replies.some(isFree)) return true;
     return eventsAre('free') && s.eventsHeld === null && outbox.counters().queued > s.eventsOnTheirWay;
-  }
-
-  /** Asks the broker for a sign of life: its answer says that it has read all that was handed over before. */
-  function askForSign(s: Session): void {
-    if (s.asked === null) s.client.sendPing();
-  }
-
-  function endTrialIfRead(s: Session): void {
-    if (s.trial === null || suspects.onTheirWay > 0) return;
-    clearTimeout(s.trial);
-    s.trial = null;
   }
 
   function sendReply(s: Session, message: Outgoing): void {
@@ -424,8 +369,8 @@ export function createSender(options: {
   }
 
   function takesEvents(s: Session): boolean {
-    if (!eventsAre('free')) return eventsAre('alone') && s.trial !== null && suspects.onTheirWay === 0;
-    if (exclusive(s)) return false;
+    if (!eventsAre('free')) return eventsAre('alone') && s.trials.running && suspects.onTheirWay === 0;
+    if (s.trials.exclusive) return false;
     return s.eventsHeld === null && !congested(s) && !(s.eventsOneByOne && s.eventsOnTheirWay > 0);
   }
 
@@ -450,7 +395,7 @@ export function createSender(options: {
           if (fate === 'unfit') unfitEvents += 1;
           outbox.remove(key).then(pump, outboxFailed);
         });
-        if (s.trial !== null && s.unacknowledged === 0) askForSign(s);
+        s.trials.look();
       }
     }
   }
@@ -486,19 +431,6 @@ export function createSender(options: {
     );
   }
 
-  /** What is held for a while is tried again in a session that lasts as well. */
-  function awaitNextTrial(s: Session): void {
-    const ms = suspects.nextTrialMs();
-    if (ms === Infinity) return;
-    s.nextTrial = setTimeout(
-      () => {
-        pump();
-        if (s === session) awaitNextTrial(s);
-      },
-      Math.min(ms + 1, MAX_TIMER_MS),
-    );
-  }
-
   outbox.onRewind(() => {
     if (session !== null) session.lastEvent = -Infinity;
     pump();
@@ -530,7 +462,7 @@ export function createSender(options: {
     },
     transient(message) {
       if (session === null || clogged(session)) return;
-      if (suspects.any && (exclusive(session) || !isFree(message))) this.reply(message);
+      if (suspects.any && (session.trials.exclusive || !isFree(message))) this.reply(message);
       else send(session, message);
     },
     begin(client, limits, first, suspectedTrials = []) {
@@ -546,27 +478,17 @@ export function createSender(options: {
         eventsOnTheirWay: 0,
         eventsOneByOne: false,
         replies: new Set(),
-        trial: null,
-        clearing: false,
-        trialsOver: false,
-        asked: null,
-        nextTrial: null,
+        trials: createTrials({
+          client,
+          suspects,
+          candidates: () => candidates(s),
+          moreIsFree: () => moreIsFree(s),
+          pump,
+        }),
       };
       session = s;
-      trials = suspectedTrials;
+      otherTrials = suspectedTrials;
       client.stream.on('drain', pump);
-      client.on('packetsend', ({ cmd }) => {
-        if (cmd === 'pingreq') s.asked = suspects.lastHanded;
-      });
-      client.on('packetreceive', ({ cmd }) => {
-        if (cmd !== 'pingresp' || s !== session) return;
-        if (s.asked !== null) suspects.readUpTo(s.asked);
-        s.asked = null;
-        endTrialIfRead(s);
-        if (s.trial !== null && suspects.onTheirWay > 0) askForSign(s);
-        if (suspects.any) pump();
-      });
-      awaitNextTrial(s);
       outbox.markLate();
       unsent.clear();
       keep(first);
@@ -581,8 +503,8 @@ export function createSender(options: {
       // The broker may have one of them already: QoS 1 is at least once.
       if (session !== null) {
         replies.unshift(...session.replies);
-        for (const timer of [session.eventsHeld, session.trial, session.nextTrial])
-          clearTimeout(timer ?? undefined);
+        if (session.eventsHeld !== null) clearTimeout(session.eventsHeld);
+        session.trials.end();
       }
       session = null;
       pump();

@@ -40,6 +40,8 @@ export interface Suspects {
   readUpTo(handed: number): void;
   /** How many messages are on their way without a sign that the broker has read them. */
   readonly onTheirWay: number;
+  /** Something is on its way, and nothing of it will be acknowledged. */
+  readonly unansweredOnly: boolean;
   /** Of the last one handed over; 0 before there is one. */
   readonly lastHanded: number;
   /**
@@ -213,6 +215,9 @@ export function createSuspects(options: {
     },
     get onTheirWay() {
       return onTheirWay.size;
+    },
+    get unansweredOnly() {
+      return onTheirWay.size > 0 && [...onTheirWay.values()].every(({ answered }) => !answered);
     },
     get lastHanded() {
       return handed;

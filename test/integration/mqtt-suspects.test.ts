@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Aedes } from 'aedes';
 import t, { type Test } from 'tap';
 import { silentLogger } from '../../src/common/log.js';
@@ -27,6 +28,14 @@ function makeLink(t: Test, options: Partial<LinkOptions> & { url: string }): Lin
   });
   t.teardown(() => link.stop());
   return link;
+}
+
+/** Looks every 10 ms, for brokers that tell nobody; rejects after half a minute with what did not come about. */
+async function eventually(what: string | (() => string), fits: () => boolean): Promise<void> {
+  for (const until = Date.now() + 30_000; !fits();) {
+    if (Date.now() > until) throw new Error(`no ${typeof what === 'string' ? what : what()}`);
+    await delay(10);
+  }
 }
 
 /** All that a service says at its beginning, with a large description and a large info. */
@@ -94,11 +103,7 @@ for (const [what, allows, held] of cases) {
       log.lines.flatMap(({ fields: { code, topic } }) => (code === 'topic_held' ? [topic as string] : []));
     const quiet = () =>
       wanted.every((topic) => state.taken.has(topic)) && held.every((one) => told().includes(one));
-    for (const until = Date.now() + 30_000; !quiet();) {
-      if (Date.now() > until)
-        throw new Error(`taken: ${[...state.taken].join(', ')}; held: ${told().join(', ')}`);
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
+    await eventually(() => `peace; taken: ${[...state.taken].join(', ')}; held: ${told().join(', ')}`, quiet);
     t.ok(state.connections <= 10, `${state.connections} connections`);
     const message = log.lines.find(({ fields }) => fields.code === 'topic_held')?.message ?? '';
     t.match(
@@ -112,10 +117,7 @@ for (const [what, allows, held] of cases) {
 
     // From now on it is calm: new events arrive, nothing more is tried, and what is held stays where it is.
     const refused = state.refused.length;
-    const settled = async () => {
-      while (!link.connected) await new Promise((resolve) => setTimeout(resolve, 10));
-    };
-    await settled();
+    await eventually('a connection', () => link.connected);
     state.taken.clear();
     link.publish('event', eventWith({ id: '4' }));
     link.publish('label', 'ON', { slug: 'dog' });
@@ -136,9 +138,9 @@ t.test('a hold is lifted once the broker takes it', async (t) => {
   sayAll(link);
   await link.start();
   const found = () => log.lines.some(({ fields }) => fields.code === 'topic_held');
-  while (!found()) await new Promise((resolve) => setTimeout(resolve, 10));
+  await eventually('a hold', found);
   state.allows = () => true;
-  while (link.counters().queued > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  await eventually('the events to go', () => link.counters().queued === 0);
   t.ok(state.taken.has(`${B}/event`));
 });
 
@@ -156,7 +158,7 @@ t.test('mosquitto with a small limit and MQTT 3.1.1', { skip: skipWithout('mosqu
   for (const topic of small) await watcher.next(topic);
   const told = () =>
     log.lines.filter(({ fields }) => fields.code === 'topic_held').map(({ fields }) => fields.topic);
-  while (told().length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+  await eventually('two holds', () => told().length >= 2);
   t.same(told().sort(), [...large].sort());
   t.match(
     log.lines.find(({ fields }) => fields.code === 'topic_held')?.message,
@@ -214,7 +216,7 @@ t.test('a broker that ends the connection over a subscription', async (t) => {
     /just when homeassistant\/status was subscribed to.*not to let this device read homeassistant\/status/,
   );
   t.ok(broker.subscribed.includes(`${B}/request/#`) && broker.subscribed.includes(`${B}/+/set`));
-  while (!link.connected) await new Promise((resolve) => setTimeout(resolve, 10));
+  await eventually('a connection', () => link.connected);
   t.ok(broker.connects.length <= 6, `${broker.connects.length} connections`);
 });
 
