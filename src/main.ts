@@ -4,7 +4,7 @@ import type { CommandContext } from './cli/context.js';
 import { programVersion } from './cli/version.js';
 import { codeOf, messageOf } from './common/errors.js';
 import { codeOfErrno } from './common/errno.js';
-import { nearest } from './common/nearest.js';
+import { meantKeys } from './config/meant.js';
 import { keys } from './config/schema.js';
 import { BUNDLED_MODEL } from './models/bundled.js';
 
@@ -18,7 +18,6 @@ type Flags = Record<string, string | boolean | undefined>;
 
 /** The forms in which a key of the configuration is a flag: `--mqtt.base_topic` and `--mqtt-base-topic`. */
 const flagsOf = (key: string) => new Set([`--${key}`, `--${key.replace(/[._]/g, '-')}`]);
-const configFlags = [...keys.keys()].flatMap((key) => [...flagsOf(key)]);
 
 const program = new Command('soundpost')
   .description('Listens, names what it hears, and posts it over MQTT.')
@@ -43,13 +42,15 @@ Settings come from a YAML file (--config), the environment (SOUNDPOST_MQTT_URL) 
 let exitCode = DONE;
 
 /** What commander has to say in our words, with the key of the configuration that was probably meant. */
-function explained(text: string): string {
+function explained(raw: string): string {
+  // What is given for a flag that does not exist may be a password.
+  const text = raw.replace(/(unknown option '[^'=]*)=.*'/s, "$1'");
   const flag = /^error: unknown option '([^']+)'/.exec(text)?.[1];
-  const meant = flag === undefined ? undefined : nearest(flag, configFlags);
+  const meant = flag === undefined ? [] : meantKeys(flag.replace(/^--?/, '').replace(/=.*$/s, ''));
   const suggestion =
-    meant === undefined
+    meant.length === 0
       ? "('npx soundpost config' lists the keys of the configuration, each of which is a flag)"
-      : `(Did you mean ${meant}?)`;
+      : `(Did you mean ${meant.map((key) => `--${key}`).join(' or ')}?)`;
   const more = flag === undefined || text.includes('Did you mean') ? '' : `${suggestion}\n`;
   return `${text.replace(/^error: /, 'soundpost: ')}${more}`;
 }
@@ -230,7 +231,7 @@ command(
   'the labels of a model and their recommended thresholds',
   async () => (await import('./cli/model-labels.js')).modelsLabelsCommand,
 )
-  .argument('<id>', 'as "soundpost models list" names it')
+  .argument('<id>', 'as "npx soundpost models list" names it')
   .argument('[search]', 'only those with this in their name, or with this MID');
 command(
   models,

@@ -166,6 +166,7 @@ export function createService(options: {
       url: broker?.url ?? config.mqtt.url,
       ...brokerAccess(config),
       protocolVersion: config.mqtt.protocol_version,
+      keepaliveSeconds: config.mqtt.keepalive_seconds,
       baseTopic: config.mqtt.base_topic,
       deviceId: config.device.id,
       outbox,

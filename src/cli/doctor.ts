@@ -14,8 +14,6 @@ import type { Config } from '../config/schema.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { verifyModel } from '../inference/verify.js';
 import { startEmbeddedBroker } from '../mqtt/broker.js';
-import { abortConnection, closeConnection, openConnection, parseAccess } from '../mqtt/connection.js';
-import { brokerAccess } from '../service/broker-access.js';
 import { startingWishes, withUsableLabels } from '../service/remembered.js';
 import { thresholdsInForce, type ThresholdInForce } from '../tagging/thresholds.js';
 import { describeUnknown } from '../tagging/unknown.js';
@@ -23,6 +21,7 @@ import { resolveWatched } from '../tagging/watch.js';
 import { readBoard } from '../telemetry/board.js';
 import { readSoc } from '../telemetry/soc.js';
 import type { CommandContext } from './context.js';
+import { checkOwnBroker } from './doctor-broker.js';
 import { openRegistry } from './models.js';
 import { table } from './table.js';
 import { originNames, summariseThresholds, thresholdText } from './thresholds.js';
@@ -154,7 +153,7 @@ async function checkLabels(context: CommandContext, config: Config): Promise<Che
   if (items.length === 0) {
     return {
       verdict: 'fail',
-      detail: `nothing would ever be heard${unknownText}: choose labels that "soundpost models labels ${modelId}" lists`,
+      detail: `nothing would ever be heard${unknownText}: choose labels that "npx soundpost models labels ${modelId}" lists`,
       thresholds,
     };
   }
@@ -220,7 +219,7 @@ async function checkFfmpeg({ audio }: Config): Promise<Check> {
 }
 
 async function checkBroker(config: Config): Promise<Check> {
-  return config.mqtt.url === '' ? checkEmbeddedBroker(config) : checkOwnBroker(config);
+  return config.mqtt.url === '' ? checkEmbeddedBroker(config) : checkOwnBroker(config, BROKER_TIMEOUT_MS);
 }
 
 async function checkEmbeddedBroker({ broker, data_dir: dataDir }: Config): Promise<Check> {
@@ -235,30 +234,4 @@ async function checkEmbeddedBroker({ broker, data_dir: dataDir }: Config): Promi
     return { verdict: 'ok', detail: `${where}, in use by the running service` };
   }
   return { verdict: 'ok', detail: where };
-}
-
-/** Connects as the service would, so that a wrong password or certificate is found too. */
-async function checkOwnBroker(config: Config): Promise<Check> {
-  const { mqtt } = config;
-  const access = parseAccess({ url: mqtt.url, ...brokerAccess(config) });
-  for (const protocolVersion of mqtt.protocol_version === 5 ? ([5, 4] as const) : ([4] as const)) {
-    const connection = openConnection(access.address, {
-      ...access.options,
-      protocolVersion,
-      clientId: `soundpost_doctor_${process.pid}`,
-      connectTimeout: BROKER_TIMEOUT_MS,
-    });
-    const answer = await connection.opened;
-    if ('connack' in answer) {
-      await closeConnection(connection, BROKER_TIMEOUT_MS);
-      const version = protocolVersion === 5 ? '5' : '3.1.1';
-      return { verdict: 'ok', detail: `${access.label} lets us in (MQTT ${version})` };
-    }
-    abortConnection(connection);
-    const { kind, reason } = answer.failure;
-    if (kind === 'version' && protocolVersion === 5) continue;
-    const advice = kind === 'unreachable' ? '. Is the address right, and is the broker running?' : '';
-    return { verdict: 'fail', detail: `${access.label}: ${reason}${advice}` };
-  }
-  return { verdict: 'fail', detail: `${access.label} speaks neither MQTT 5 nor 3.1.1` };
 }

@@ -31,7 +31,7 @@ export async function modelsLabelsCommand(
     const hint = near.length === 0 ? '' : ` Did you mean ${near.join(' or ')}?`;
     throw new SoundpostError(
       'label_unknown',
-      `${id} has no label with "${search}" in its name.${hint} "soundpost models labels ${id}" lists all ${all.length}.`,
+      `${id} has no label with "${search}" in its name.${hint} "npx soundpost models labels ${id}" lists all ${all.length}.`,
     );
   }
   const found = labels.map((label) => ({ ...label, ...recommendedThreshold(label) }));

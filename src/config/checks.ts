@@ -20,7 +20,7 @@ export function crossChecks(config: Config, origin: (key: string) => string): Cr
       `${at('thermal.soft_limit_c')}: ${thermal.soft_limit_c} must be below thermal.hard_limit_c, which is ${thermal.hard_limit_c} (${origin('thermal.hard_limit_c')})`,
     );
   }
-  const tlsKey = (['ca', 'cert', 'key'] as const).find((name) => mqtt[name] !== '');
+  const tlsKey = (['ca', 'cert', 'key', 'alpn'] as const).find((name) => mqtt[name] !== '');
   if (tlsKey !== undefined && mqtt.url !== '' && !/^(mqtts|wss):/.test(mqtt.url)) {
     problem(
       [`mqtt.${tlsKey}`, 'mqtt.url'],

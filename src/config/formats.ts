@@ -141,8 +141,11 @@ export const host: Format<string> = {
   },
 };
 
-/** An address with one of the schemes and a host; empty is allowed. A user name and a password may be in it. */
-export function address(schemes: readonly string[], example: string): Format<string> {
+/**
+ * An address with one of the schemes and a host; empty is allowed. A user name and a password may be in it.
+ * `passwordKey` is the key that takes the password as it is.
+ */
+export function address(schemes: readonly string[], example: string, passwordKey?: string): Format<string> {
   const allowed = `an address that begins with ${schemes.map((scheme) => `${scheme}://`).join(', ')} and names a host, for example ${example}`;
   return {
     allowed,
@@ -151,6 +154,13 @@ export function address(schemes: readonly string[], example: string): Format<str
       if (value === '') return '';
       if (typeof value !== 'string' || value.length > 2048 || /\s/.test(value) || hasControl(value)) {
         return refuse(allowed);
+      }
+      if (signOutsideAuthority(value, schemes)) {
+        const way =
+          passwordKey === undefined ? '' : `; or take the password out of it and give it in ${passwordKey}`;
+        throw new FormatError(
+          `must have every "@", "/", "?" and "#" of its user name, password, path and query percent-encoded (%40, %2F, %3F, %23)${way}`,
+        );
       }
       const url = parseUrl(value);
       if (!url || !schemes.includes(url.protocol.slice(0, -1)) || url.hostname === '') return refuse(allowed);
@@ -162,16 +172,57 @@ export function address(schemes: readonly string[], example: string): Format<str
           );
         }
       }
-      // What follows an unencoded "/" in a password is taken for the path, and the password for the port.
-      if (url.pathname.includes('@')) {
-        throw new FormatError(
-          'must have every "@" and "/" of its user name, password and path percent-encoded (%40, %2F)',
-        );
-      }
       return value;
     },
   };
 }
+
+/**
+ * Whether an "@" stands behind the end of an address' authority. In a password that is not encoded a "/", "?" or "#"
+ * is such an end: what stands before it is then taken for a host and a port, what follows for path, query or fragment.
+ */
+function signOutsideAuthority(value: string, schemes: readonly string[]): boolean {
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(value);
+  if (scheme === null || !schemes.includes(scheme[1]!.toLowerCase())) return false;
+  const rest = value.slice(scheme[0].length);
+  // The schemes of the web take a backslash for a slash (URL standard, "special" schemes).
+  const end = /^(ws|http)s?$/i.test(scheme[1]!) ? rest.search(/[/?#\\]/) : rest.search(/[/?#]/);
+  return end >= 0 && rest.includes('@', end);
+}
+
+const plainBrokerAddress = address(
+  ['mqtt', 'mqtts', 'ws', 'wss'],
+  'mqtt://192.168.1.10:1883',
+  'mqtt.password',
+);
+
+/** Where a broker is. Only WebSockets carry a path and a query; nothing carries a fragment. */
+export const brokerAddress: Format<string> = {
+  ...plainBrokerAddress,
+  read(value) {
+    const read = plainBrokerAddress.read(value);
+    const url = parseUrl(read);
+    if (url?.hash) {
+      throw new FormatError('must have no "#": what follows one is never sent (in a query write %23)');
+    }
+    if (url?.search && !/^wss?:$/.test(url.protocol)) {
+      throw new FormatError(
+        'must have no "?": only ws:// and wss:// addresses have a query; user name, password and client id have keys of their own (mqtt.username, mqtt.password, device.id)',
+      );
+    }
+    return read;
+  },
+};
+
+/** The name of a protocol for ALPN (RFC 7301): one to 255 bytes of ASCII; empty is allowed. */
+export const alpnProtocol: Format<string> = {
+  allowed: 'the name of one protocol, for example x-amzn-mqtt-ca or mqtt',
+  typed: false,
+  read: (value) =>
+    typeof value === 'string' && /^[!-~]{0,255}$/.test(value) && !value.includes(',')
+      ? value
+      : refuse(alpnProtocol.allowed),
+};
 
 /** A folder, or an address prefix of the web; empty is none. */
 export const mirror: Format<string> = {

@@ -1,4 +1,5 @@
-import { nearest } from '../common/nearest.js';
+import { editDistance, nearest } from '../common/nearest.js';
+import { canonical, meantKeys } from './meant.js';
 import { environmentName, keys, mayComeFromFile } from './schema.js';
 
 /** A value that was written somewhere, before it is checked. */
@@ -45,7 +46,7 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
     const known = names.get(name);
     if (known) layer.candidates.push({ ...known, value, origin: name });
     else {
-      const meant = nearest(name, [...names.keys(), 'SOUNDPOST_CONFIG']);
+      const meant = meantVariable(name, [...names.keys(), 'SOUNDPOST_CONFIG']);
       layer.problems.push({
         message: `environment variable ${name}: belongs to no key${meant ? `; did you mean ${meant}?` : ''}`,
         mayBeForeign: true,
@@ -74,10 +75,6 @@ export function readFlags(flags: Readonly<Record<string, string>>): Layer {
   return layer;
 }
 
-function canonical(name: string): string {
-  return name.toLowerCase().replace(/[.-]/g, '_');
-}
-
 const keyByFlag = new Map<string, Omit<Candidate, 'value' | 'origin'>>(
   [...keys].flatMap(([key, spec]) => [
     [canonical(key), { key }],
@@ -94,13 +91,21 @@ function flagKey(name: string): Omit<Candidate, 'value' | 'origin'> | undefined 
   return keyByFlag.get(canonical(name));
 }
 
+/** The variable that was probably meant: one that is spelt almost so, or that of a key that others call so. */
+function meantVariable(name: string, known: readonly string[]): string | undefined {
+  const [key] = meantKeys(name.replace(/^SOUNDPOST_/, ''));
+  return nearest(name, known.filter(isClose(name))) ?? (key ? environmentName(key) : nearest(name, known));
+}
+
+/** A slip of the pen: two letters at most. */
+function isClose(name: string): (other: string) => boolean {
+  return (other) => editDistance(name, other, 2) <= 2;
+}
+
 /** "; did you mean …?" for a name that is no key, or nothing where no key comes near. */
 export function keyHint(name: string): string {
-  if (keys.has(name) || !name.includes('.')) {
-    const inSection = [...keys.keys()].filter((key) => key.split('.').at(-1) === name.toLowerCase());
-    if (inSection.length > 0) return `; did you mean ${inSection.join(' or ')}?`;
-  }
-  const meant =
-    nearest(name, keys.keys()) ?? keyByFlag.get(nearest(canonical(name), keyByFlag.keys()) ?? '')?.key;
-  return meant ? `; did you mean ${meant}?` : '; "npx soundpost config" shows every key';
+  const meant = meantKeys(name);
+  return meant.length > 0
+    ? `; did you mean ${meant.join(' or ')}?`
+    : '; "npx soundpost config" shows every key';
 }

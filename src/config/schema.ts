@@ -1,7 +1,9 @@
 import {
   address,
+  alpnProtocol,
   audioChannel,
   audioDevice,
+  brokerAddress,
   confirm,
   decimal,
   deviceId,
@@ -76,8 +78,8 @@ export const schema = {
     path: true,
   }),
   mqtt: {
-    url: key(address(['mqtt', 'mqtts', 'ws', 'wss'], 'mqtt://192.168.1.10:1883'), '', {
-      doc: 'The broker. A user name and a password may be part of it (percent-encoded) instead of standing in keys of their own.',
+    url: key(brokerAddress, '', {
+      doc: 'The broker. A user name and a password may be part of it (percent-encoded) instead of standing in keys of their own. Of `ws://` and `wss://` addresses path and query go out as they are written, for gateways that want a token there.',
       defaultDoc: 'the embedded broker',
       fromFile: true,
     }),
@@ -108,6 +110,13 @@ export const schema = {
       defaultDoc: 'none',
       secret: true,
       orPath: true,
+    }),
+    alpn: key(alpnProtocol, '', {
+      doc: 'The protocol to ask for while the encrypted connection is set up (ALPN), for brokers that share port 443 with other servers. AWS IoT wants `x-amzn-mqtt-ca` with a client certificate and `mqtt` with a custom authorizer.',
+      defaultDoc: 'none; for AWS IoT at port 443 what it wants',
+    }),
+    keepalive_seconds: key(decimal({ min: 5, max: 1200, integer: true, unit: 'seconds' }), 30, {
+      doc: 'How long the connection may be silent before the broker is asked for a sign of life; it counts the device as gone after one and a half times as long. A broker of MQTT 5 may order another time, which wins.',
     }),
     protocol_version: key<4 | 5>(protocolVersion, 5, {
       doc: 'MQTT 5, or 4 for MQTT 3.1.1. A broker that refuses 5 is tried with 4.',

@@ -1,4 +1,4 @@
-import type { IClientOptions, IPublishPacket, MqttClient } from 'mqtt';
+import type { IPublishPacket, MqttClient } from 'mqtt';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import {
@@ -21,7 +21,9 @@ import {
 import { createMemoryOutbox, type Outbox } from './outbox.js';
 import { createReconnectPolicy, type ReconnectTiming } from './reconnect.js';
 import { describeRefusal, refusedTopics } from './refused.js';
-import { createSender, outgoing } from './sender.js';
+import { createSender, outgoing, PACKET_OVERHEAD, type Trial } from './sender.js';
+import { createSuspects, type Hold, type SuspectTiming } from './suspects.js';
+import { connectOptions, createNegotiation, type Limits } from './terms.js';
 import { createTopics, type Topics } from './topics.js';
 
 /** A message on one of the topics we subscribe to. Nothing in it has been checked. */
@@ -52,6 +54,8 @@ export type LinkStatus =
 
 export interface LinkOptions extends BrokerAccess {
   protocolVersion?: 4 | 5;
+  /** The keep-alive to ask for; the broker may order another one. */
+  keepaliveSeconds?: number;
   baseTopic: string;
   deviceId: string;
   log: Logger;
@@ -70,9 +74,8 @@ export interface LinkOptions extends BrokerAccess {
   timing?: Partial<Timing>;
 }
 
-export interface Timing extends ReconnectTiming {
+export interface Timing extends ReconnectTiming, SuspectTiming {
   connectTimeoutMs: number;
-  keepaliveSeconds: number;
   /** How long events wait after the broker has refused one. */
   refusedEventMs: number;
   /** How long `stop()` waits for the last messages. */
@@ -100,6 +103,14 @@ export interface Link {
    * @param delivered called when the broker has it; not when a newer message has replaced it before
    */
   publishElsewhere(topic: string, text: string, options?: { leads?: boolean; delivered?: () => void }): void;
+  /** Forgets what was to be published there; what the broker has stays. */
+  forgetElsewhere(topic: string): void;
+  /**
+   * Calls back, at once and on every change, before anything is sent, with the most bytes that a text may have to be
+   * sure to be taken: what the broker says (MQTT 5), or what is left after one has ended connections over a larger one.
+   * Infinity while no limit is known.
+   */
+  onTextLimit(callback: (bytes: number) => void): void;
   /** Sends all states once more. */
   resendStates(): void;
   readonly connected: boolean;
@@ -116,14 +127,18 @@ const defaultTiming: Timing = {
   lastedMs: 30_000,
   startSpreadMs: 4000,
   connectTimeoutMs: 20_000,
-  keepaliveSeconds: 30,
   refusedEventMs: 30_000,
   flushMs: 2000,
+  holdMs: 600_000,
+  maxHoldMs: 24 * 3_600_000,
 };
 
+const KEEPALIVE_SECONDS = 30;
+
 const MEMORY_OUTBOX_EVENTS = 10_000;
-/** The broker never sends us anything bigger (MQTT 5); a request may have 64 KiB and gets a reply above it. */
-const MAX_INCOMING_PACKET = 1024 * 1024;
+/** Stands for the length of a topic where only the text is counted, in bytes. */
+const TOPIC_BYTES = 256;
+
 /**
  * The connection to the broker. Invariants:
  * - at most one connection or attempt at a time, each with a fresh mqtt.js client that carries nothing over;
@@ -137,7 +152,9 @@ export function createLink(options: LinkOptions): Link {
   const timing = { ...defaultTiming, ...options.timing };
   const topics = createTopics(options.baseTopic, options.deviceId, options.birthTopic);
   const access = parseAccess(options);
+  const suspects = createSuspects({ timing, familyOf });
   const sender = createSender({
+    suspects,
     outbox: options.outbox ?? createMemoryOutbox({ limit: MEMORY_OUTBOX_EVENTS }),
     eventTopic: topics.of('event'),
     refusedEventMs: timing.refusedEventMs,
@@ -149,13 +166,13 @@ export function createLink(options: LinkOptions): Link {
     ...(options.uptimeSeconds !== undefined && { uptimeSeconds: options.uptimeSeconds }),
   });
 
+  const negotiation = createNegotiation({ newest: options.protocolVersion ?? 5, log });
   const listeners = new Set<(status: LinkStatus) => void>();
+  const limitListeners = new Set<(bytes: number) => void>();
+  let textLimit = Infinity;
 
   let status: LinkStatus = { state: 'offline', code: 'not_started', reason: 'not started' };
   let connection: Connection | null = null;
-  /** The newest version to try; lowered for good once the broker has refused 5. `version` is the one in use. */
-  let newest: 4 | 5 = options.protocolVersion ?? 5;
-  let version = newest;
   let running: Promise<void> | null = null;
   const stopping = new AbortController();
   const stopped = (): boolean => stopping.signal.aborted;
@@ -174,23 +191,19 @@ export function createLink(options: LinkOptions): Link {
     }
   }
 
-  function clientOptions(): IClientOptions {
-    const will = {
-      topic: topics.of('status'),
-      payload: Buffer.from('offline'),
-      qos: 1 as const,
-      retain: true,
-    };
-    return {
-      ...access.options,
-      clientId: `soundpost_${options.deviceId}`,
-      protocolVersion: version,
-      protocolId: 'MQTT',
-      connectTimeout: timing.connectTimeoutMs,
-      keepalive: timing.keepaliveSeconds,
-      will,
-      ...(version === 5 ? { properties: { maximumPacketSize: MAX_INCOMING_PACKET } } : {}),
-    };
+  /** Labels, models and commands have topics that are alike: `B/label/dog` belongs to `B/label`. */
+  function familyOf(topic: string): string | null {
+    if (!topic.startsWith(`${topics.base}/`)) return null;
+    const [first, ...rest] = topic.slice(topics.base.length + 1).split('/');
+    return rest.length === 0 ? null : `${topics.base}/${first}`;
+  }
+
+  function setTextLimit(limits: Limits): void {
+    const packet = Math.min(limits.maximumPacketBytes, suspects.safeBytes);
+    const next = Math.max(0, packet - PACKET_OVERHEAD - TOPIC_BYTES);
+    if (next === textLimit) return;
+    textLimit = next;
+    for (const listener of limitListeners) listener(next);
   }
 
   function receive(topic: string, payload: Uint8Array, packet: IPublishPacket): void {
@@ -211,15 +224,34 @@ export function createLink(options: LinkOptions): Link {
     }
   }
 
-  async function subscribe(client: MqttClient): Promise<void> {
+  /** The name under which a subscription is suspected of ending connections. */
+  const subscriptionName = (filter: string) => `subscribe ${filter}`;
+
+  /** Subscribes to what may be subscribed to now; returns what has to be tried alone. */
+  async function subscribe(client: MqttClient): Promise<Trial[]> {
+    const verdict = (filter: string) => suspects.verdict(subscriptionName(filter), 0);
+    const free = topics.subscriptions.filter((filter) => verdict(filter) === 'free');
+    const handed = free.map((filter) => suspects.handedOver(subscriptionName(filter), 0, true));
+    if (free.length > 0) await ask(client, free);
+    if (client.connected) for (const number of handed) suspects.answered(number);
+    return topics.subscriptions
+      .filter((filter) => verdict(filter) === 'alone')
+      .map((filter) => ({ name: subscriptionName(filter), run: () => ask(client, [filter]) }));
+  }
+
+  async function ask(client: MqttClient, filters: readonly string[]): Promise<void> {
     try {
       // Our own messages never come back; the retain flag stays as it was sent, so that a stale command shows.
-      const flags = version === 5 ? { nl: true, rap: true, rh: 0 } : {};
-      await client.subscribeAsync([...topics.subscriptions], { qos: 1, ...flags });
+      const flags = negotiation.terms.version === 5 ? { nl: true, rap: true, rh: 0 } : {};
+      await client.subscribeAsync([...filters], { qos: 1, ...flags });
     } catch (error) {
-      if (stopped() || !client.connected) return;
+      if (stopped() || !client.connected) {
+        // What breaks with the connection is no answer.
+        await new Promise(() => undefined);
+        return;
+      }
       const { packet } = error as { packet?: unknown };
-      const refused = refusedTopics(topics.subscriptions, packet).map(
+      const refused = refusedTopics(filters, packet).map(
         ({ topic, ...answer }) => `${topic}: ${describeRefusal(answer, 'read', topic)}`,
       );
       log.warn(
@@ -229,65 +261,107 @@ export function createLink(options: LinkOptions): Link {
     }
   }
 
+  /** How a connection came to its end. */
+  interface End {
+    failure: Failure;
+    heldMs: number;
+    /** Something that was on its way is suspected to be the reason. */
+    suspected: boolean;
+    held: Hold | null;
+    /** To be tried again at once, with what the broker agrees to. */
+    atOnce: boolean;
+  }
+
+  const neverOpen = (failure: Failure, atOnce = false): End => ({
+    failure,
+    heldMs: 0,
+    suspected: false,
+    held: null,
+    atOnce,
+  });
+
   /** One connection from the first byte to the last. Returns why it is over. */
-  async function connectOnce(): Promise<{ failure: Failure; heldMs: number }> {
+  async function connectOnce(): Promise<End> {
+    const { terms } = negotiation;
     let opened: Connection;
     try {
-      opened = openConnection(access.address, clientOptions());
+      opened = openConnection(access.address, {
+        ...access.options,
+        ...connectOptions({
+          terms,
+          clientId: clientIdOf(options.deviceId),
+          statusTopic: topics.of('status'),
+          keepaliveSeconds: options.keepaliveSeconds ?? KEEPALIVE_SECONDS,
+          connectTimeoutMs: timing.connectTimeoutMs,
+        }),
+      });
     } catch (error) {
       // Certificates that cannot be read are thrown here.
       const reason = `the connection cannot be set up: ${messageOf(error)}`;
-      return { failure: { code: 'invalid_settings', reason, kind: 'refused' }, heldMs: 0 };
+      return neverOpen({ code: 'invalid_settings', reason, kind: 'refused' });
     }
     connection = opened;
     const { client, closed } = opened;
     const outcome = await opened.opened;
-    if ('failure' in outcome) return { failure: outcome.failure, heldMs: 0 };
+    if ('failure' in outcome) {
+      return neverOpen(outcome.failure, negotiation.refused(outcome.failure));
+    }
+    const limits = negotiation.accepted(outcome.connack);
+    if (limits === null) {
+      await closeConnection(opened, timing.flushMs);
+      return neverOpen(lostWithoutReason, true);
+    }
     const since = performance.now();
 
     client.on('message', receive);
-    await Promise.race([subscribe(client), closed]);
+    const trials = await Promise.race([subscribe(client), closed.then(() => [])]);
     if (client.connected) {
-      sender.begin(client, outcome.connack, outgoing('status', topics.of('status'), 'online'));
+      setTextLimit(limits);
+      sender.begin(client, limits, outgoing('status', topics.of('status'), 'online'), trials);
       log.info(
-        { broker: access.label, protocolVersion: version },
-        `Connected to ${access.label} (MQTT ${version === 5 ? '5' : '3.1.1'})`,
+        { broker: access.label, protocolVersion: terms.version },
+        `Connected to ${access.label} (MQTT ${terms.version === 5 ? '5' : '3.1.1'})${keepaliveNote(limits)}`,
       );
-      setStatus({ state: 'connected', protocolVersion: version });
+      setStatus({ state: 'connected', protocolVersion: terms.version });
     }
-    const failure = await closed;
+    const failure = (await closed) ?? lostWithoutReason;
     sender.end();
+    const told = failure.brokerCode !== undefined;
+    const byBroker = told ? messageCodes.has(failure.brokerCode!) : suddenEnds.has(failure.code);
     return {
-      failure: failure ?? {
-        code: 'connection_closed',
-        reason: 'the broker closed the connection',
-        kind: 'unreachable',
-      },
+      failure,
       heldMs: performance.now() - since,
+      ...suspects.ended({ byBroker: byBroker && !stopped(), told }),
+      atOnce: false,
     };
   }
 
   async function run(): Promise<void> {
     await pause(policy.beforeFirst(), stopping.signal);
     while (!stopped()) {
-      const attempted = version;
-      const { failure, heldMs } = await connectOnce();
+      const { failure, heldMs, suspected, held, atOnce } = await connectOnce();
       connection = null;
       if (stopped()) return;
-
-      if (failure.kind === 'version' && attempted === 5) {
-        newest = 4;
-        version = 4;
-        log.debug({ broker: access.label }, 'The broker does not speak MQTT 5; trying 3.1.1');
-        continue;
-      }
-      // Some brokers drop a newer client without an answer: the next attempt asks in the other version.
-      version = failure.code === 'closed_at_connect' && attempted === newest ? 4 : newest;
-
-      const { cause, delayMs } = policy.after(failure, heldMs);
+      if (atOnce) continue;
+      const { cause, delayMs } = policy.after(failure, heldMs, { suspected, found: held !== null });
       report(cause, heldMs > 0);
+      if (held !== null) reportHold(held);
       await pause(delayMs, stopping.signal);
     }
+  }
+
+  function reportHold({ topic, bytes, ends, maybeSize, forMs }: Hold): void {
+    const filter = /^subscribe (.*)$/.exec(topic)?.[1];
+    const what = filter === undefined ? `${topic} was written to` : `${filter} was subscribed to`;
+    const times = ends === 1 ? 'once' : `${ends} times in a row`;
+    const size = maybeSize
+      ? `, or not to take so large a message (${bytes} bytes, more than any that it has taken)`
+      : '';
+    const verb = filter === undefined ? 'write' : 'read';
+    log.warn(
+      { code: 'topic_held', topic: filter ?? topic },
+      `The broker ended the connection ${times} just when ${what}: that is left out for ${Math.ceil(forMs / 60_000)} min, and everything else goes on. It seems not to let this device ${verb} ${filter ?? topic}${size}; its access rules, its limits and its log say more`,
+    );
   }
 
   /** One line for each change of the reason; repeats only at debug level. */
@@ -374,6 +448,13 @@ export function createLink(options: LinkOptions): Link {
         ...(delivered === undefined ? {} : { delivered }),
       });
     },
+    forgetElsewhere(topic) {
+      sender.forget(topic);
+    },
+    onTextLimit(callback) {
+      limitListeners.add(callback);
+      callback(textLimit);
+    },
     resendStates() {
       if (!stopping.signal.aborted) sender.resendStates();
     },
@@ -387,6 +468,29 @@ export function createLink(options: LinkOptions): Link {
     },
     counters: () => sender.counters(),
   };
+}
+
+/** The id of a device's client at the broker. */
+export function clientIdOf(deviceId: string): string {
+  return `soundpost_${deviceId}`;
+}
+
+const lostWithoutReason: Failure = {
+  code: 'connection_closed',
+  reason: 'the broker closed the connection',
+  kind: 'unreachable',
+};
+/** Ends without a reason that a broker can bring about. */
+const suddenEnds: ReadonlySet<string> = new Set(['connection_closed', 'connection_reset']);
+/** Reason codes of a DISCONNECT that are about something we have sent (MQTT 5 section 2.4). */
+const messageCodes: ReadonlySet<number> = new Set([
+  0x80, 0x81, 0x82, 0x83, 0x87, 0x8f, 0x90, 0x95, 0x99, 0x9a, 0x9b, 0x9e, 0xa1, 0xa2,
+]);
+
+function keepaliveNote({ keepaliveSeconds }: Limits): string {
+  return keepaliveSeconds === null
+    ? ''
+    : `; it orders a keep-alive of ${keepaliveSeconds} s, which is kept in place of ours`;
 }
 
 /** Waits; less where the signal fires. */

@@ -21,9 +21,14 @@ export interface ReconnectPolicy {
   beforeFirst(): number;
   /**
    * An attempt failed (`heldMs` 0) or a connection that had held for `heldMs` is over. Returns the reason to tell,
-   * which may be more than the failure itself says, and the milliseconds to wait.
+   * which may be more than the failure itself says, and the milliseconds to wait. `suspected`: it may have been for a
+   * message, and the next connection will tell; `found`: it was, and that message will not be sent again.
    */
-  after(failure: Failure, heldMs: number): { cause: Failure; delayMs: number };
+  after(
+    failure: Failure,
+    heldMs: number,
+    message?: { suspected: boolean; found: boolean },
+  ): { cause: Failure; delayMs: number };
 }
 
 /**
@@ -31,14 +36,14 @@ export interface ReconnectPolicy {
  * be one of them; a service that is started on a running machine is not, and connects at once.
  */
 const JUST_BOOTED_SECONDS = 180;
-/** This many connections in a row that the broker ended soon and without a word look like a fight over the id. */
-const FIGHT_AFTER = 3;
+/** After so many connections in a row that the broker ended soon, without a word and with nothing on its way. */
+const SUDDEN_ENDS = 3;
 
-const fight = {
-  code: 'session_taken_over',
+const endedAgain = {
+  code: 'closed_again',
   kind: 'refused' as const,
   reason:
-    'the broker keeps closing the connection soon after it began. Another client with our id? Give each device its own device.id',
+    'the broker keeps closing the connection soon after it began, and does not say why: its log should (a limit, its access rules, or another client with our id)',
 };
 
 /** `uptimeSeconds` is that of the machine. */
@@ -52,11 +57,13 @@ export function createReconnectPolicy(options: {
   let suddenEnds = 0;
   return {
     beforeFirst: () => (uptimeSeconds < JUST_BOOTED_SECONDS ? random() * timing.startSpreadMs : 0),
-    after(failure, heldMs) {
+    after(failure, heldMs, message = { suspected: false, found: false }) {
       const lasted = heldMs >= timing.lastedMs;
-      if (lasted) backoff.reset();
-      suddenEnds = heldMs > 0 && !lasted && failure.code === 'connection_closed' ? suddenEnds + 1 : 0;
-      const cause = suddenEnds >= FIGHT_AFTER ? { ...failure, ...fight } : failure;
+      // Whoever has found what ended the connection has reason to hope.
+      if (lasted || message.found) backoff.reset();
+      const isSudden = heldMs > 0 && !lasted && failure.code === 'connection_closed' && !message.suspected;
+      suddenEnds = isSudden ? suddenEnds + 1 : 0;
+      const cause = suddenEnds >= SUDDEN_ENDS ? { ...failure, ...endedAgain } : failure;
       const delayMs = backoff.next();
       if (cause.kind === 'unreachable') return { cause, delayMs };
       // A whole fleet may be refused at once (a broker that has lost its passwords), so this is jittered as well.

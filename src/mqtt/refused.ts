@@ -40,6 +40,25 @@ const meanings: Readonly<Record<number, { name: string; advice: string }>> = {
   },
 };
 
+/** Of codes about a connection rather than about one message. */
+const otherNames: Readonly<Record<number, string>> = {
+  0: 'an ordinary end',
+  0x81: 'malformed packet',
+  0x82: 'protocol error',
+  0x93: 'receive maximum exceeded',
+  0x94: 'topic alias invalid',
+  0x98: 'administrative action',
+  0x9c: 'use another server',
+  0x9d: 'server moved',
+  0x9f: 'connection rate exceeded',
+  0xa0: 'maximum connect time',
+};
+
+/** The name of a reason code (MQTT 5 section 2.4), as far as it is of use to people. */
+export function nameOfReason(code: number): string {
+  return meanings[code]?.name ?? otherNames[code] ?? 'no reason that we know';
+}
+
 /** One clause that says what the broker answered and what to do: `not authorized (reason code 135): let this …`. */
 export function describeRefusal(
   { code, reasonString }: Answer,

@@ -1,9 +1,12 @@
-import type { IClientPublishOptions, IConnackPacket, MqttClient } from 'mqtt';
+import type { IClientPublishOptions, MqttClient } from 'mqtt';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { contract, expiryOf, type EventPayload, type OutKey, type Payload } from './contract.js';
 import type { Outbox } from './outbox.js';
 import { answerIn, describeRefusal } from './refused.js';
+import type { Suspects } from './suspects.js';
+import type { Limits } from './terms.js';
+import { createTrials, type Candidate, type Trials } from './trials.js';
 
 /** The most QoS 1 messages on their way at once; fewer where the broker asks for fewer (MQTT 5 receive maximum). */
 const MAX_UNACKNOWLEDGED = 16;
@@ -12,6 +15,11 @@ const MAX_BUFFERED_BYTES = 64 * 1024;
 const MAX_REPLIES = 1024;
 /** Topics whose refusal is remembered, and logged once. */
 const MAX_COMPLAINTS = 100;
+
+/** Bytes of a packet beside topic, payload and correlation data: header, lengths and properties of MQTT 5. */
+export const PACKET_OVERHEAD = 64;
+/** About an event, in bytes. */
+const EVENT_BYTES = 512;
 
 /** One message as it goes to the broker. */
 export interface Outgoing {
@@ -56,6 +64,15 @@ interface Session {
   eventsOneByOne: boolean;
   /** Replies on their way, in order. */
   replies: Set<Outgoing>;
+  trials: Trials;
+}
+
+/** Something other than a message that a broker may end the connection for. */
+export interface Trial {
+  /** Under which name it is suspected. */
+  readonly name: string;
+  /** Resolves when the broker has answered. */
+  run(): Promise<void>;
 }
 
 /** What became of a message: the broker has it, does not want it now, or can never take it. */
@@ -73,10 +90,15 @@ export interface Sender {
   reply(message: Outgoing): void;
   /** Sent now, or never. With its QoS 0 it takes no place among what waits for an answer. */
   transient(message: Outgoing): void;
-  /** A connection is ready: `first` goes out, then every other state and whatever waited. */
-  begin(client: MqttClient, connack: IConnackPacket, first: Outgoing): void;
+  /**
+   * A connection is ready: `first` goes out, then every other state and whatever waited, then what is suspected of
+   * ending connections, one by one, `trials` among it.
+   */
+  begin(client: MqttClient, limits: Limits, first: Outgoing, trials?: readonly Trial[]): void;
   /** Sends all states once more, in the present session. */
   resendStates(): void;
+  /** Nothing more is known of this topic: its message is forgotten, wherever it is. */
+  forget(topic: string): void;
   /** The connection is gone; what was on its way is sent again in the next session. */
   end(): void;
   readonly active: boolean;
@@ -104,13 +126,16 @@ export function createSender(options: {
   eventTopic: string;
   /** How long events wait after the broker has refused one. */
   refusedEventMs: number;
+  suspects: Suspects;
   log: Logger;
 }): Sender {
-  const { outbox, eventTopic, refusedEventMs, log } = options;
+  const { outbox, eventTopic, refusedEventMs, suspects, log } = options;
   /** The newest message of every state topic, and which of them the broker does not have yet, in order. */
   const states = new Map<string, Outgoing>();
   const unsent = new Set<string>();
-  const replies: Outgoing[] = [];
+  let replies: Outgoing[] = [];
+  /** What else is to be tried alone in the present session. */
+  let otherTrials: readonly Trial[] = [];
   /** Topics whose refusal has been reported. */
   const complained = new Set<string>();
   const flushes = new Set<() => void>();
@@ -135,13 +160,13 @@ export function createSender(options: {
    * connection breaks before.
    */
   function send(s: Session, message: Outgoing, settled?: (fate: Fate) => void): void {
-    const { topic, text, correlationData } = message;
+    const { topic, text } = message;
     const leftMs = message.expiresAt - performance.now();
     if (leftMs <= 0) {
       settled?.('taken');
       return;
     }
-    const bytes = Buffer.byteLength(text) + Buffer.byteLength(topic) + (correlationData?.length ?? 0) + 64;
+    const bytes = packetBytes(message);
     if (bytes > s.maxPacketBytes) {
       complain(topic, 'too_large', `it has ${bytes} bytes and the broker takes ${s.maxPacketBytes}`);
       settled?.('unfit');
@@ -152,6 +177,7 @@ export function createSender(options: {
     const properties =
       s.client.options.protocolVersion === 5 ? { properties: describe(message, leftMs) } : {};
     if (qos > 0) s.unacknowledged += 1;
+    const handed = suspects.handedOver(topic, bytes, qos > 0);
     s.client.publish(topic, text, { qos, retain, ...properties }, (error, packet) => {
       // The callbacks of a connection that is gone say nothing about the next one.
       if (s !== session) return;
@@ -163,7 +189,11 @@ export function createSender(options: {
         complain(topic, 'publish_refused', describeRefusal(answer, 'write', topic));
         fate = UNFIT_CODES.includes(answer.code) ? 'unfit' : 'refused';
       }
-      if (qos > 0) s.unacknowledged -= 1;
+      if (qos > 0) {
+        s.unacknowledged -= 1;
+        suspects.answered(handed);
+      }
+      s.trials.look();
       settled?.(fate);
       pump();
     });
@@ -196,16 +226,105 @@ export function createSender(options: {
   }
 
   function sendWaiting(s: Session): void {
-    while (replies.length > 0 && !congested(s)) sendReply(s, replies.shift()!);
+    if (s.trials.exclusive) s.trials.next();
+    if (s.trials.exclusive) return;
+    sendReplies(s);
     drainOutbox();
     for (const topic of unsent) {
       if (clogged(s)) break;
       const message = states.get(topic);
       // What the broker need not acknowledge does not take one of those places, nor wait for one.
       if (message !== undefined && message.qos > 0 && congested(s)) continue;
+      if (message !== undefined && !isFree(message)) continue;
       unsent.delete(topic);
       if (message !== undefined) sendState(s, message);
     }
+    if (!clogged(s)) s.trials.next();
+  }
+
+  function sendReplies(s: Session): void {
+    if (!suspects.any) {
+      while (replies.length > 0 && !congested(s)) sendReply(s, replies.shift()!);
+      return;
+    }
+    const kept: Outgoing[] = [];
+    for (const message of replies.splice(0)) {
+      // Whoever asked has long gone when a topic that is held is tried again.
+      if (isHeld(message)) continue;
+      if (congested(s) || !isFree(message)) kept.push(message);
+      else sendReply(s, message);
+    }
+    replies = kept;
+  }
+
+  function isFree(message: Outgoing): boolean {
+    return !suspects.any || suspects.verdict(message.topic, packetBytes(message)) === 'free';
+  }
+
+  function isHeld(message: Outgoing): boolean {
+    return suspects.any && suspects.verdict(message.topic, packetBytes(message)) === 'held';
+  }
+
+  function eventsAre(verdict: 'free' | 'alone' | 'held'): boolean {
+    // One event is as long as another.
+    return (suspects.any ? suspects.verdict(eventTopic, EVENT_BYTES) : 'free') === verdict;
+  }
+
+  /** What may be tried alone now. */
+  function candidates(s: Session): Candidate[] {
+    const found: Candidate[] = [];
+    const add = (message: Outgoing, begin: () => void) => {
+      const bytes = packetBytes(message);
+      if (suspects.verdict(message.topic, bytes) === 'alone')
+        found.push({ name: message.topic, bytes, begin });
+    };
+    for (const topic of unsent) {
+      const message = states.get(topic);
+      if (message === undefined || !goesOut(s, message)) continue;
+      add(message, () => {
+        unsent.delete(topic);
+        sendState(s, message);
+      });
+    }
+    for (const message of replies) {
+      if (!goesOut(s, message)) continue;
+      add(message, () => {
+        replies = replies.filter((other) => other !== message);
+        sendReply(s, message);
+      });
+    }
+    for (const trial of otherTrials) {
+      const begin = () => {
+        otherTrials = otherTrials.filter((other) => other !== trial);
+        const handed = suspects.handedOver(trial.name, 0, true);
+        void trial.run().then(() => {
+          if (s !== session) return;
+          suspects.answered(handed);
+          s.trials.look();
+          pump();
+        });
+      };
+      found.push({ name: trial.name, bytes: 0, begin });
+    }
+    if (eventsAre('alone') && s.eventsHeld === null && outbox.counters().queued > 0) {
+      // It is read from the disk first: see `sendEvents`.
+      found.push({ name: eventTopic, bytes: EVENT_BYTES, begin: drainOutbox });
+    }
+    return found;
+  }
+
+  /** It has not expired, and the broker has not said that it is too large: it would really be handed over. */
+  function goesOut(s: Session, message: Outgoing): boolean {
+    return message.expiresAt > performance.now() && packetBytes(message) <= s.maxPacketBytes;
+  }
+
+  function moreIsFree(s: Session): boolean {
+    for (const topic of unsent) {
+      const message = states.get(topic);
+      if (message !== undefined && isFree(message)) return true;
+    }
+    if (replies.some(isFree)) return true;
+    return eventsAre('free') && s.eventsHeld === null && outbox.counters().queued > s.eventsOnTheirWay;
   }
 
   function sendReply(s: Session, message: Outgoing): void {
@@ -250,6 +369,8 @@ export function createSender(options: {
   }
 
   function takesEvents(s: Session): boolean {
+    if (!eventsAre('free')) return eventsAre('alone') && s.trials.running && suspects.onTheirWay === 0;
+    if (s.trials.exclusive) return false;
     return s.eventsHeld === null && !congested(s) && !(s.eventsOneByOne && s.eventsOnTheirWay > 0);
   }
 
@@ -274,6 +395,7 @@ export function createSender(options: {
           if (fate === 'unfit') unfitEvents += 1;
           outbox.remove(key).then(pump, outboxFailed);
         });
+        s.trials.look();
       }
     }
   }
@@ -303,9 +425,9 @@ export function createSender(options: {
     return (
       session !== null &&
       session.unacknowledged === 0 &&
-      unsent.size === 0 &&
-      replies.length === 0 &&
-      (session.eventsHeld !== null || outbox.counters().queued === 0)
+      ![...unsent].some((topic) => states.has(topic) && isFree(states.get(topic)!)) &&
+      !replies.some(isFree) &&
+      (session.eventsHeld !== null || !eventsAre('free') || outbox.counters().queued === 0)
     );
   }
 
@@ -326,6 +448,10 @@ export function createSender(options: {
       keep({ ...last, once: true });
       pump();
     },
+    forget(topic) {
+      states.delete(topic);
+      unsent.delete(topic);
+    },
     event(event) {
       outbox.append(event).then(pump, outboxFailed);
     },
@@ -335,23 +461,33 @@ export function createSender(options: {
       pump();
     },
     transient(message) {
-      if (session !== null && !clogged(session)) send(session, message);
+      if (session === null || clogged(session)) return;
+      if (suspects.any && (session.trials.exclusive || !isFree(message))) this.reply(message);
+      else send(session, message);
     },
-    begin(client, connack, first) {
-      const limits = connack.properties ?? {};
-      session = {
+    begin(client, limits, first, suspectedTrials = []) {
+      const s: Session = {
         client,
-        maxUnacknowledged: Math.min(MAX_UNACKNOWLEDGED, limits.receiveMaximum ?? MAX_UNACKNOWLEDGED),
-        maxPacketBytes: limits.maximumPacketSize ?? Infinity,
-        maxQos: limits.maximumQoS === 0 ? 0 : 1,
-        retainAvailable: limits.retainAvailable !== false,
+        maxUnacknowledged: Math.min(MAX_UNACKNOWLEDGED, limits.receiveMaximum),
+        maxPacketBytes: limits.maximumPacketBytes,
+        maxQos: limits.maximumQos,
+        retainAvailable: limits.retainAvailable,
         unacknowledged: 0,
         lastEvent: -Infinity,
         eventsHeld: null,
         eventsOnTheirWay: 0,
         eventsOneByOne: false,
         replies: new Set(),
+        trials: createTrials({
+          client,
+          suspects,
+          candidates: () => candidates(s),
+          moreIsFree: () => moreIsFree(s),
+          pump,
+        }),
       };
+      session = s;
+      otherTrials = suspectedTrials;
       client.stream.on('drain', pump);
       outbox.markLate();
       unsent.clear();
@@ -368,6 +504,7 @@ export function createSender(options: {
       if (session !== null) {
         replies.unshift(...session.replies);
         if (session.eventsHeld !== null) clearTimeout(session.eventsHeld);
+        session.trials.end();
       }
       session = null;
       pump();
@@ -397,6 +534,13 @@ export function createSender(options: {
       return { queued, dropped: dropped + unfitEvents };
     },
   };
+}
+
+/** The size of a message on the wire, in bytes, or a little more. */
+function packetBytes({ topic, text, correlationData }: Outgoing): number {
+  return (
+    Buffer.byteLength(text) + Buffer.byteLength(topic) + (correlationData?.length ?? 0) + PACKET_OVERHEAD
+  );
 }
 
 /** What MQTT 5 lets us say about a message. */

@@ -10,5 +10,6 @@ export function brokerAccess({ mqtt }: Config): Omit<BrokerAccess, 'url'> {
     ca: given(mqtt.ca),
     cert: given(mqtt.cert),
     key: given(mqtt.key),
+    alpn: given(mqtt.alpn),
   };
 }

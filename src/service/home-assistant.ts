@@ -3,6 +3,7 @@ import { schema, type Config } from '../config/schema.js';
 import type { CatalogueEntry } from '../models/catalogue.js';
 import type { StatePayload } from '../mqtt/contract.js';
 import { installing, installPayload, offeredModels, type Offer } from '../mqtt/discovery/installs.js';
+import { splitDiscovery, USUAL_LIMIT_BYTES } from '../mqtt/discovery/parts.js';
 import {
   buildDiscovery,
   discoveryTopic,
@@ -12,7 +13,7 @@ import {
   type WatchedLabel,
 } from '../mqtt/discovery/payload.js';
 import type { Link } from '../mqtt/link.js';
-import { openDiscoveryMemory, type DiscoveryMemory } from './discovery-memory.js';
+import { openDiscoveryMemory, type Components, type DiscoveryMemory } from './discovery-memory.js';
 
 /** Keeps Home Assistant's picture of this device right. */
 export interface HomeAssistant {
@@ -41,8 +42,11 @@ const REMOVAL_HOLD_MS = 45_000;
 /** Nobody looks at more, and the message has to get through the broker. */
 const MAX_LABELS = 250;
 
+/** More parts than any device needs at the smallest limit of a broker; what is in the memory beyond is somebody's joke. */
+const MAX_PARTS = 1000;
+
 /**
- * The life of the discovery message. Invariants:
+ * The life of the discovery message, or of several where one would be too large for the broker. Invariants:
  * - the message lies retained at the broker, is sent again after every connect, and goes before the states, which
  *   Home Assistant reads by what it says;
  * - what is announced is on the disk before it is at the broker, and stays there until its removal has been at the
@@ -73,7 +77,7 @@ export function createHomeAssistant(options: {
 }): HomeAssistant {
   const { link, memory, log, device } = options;
   const random = options.random ?? Math.random;
-  const topic = discoveryTopic(options.prefix, device.id);
+  const topicOf = (part: number) => discoveryTopic(options.prefix, device.id, part);
   const removalHoldMs = options.removalHoldMs ?? REMOVAL_HOLD_MS;
   const choose = (offer: Offer) => offeredModels(offer, options.catalogue, options.mirrored);
   const { offered, unknown, unreachable } = choose(options.offer);
@@ -91,15 +95,47 @@ export function createHomeAssistant(options: {
 
   let models: readonly string[] | null = null;
   let state: Readonly<StatePayload> | null = null;
-  /** The newest description, published or about to be. */
+  /** The newest description, published or about to be, with its parts by their topics. */
   let described = '';
-  /** Runs while removals are held at the broker. */
+  /** What the broker has taken in this life of the service. */
+  const taken = new Set<string>();
+  /** What had been announced before this life said anything on a topic. */
+  const before = new Map<string, Components>();
+  /** The most bytes of one message. */
+  let limitBytes = USUAL_LIMIT_BYTES;
+  let tooLargeReported = false;
+  /** What is being taken away, by topic, and what runs while it is held at the broker. */
+  const held = new Map<string, readonly string[]>();
   let holdTimer: NodeJS.Timeout | null = null;
   const publishedInstalls = new Map<string, string>();
   let birthTimer: NodeJS.Timeout | null = null;
   let tooManyReported = false;
 
-  leaveOtherTopics(link, memory, topic);
+  leaveOtherTopics(link, memory, (topic) => topics().includes(topic));
+  link.onTextLimit((bytes) => {
+    const next = Math.min(bytes, USUAL_LIMIT_BYTES);
+    if (next === limitBytes) return;
+    limitBytes = next;
+    forgetUntaken();
+    publishDiscovery();
+  });
+
+  /** Those that have been announced, and at least the first. */
+  function topics(): string[] {
+    const known = new Set(memory.topics());
+    let parts = 1;
+    while (parts < MAX_PARTS && known.has(topicOf(parts + 1))) parts += 1;
+    return Array.from({ length: parts }, (_, index) => topicOf(index + 1));
+  }
+
+  /** What no broker has taken need not be taken away again. */
+  function forgetUntaken(): void {
+    for (const [topic, components] of before) {
+      if (taken.has(topic)) continue;
+      link.forgetElsewhere(topic);
+      void memory.set(topic, components);
+    }
+  }
 
   function watched(): readonly WatchedLabel[] {
     const all = options.watched();
@@ -116,8 +152,7 @@ export function createHomeAssistant(options: {
   function publishDiscovery(): void {
     const inUse = state?.model ?? null;
     if (models === null || inUse === null) return;
-    const known = memory.components(topic);
-    const payload = buildDiscovery({
+    const whole = buildDiscovery({
       device,
       version: options.version,
       topics: link.topics,
@@ -125,38 +160,89 @@ export function createHomeAssistant(options: {
       models: models.includes(inUse) ? models : [...models, inUse],
       installs: offered.map(({ id, title }) => ({ id, title, shown: shown.has(id) })),
       watched: watched(),
-      known: options.keepsGone ? {} : known,
     });
-    const text = JSON.stringify(payload);
+    const announced = topics().map((topic) => memory.components(topic));
+    const { parts, tooLarge } = splitDiscovery(whole, announced, {
+      limitBytes,
+      keepsGone: options.keepsGone,
+    });
+    const messages = parts.map((payload, index) => ({ topic: topicOf(index + 1), payload }));
+    const text = JSON.stringify(messages);
     if (text === described) return;
     described = text;
     endHold();
+    reportTooLarge(tooLarge);
     const send = () => {
-      if (text === described) sendDescription(text, payload);
+      if (text === described) sendDescription(text, messages);
     };
-    const written = memory.set(topic, { ...known, ...platformsOf(payload) });
+    const writes = messages.map(({ topic, payload }, index) => {
+      if (!before.has(topic)) before.set(topic, announced[index] ?? {});
+      return memory.set(topic, { ...announced[index], ...platformsOf(payload) });
+    });
     // At once where it can be: the states come after it.
-    if (written === null) send();
-    else void written.then(send);
+    const slow = writes.filter((write) => write !== null);
+    if (slow.length === 0) send();
+    else void Promise.all(slow).then(send);
   }
 
-  function sendDescription(text: string, payload: DiscoveryPayload): void {
+  function reportTooLarge(ids: readonly string[]): void {
+    if (ids.length === 0 || tooLargeReported) return;
+    tooLargeReported = true;
+    log.warn(
+      { code: 'too_large' },
+      `Home Assistant is not told of ${ids.join(', ')}: the broker takes no message that is large enough`,
+    );
+  }
+
+  interface Message {
+    topic: string;
+    payload: DiscoveryPayload;
+  }
+
+  function sendDescription(text: string, [first, ...others]: Message[]): void {
+    if (first === undefined) return;
+    // Where the broker does not take the first part, it does not take the others.
+    sendPart(text, first, () => {
+      if (text !== described) return;
+      for (const message of others.splice(0)) sendPart(text, message);
+    });
+    for (const id of [first, ...others].flatMap(({ payload }) => removals(payload))) {
+      if (!hasMoved(id)) forgetInstall(link, id);
+    }
+  }
+
+  /** Taken away in one part, to be described in another. */
+  function hasMoved(id: string): boolean {
+    return offered.some((entry) => id === `install_${entry.id}`);
+  }
+
+  function sendPart(text: string, { topic, payload }: Message, then: () => void = () => undefined): void {
+    if (Object.keys(payload.components).length === 0) {
+      link.publishElsewhere(topic, '', { leads: true, delivered: () => void memory.set(topic, null) });
+      then();
+      return;
+    }
     const gone = removals(payload);
-    link.publishElsewhere(topic, text, {
+    link.publishElsewhere(topic, JSON.stringify(payload), {
       leads: true,
       // Called each time that it is sent: the hold begins anew after a birth message.
       delivered() {
-        if (gone.length > 0 && text === described) holdRemovals(gone);
+        taken.add(topic);
+        if (gone.length > 0 && text === described) holdRemovals(topic, gone);
+        then();
       },
     });
-    for (const id of gone) forgetInstall(link, id);
   }
 
-  function holdRemovals(gone: readonly string[]): void {
-    endHold();
+  function holdRemovals(topic: string, gone: readonly string[]): void {
+    held.set(topic, gone);
+    if (holdTimer !== null) clearTimeout(holdTimer);
     holdTimer = setTimeout(() => {
-      const left = Object.entries(memory.components(topic)).filter(([id]) => !gone.includes(id));
-      void memory.set(topic, Object.fromEntries(left));
+      for (const [from, ids] of held) {
+        const left = Object.entries(memory.components(from)).filter(([id]) => !ids.includes(id));
+        void memory.set(from, Object.fromEntries(left));
+      }
+      held.clear();
       publishDiscovery();
     }, removalHoldMs);
   }
@@ -164,6 +250,7 @@ export function createHomeAssistant(options: {
   function endHold(): void {
     if (holdTimer !== null) clearTimeout(holdTimer);
     holdTimer = null;
+    held.clear();
   }
 
   function publishInstalls(): void {
@@ -258,13 +345,13 @@ function retireHomeAssistant(link: Link, memory: DiscoveryMemory): void {
   for (const topic of memory.topics()) {
     for (const id of Object.keys(memory.components(topic))) forgetInstall(link, id);
   }
-  leaveOtherTopics(link, memory, null);
+  leaveOtherTopics(link, memory, () => false);
 }
 
 /** Takes the device away under earlier ids and prefixes. */
-function leaveOtherTopics(link: Link, memory: DiscoveryMemory, present: string | null): void {
+function leaveOtherTopics(link: Link, memory: DiscoveryMemory, isPresent: (topic: string) => boolean): void {
   for (const topic of memory.topics()) {
-    if (topic === present) continue;
+    if (isPresent(topic)) continue;
     link.publishElsewhere(topic, '', { leads: true, delivered: () => void memory.set(topic, null) });
   }
 }

@@ -154,7 +154,9 @@ t.test('the example broker: everybody can do their part, and nothing else', { sk
       t.notOk(await mayWrite(device, `soundpost/cellar/${topic}`), `commands itself: ${topic}`);
     }
     t.ok(await mayWrite(device, 'homeassistant/device/soundpost_cellar/config'));
+    t.ok(await mayWrite(device, 'homeassistant/device/soundpost_cellar/part_2/config'));
     t.notOk(await mayWrite(device, 'homeassistant/device/soundpost_attic/config'));
+    t.notOk(await mayWrite(device, 'homeassistant/device/soundpost_attic/part_2/config'));
     t.notOk(await mayWrite(device, 'homeassistant/status'));
     const commands = await as('cellar', ['soundpost/cellar/+/set', 'soundpost/cellar/request/#']);
     await everything.publish('soundpost/attic/rate/set', '1');
@@ -194,7 +196,8 @@ t.test('the example broker: everybody can do their part, and nothing else', { sk
     for (const user of ['operator', 'dashboard', 'attic']) {
       t.notOk(await mayWrite(await as(user, ['x']), topic), user);
     }
-    t.notOk(await mayWrite(everything, 'homeassistant/device/a/b/config'));
+    t.ok(await mayWrite(everything, 'homeassistant/device/soundpost_gone/part_2/config'));
+    t.notOk(await mayWrite(everything, 'homeassistant/device/a/b/c/config'));
     const cellar = await as('cellar', ['x']);
     const described = 'homeassistant/device/soundpost_cellar/config';
     await cellar.publish(described, '{}', { retain: true });

@@ -10,6 +10,7 @@ import { confirmOf } from '../../src/config/formats.js';
 import { flagNames } from '../../src/config/layers.js';
 import { loadConfig, type ConfigSources, type Entry } from '../../src/config/load.js';
 import { maskConfig, maskEntries, maskUrl, secretsOf } from '../../src/config/mask.js';
+import { meantKeys } from '../../src/config/meant.js';
 import { environmentName, keys } from '../../src/config/schema.js';
 import { readCatalogue } from '../../src/models/catalogue.js';
 import { readLabels, withoutThresholds } from '../../src/models/labels.js';
@@ -370,6 +371,14 @@ t.test('what is refused, and how', (t) => {
     [{ 'mqtt.url': 'mqtt://x:99999' }, /must be an address/],
     [{ 'mqtt.url': 'mqtt://a:%zz@x' }, /percent-encoded/],
     [{ 'mqtt.url': 'mqtt://a:1/2@x' }, /percent-encoded/],
+    [{ 'mqtt.url': 'mqtt://broker/?clientId=x' }, /must have no "\?": only ws.*device\.id/],
+    [{ 'mqtt.url': 'wss://broker/mqtt#x' }, /must have no "#"/],
+    [
+      { 'mqtt.url': 'mqtt://host', 'mqtt.alpn': 'mqtt' },
+      /mqtt\.alpn \(SOUNDPOST_MQTT_ALPN\): needs an mqtts:\/\/ or wss:\/\/ address/,
+    ],
+    [{ 'mqtt.alpn': 'a b' }, /mqtt\.alpn = "a b" .*the name of one protocol/],
+    [{ 'mqtt.keepalive_seconds': '1' }, /a whole number from 5 to 1200 \(seconds\)/],
     [{ 'mqtt.protocol_version': '3' }, /must be 5 \(MQTT 5\) or 4/],
     [{ 'mqtt.ca': 'LS0tLS1CRUdJTi' }, /mqtt\.ca \(SOUNDPOST_MQTT_CA\): must be one or more certificates/],
     [{ 'mqtt.ca': '/none.pem' }, /mqtt\.ca .*taken for a path, it does not exist/],
@@ -441,6 +450,97 @@ t.test('what is refused, and how', (t) => {
   t.match(refusal({ env: { SOUNDPOST_LOG_LEVEL_FILE: 'x' } }), /SOUNDPOST_LOG_LEVEL_FILE: belongs to no key/);
   const all = refusal({ env: { SOUNDPOST_LOG_LEVEL: 'x', SOUNDPOST_X: 'x' }, flags: { 'audio.speed': '9' } });
   t.match(all, /has 3 problems:\n {2}- .*\n {2}- .*\n {2}- /, 'all at once');
+  t.end();
+});
+
+t.test('a sign in a password that ends the address before its time', (t) => {
+  const sentence = /must have every "@", "\/", "\?" and "#" of its user name, password.*percent-encoded/;
+  for (const scheme of ['mqtt', 'mqtts', 'ws', 'wss']) {
+    for (const secret of [
+      '1234#geheim',
+      'to#geheim',
+      '1/geheim',
+      '1234?geheim',
+      'a?b@geheim',
+      '12#34#geheim',
+    ]) {
+      const url = `${scheme}://soundpost:${secret}@127.0.0.1:1883`;
+      const said = refusal({ env: { SOUNDPOST_MQTT_URL: url } });
+      t.match(said, sentence, url);
+      t.match(said, /mqtt\.password/, 'and the easy way');
+      t.notMatch(said, /geheim|1234/, 'without the password');
+    }
+  }
+  for (const url of [
+    'rtsp://admin:1234#geheim@camera/1',
+    'http://u:1?geheim@x/',
+    'https://u:1\\\\geheim@x/',
+  ]) {
+    const said = refusal({ env: { SOUNDPOST_AUDIO_URL: url } });
+    t.match(said, sentence, url);
+    t.notMatch(said, /geheim|1234|mqtt\.password/);
+  }
+  t.match(refusal({ env: { SOUNDPOST_MODELS_MIRROR: 'https://u:1#geheim@x/' } }), sentence);
+  for (const url of [
+    'wss://host/mqtt?token=a%40b',
+    'mqtt://me:a%23b%3Fc%2Fd@host',
+    'mqtt://[::1]:1883/',
+    'ws://h/a?b=/c?d',
+  ]) {
+    t.doesNotThrow(() => load({ env: { SOUNDPOST_MQTT_URL: url } }), url);
+  }
+  t.end();
+});
+
+t.test('names that other programs use, and names without section or unit', (t) => {
+  const meant: [name: string, keys: string][] = [
+    ['mqtt.host', 'mqtt.url'],
+    ['mqtt.server', 'mqtt.url'],
+    ['mqtt.port', 'mqtt.url'],
+    ['mqtt.user', 'mqtt.username'],
+    ['mqtt.pass', 'mqtt.password'],
+    ['mqtt.client_id', 'device.id'],
+    ['mqtt.topic', 'mqtt.base_topic'],
+    ['mqtt.topic_prefix', 'mqtt.base_topic'],
+    ['mqtt.keepalive', 'mqtt.keepalive_seconds'],
+    ['mqtt.tls_ca_certs', 'mqtt.ca'],
+    ['broker.url', 'mqtt.url'],
+    ['homeassistant.discovery_prefix', 'homeassistant.prefix'],
+    ['home_assistant.enabled', 'homeassistant.enabled'],
+    ['logging.level', 'log.level'],
+    ['model.name', 'model.id'],
+    ['inference.rate', 'inference.rate_hz'],
+    ['inference.rate-hz', 'inference.rate_hz'],
+    ['detection.min_confidence', 'tagging.threshold'],
+    ['tagging.min-gap-seconds', 'tagging.min_gap_seconds'],
+    ['tagging.min_gap', 'tagging.min_gap_seconds'],
+    ['min_gap_seconds', 'tagging.min_gap_seconds'],
+    ['min-gap-seconds', 'tagging.min_gap_seconds'],
+    ['mingapseconds', 'tagging.min_gap_seconds'],
+    ['telemetry.interval', 'telemetry.interval_seconds'],
+    ['audio.rtsp_url', 'audio.url'],
+    ['mqtt.urll', 'mqtt.url'],
+    ['thresold', 'tagging.threshold'],
+  ];
+  for (const [name, key] of meant) t.equal(meantKeys(name)[0], key, name);
+  t.same(meantKeys('qwertyuiop'), []);
+  for (const key of keys.keys()) t.same(meantKeys(key), [key], 'a key is itself');
+  const configPath = join(temporaryFolder(t), 'x.yaml');
+  writeFileSync(configPath, 'mqtt:\n  host: x\n  user: y\ntagging:\n  min-gap-seconds: 3\nserver: z\n');
+  const said = refusal({ configPath });
+  for (const hint of [
+    /mqtt\.host .*did you mean mqtt\.url\?/,
+    /mqtt\.user .*did you mean mqtt\.username\?/,
+    /tagging\.min-gap-seconds .*did you mean tagging\.min_gap_seconds\?/,
+    /server .*did you mean mqtt\.url\?/,
+  ]) {
+    t.match(said, hint);
+  }
+  const env = { SOUNDPOST_MQTT_HOST: 'x', SOUNDPOST_MQTT_USER: 'x', SOUNDPOST_MIN_GAP_SECONDS: '3' };
+  const variables = refusal({ env });
+  t.match(variables, /SOUNDPOST_MQTT_HOST.*did you mean SOUNDPOST_MQTT_URL\?/);
+  t.match(variables, /SOUNDPOST_MQTT_USER:.*did you mean SOUNDPOST_MQTT_USERNAME\?/);
+  t.match(variables, /SOUNDPOST_MIN_GAP_SECONDS.*did you mean SOUNDPOST_TAGGING_MIN_GAP_SECONDS\?/);
   t.end();
 });
 

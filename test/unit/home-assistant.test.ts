@@ -88,6 +88,8 @@ function rig(changes: {
       resend();
     },
     resendStates: () => resend(),
+    onTextLimit: (callback: (bytes: number) => void) => callback(Infinity),
+    forgetElsewhere: () => undefined,
   } as unknown as Link;
   const { offer = [], log = silentLogger, keepsGone = false, ...rest } = changes;
   const homeAssistant = createHomeAssistant({
@@ -267,4 +269,87 @@ t.test('the memory', async (t) => {
     [{ fields: { code: 'discovery_not_written' } }],
     'what cannot be written holds nothing up',
   );
+});
+
+t.test('a description that is too large for the broker goes out in parts', async (t) => {
+  const { memory } = slowMemory({});
+  const quickMemory: DiscoveryMemory = {
+    ...memory,
+    set: (topic, components) => {
+      void memory.set(topic, components);
+      return null;
+    },
+  };
+  let tellLimit: (bytes: number) => void = () => undefined;
+  /** What a broker holds that takes no text above the limit; what it does not take is never delivered. */
+  const atBroker = new Map<string, string>();
+  let limit = Infinity;
+  const link = {
+    topics: createTopics('soundpost', 'attic'),
+    publish: () => undefined,
+    publishElsewhere(topic: string, text: string, { delivered }: { delivered?: () => void } = {}) {
+      if (Buffer.byteLength(text) > limit) return;
+      atBroker.set(topic, text);
+      delivered?.();
+    },
+    forgetElsewhere: () => undefined,
+    onTextLimit(callback: (bytes: number) => void) {
+      tellLimit = callback;
+      callback(Infinity);
+    },
+    resendStates: () => undefined,
+  } as unknown as Link;
+  const names = Array.from({ length: 40 }, (_, n) => `Label ${n}`);
+  const watched = names.map((name) => ({ name, slug: name.toLowerCase().replace(' ', '_'), known: true }));
+  const make = () =>
+    createHomeAssistant({
+      prefix: 'homeassistant',
+      device: { id: 'attic', name: 'Attic' },
+      version: '1.2.3',
+      link,
+      memory: quickMemory,
+      offer: [],
+      shownByDefault: [],
+      catalogue,
+      mirrored: false,
+      digestRequired: true,
+      watched: () => watched,
+      keepsGone: false,
+      log: silentLogger,
+      removalHoldMs: 20,
+    });
+  const entities = () => {
+    const found = [...atBroker.values()].filter((text) => text !== '').map((text) => readDescription(text));
+    return found.flatMap(({ entities }) => [...entities.keys()]);
+  };
+  const complete = (all: string[]) =>
+    watched.every(({ slug }) => all.filter((id) => id === `label_${slug}`).length === 1);
+  const inTheEnd = async () => {
+    for (let n = 0; n < 500 && !complete(entities()); n += 1)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    t.ok(complete(entities()), 'every label once');
+    t.ok([...atBroker.values()].every((text) => Buffer.byteLength(text) <= limit));
+  };
+
+  // The limit is only found out by trying.
+  limit = 4000;
+  const first = make();
+  first.installed(['soundpost-mini']);
+  first.stateChanges(stateOf());
+  t.equal(atBroker.size, 0, 'not taken');
+  tellLimit(4000);
+  t.ok(complete(entities()), 'and at once in parts that are');
+  t.ok(atBroker.size > 3);
+  t.match([...atBroker.keys()].slice(0, 2), [TOPIC, TOPIC.replace('/config', '/part_2/config')]);
+  await inTheEnd();
+  first.stop();
+
+  // A later life, in front of a broker that takes less.
+  limit = 2500;
+  const second = make();
+  tellLimit(2500);
+  second.installed(['soundpost-mini']);
+  second.stateChanges(stateOf());
+  await inTheEnd();
+  second.stop();
 });

@@ -125,13 +125,22 @@ t.test('the policy of reconnecting', (t) => {
     t.end();
   });
 
-  t.test('three connections in a row that the broker ends soon are a fight over the id', (t) => {
+  t.test('three connections in a row that the broker ends soon are told, and nobody is blamed', (t) => {
     const policy = createReconnectPolicy({ timing, uptimeSeconds: 3600 });
     t.equal(policy.after(lost, 10).cause, lost);
     t.equal(policy.after(lost, 10).cause, lost);
-    t.match(policy.after(lost, 10), { cause: { code: 'session_taken_over', kind: 'refused' } });
+    t.match(policy.after(lost, 10), { cause: { code: 'closed_again', kind: 'refused', reason: /its log/ } });
     t.equal(policy.after(absent, 0).cause, absent, 'nothing there is another matter');
     t.equal(policy.after(lost, 10).cause, lost, 'and the count begins again');
+    t.end();
+  });
+
+  t.test('ends over a message are tried again soon, all the sooner once it is found', (t) => {
+    const policy = createReconnectPolicy({ timing, uptimeSeconds: 3600, random: () => 0.5 });
+    for (const delayMs of [2500, 4500, 8500, 16_500]) {
+      t.match(policy.after(lost, 10, { suspected: true, found: false }), { cause: lost, delayMs });
+    }
+    t.match(policy.after(lost, 10, { suspected: true, found: true }), { cause: lost, delayMs: 2500 });
     t.end();
   });
 

@@ -43,9 +43,13 @@ export interface DiscoveryPayload {
   components: Record<string, Component>;
 }
 
-/** Where Home Assistant looks for the device: `<prefix>/device/soundpost_<id>/config`. */
-export function discoveryTopic(prefix: string, deviceId: string): string {
-  return `${prefix}/device/soundpost_${deviceId}/config`;
+/**
+ * Where Home Assistant looks for the device: `<prefix>/device/soundpost_<id>/config`. A description that is too large
+ * for one message has further parts, counted from 2, at `<prefix>/device/soundpost_<id>/part_<n>/config`.
+ */
+export function discoveryTopic(prefix: string, deviceId: string, part = 1): string {
+  const device = `${prefix}/device/soundpost_${deviceId}`;
+  return part === 1 ? `${device}/config` : `${device}/part_${part}/config`;
 }
 
 /**

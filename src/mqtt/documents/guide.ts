@@ -43,8 +43,15 @@ Soundpost speaks MQTT 5 and falls back to 3.1.1 where the broker refuses it (the
 
 - **Response topic and correlation data** of a request are honoured: the reply goes to that topic as well, with the same correlation data. It may be any topic that no device takes commands on; one below \`B/response/\` is the one that access rules such as [the example](../config/examples/mosquitto.acl) let the device write to and the operator read.
 - **Expiry.** What goes stale carries a message expiry, so that nobody is shown an old reading by a broker whose device is gone (the table below has the seconds).
-- **Limits of the broker** are kept: receive maximum, maximum packet size, maximum QoS, retain available.
+- **Limits of the broker** are kept: receive maximum, maximum packet size, maximum QoS, retain available, server keep-alive. A will that the broker refuses for its QoS or its retain flag is sent again without. Where nothing is retained or nothing is acknowledged, that is said once in the log.
 - **Reason codes** of refused connections and publications become sentences in the log and in \`B/log\`.
+
+MQTT 3.1.1 has no words for a refusal, and neither do many brokers of MQTT 5: they end the connection over a topic that a device may not write or read, or over a message that is too large.
+
+- What was on its way then is suspected: with the next connection everything else is sent first, and then what is suspected, one by one, each with nothing beside it. What the broker takes is cleared; what ends the connection twice in a row is left out for ten minutes, then tried once more, and left out for twice as long each time, up to a day. The log and \`B/log\` name it (\`topic_held\`). Everything else goes on; events that may not be sent wait in the outbox. Three labels (or models, or commands) that are refused stand for all of them.
+- A smaller message on the same topic is tried sooner, since the size may have been the reason. Home Assistant's description then goes out in several messages that fit.
+- Each of these ends is an end of the connection, so \`B/status\` says \`offline\` for a moment. A restart of the service forgets what is left out.
+- A broker that ends the connection before any answer is asked for less each time: MQTT 3.1.1, a will that is not retained, one with QoS 0. Less is only taken for its will where it closes once more on the whole one.
 `;
 
 export const commandsIntroduction = `## Commands
@@ -85,8 +92,10 @@ mqtt:
 \`\`\`
 
 - \`mqtt.ca\`, \`mqtt.cert\` and \`mqtt.key\` are a path, PEM text, or base64 of it (one line, for variables of a fleet). Each of them and the password can come from a file (\`…_file\`, \`SOUNDPOST_…_FILE\`). \`wss://\` works too.
-- A wrong authority, an expired certificate, one for another name, a missing client certificate and a wrong password are each said in words, once, and told apart from an absent network.
+- Brokers that share port 443 with other servers want to be asked for MQTT while the encryption is set up (ALPN): \`mqtt.alpn\`. For AWS IoT it is set by itself. Path and query of \`ws://\` and \`wss://\` addresses go out as they are written, such as a token or a signature that a gateway wants.
+- \`mqtt.ca\` is the root of the chain, and every intermediate that the broker does not send itself.
+- A wrong authority, a missing intermediate, a certificate that names no host, an expired certificate, one for another name, a missing client certificate and a wrong password are each said in words, once, and told apart from an absent network.
 - [config/examples/mosquitto.acl](../config/examples/mosquitto.acl), made from this contract, gives a device its own branch, an operator the commands, and Home Assistant what it needs. [config/examples/mosquitto.conf](../config/examples/mosquitto.conf) is the broker around it, with TLS.
-- Passwords, keys and what is secret in addresses appear neither in \`B/info\` nor in \`B/log\`, the log, the errors or \`soundpost config\`.
+- Passwords, keys and what is secret in addresses appear neither in \`B/info\` nor in \`B/log\`, the log, the errors or \`npx soundpost config\`.
 - What a command may make the device download is limited by \`models.allowed_hosts\` and \`models.require_digest\`; hosts in the local network have to be named there one by one. [models.md](models.md) has more.
 `;

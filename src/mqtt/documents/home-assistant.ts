@@ -19,7 +19,7 @@ export const homeAssistantTopics: readonly HomeAssistantTopic[] = [
     name: 'homeAssistantDiscovery',
     address: discoveryTopic('{prefix}', '{device_id}'),
     description:
-      'Describes the device and all of its entities to Home Assistant, retained with QoS 1; empty text takes it off the broker.',
+      'Describes the device and all of its entities to Home Assistant, retained with QoS 1; empty text takes it off the broker. What does not fit into one message follows at `{prefix}/device/soundpost_{device_id}/part_2/config` and so on.',
     contentType: 'application/json',
     payload: {
       type: 'object',
