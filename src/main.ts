@@ -175,8 +175,13 @@ command(program, 'tag', 'tag recordings', async () => (await import('./cli/tag.j
     new Option('--model <id>', 'the model to tag with; model.id of the configuration where left out'),
     new Option('--top <n>', 'how many tags to show for each window').default('5', '5'),
     new Option('--hop <seconds>', "step between two windows; the model's window where left out"),
+    new Option('--track <n>', 'the audio track of a file that has several').default(undefined, '1'),
+    new Option('--channel <n>', 'the one channel to listen to').default(undefined, 'the mean of all'),
   ],
-}).argument('<files...>', 'recordings: WAV; with ffmpeg also FLAC, MP3 and everything else it reads');
+}).argument(
+  '<files...>',
+  'recordings: WAV; with ffmpeg also FLAC, MP3 and everything else it reads; - is standard input',
+);
 command(
   program,
   'listen',

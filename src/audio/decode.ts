@@ -4,6 +4,7 @@ import { codeOf, SoundpostError } from '../common/errors.js';
 import { openWithFfmpeg } from './ffmpeg.js';
 import type { PcmReader } from './pcm-reader.js';
 import { openPipe, pipeAt } from './pipe.js';
+import { beginningOfFile, playlistIn } from './playlist.js';
 import { looksLikeWav } from './wav-header.js';
 import { fileError, openWav } from './wav.js';
 
@@ -40,7 +41,7 @@ const MOST_SAMPLES = 2 ** 29;
  * Opens a recording for reading piece by piece: WAV by itself, everything else, and WAV with compressed samples,
  * through ffmpeg. `-` is the standard input; what can be read only once (a named pipe, too) cannot be rewound.
  *
- * Throws SoundpostError `file_not_found`, `file_unreadable`, `audio_empty`, `wav_damaged`, `not_audio`,
+ * Throws SoundpostError `file_not_found`, `file_unreadable`, `audio_empty`, `wav_damaged`, `not_audio`, `playlist`,
  * `ffmpeg_missing`, `no_such_track`, `no_such_channel`, `usage` (the standard input is a terminal); its message names the file. An abort throws the signal's reason.
  */
 export async function openAudioFile(path: string, options: DecodeOptions = {}): Promise<AudioFile> {
@@ -71,6 +72,12 @@ export async function openAudioFile(path: string, options: DecodeOptions = {}): 
     );
     return { ...reader, durationSeconds: null };
   } catch (error) {
+    if (codeOf(error) === 'not_audio' && playlistIn(await beginningOfFile(path)) !== null) {
+      throw new SoundpostError(
+        'playlist',
+        `${path} is a playlist, not a recording: name the recordings in it`,
+      );
+    }
     if (codeOf(error) !== 'ffmpeg_missing' || wav || !/\.wav$/i.test(path)) throw error;
     throw new SoundpostError('not_audio', `${path} is not a WAV file, in spite of its name`, {
       cause: error,

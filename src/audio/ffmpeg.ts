@@ -63,7 +63,10 @@ const EVERYDAY =
   /Guessed Channel Layout|Estimating duration|Skipping unhandled metadata|timestamps for (skipped|discarded) samples|^To ignore this/i;
 
 /** `[rtsp @ 0x55e0] [error] text`: who says it, how bad it is, and what. */
-const LEVEL = /^(?:\[[^\]]*\] )*?\[(info|warning|error|fatal|panic|verbose|debug)\] (?:\[[^\]]*\] )*(.*)$/;
+const LEVEL = /^(?:\[[^\]]*\] )*?\[(info|warning|error|fatal|panic|verbose|debug)\] (?:\[[^\]]*\] )*\s*(.*)$/;
+
+const UNREACHABLE =
+  /Connection (refused|timed out|reset)|No route to host|unreachable|Failed to resolve|Name or service not known|Host is down/i;
 
 const AUDIO_TRACK = /^Stream #0:\d+\S*: Audio: (.+)$/;
 
@@ -270,7 +273,8 @@ function startRun(input: FfmpegInput, how: Handover, notes: string[]): Run {
       if (spawnError !== null) return spawnFailure(input.name, command, spawnError);
       if (complaints.some((line) => line.includes('matches no streams'))) return noTrack(input, tracks);
       const text = complaints.length === 0 ? 'it contains no sound' : why();
-      return new SoundpostError('not_audio', `${input.name} cannot be read as audio: ${text}`);
+      const cannot = UNREACHABLE.test(text) ? 'cannot be reached' : 'cannot be read as audio';
+      return new SoundpostError('not_audio', `${input.name} ${cannot}: ${text}`);
     },
     async noteEnd() {
       await gone;

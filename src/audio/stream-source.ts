@@ -37,6 +37,8 @@ export interface StreamSourceOptions {
   /** The one channel of it to take (1 is the first); the mean of all channels where it is left out. */
   channel?: number | undefined;
   log: Logger;
+  /** How often it is tried before it ends; without end where it is left out. */
+  attempts?: number;
   timing?: Partial<StreamTiming>;
   /** The ffmpeg executable. */
   ffmpeg?: string;
@@ -55,7 +57,7 @@ const FASTEST = 1.1;
 const MOST_BEHIND_MS = 1_000;
 
 /** How often what is odd about the sound is looked at. */
-const LOOK_SECONDS = 5;
+const LOOK_SECONDS = 2;
 
 /** Music may pause; a camera that has its microphone switched off sends zeros for ever. */
 const SILENCE_SECONDS = 30;
@@ -66,7 +68,6 @@ const OWN_CODES = new Set([
   'ffmpeg_missing',
   'no_such_track',
   'no_such_channel',
-  'out_of_reach',
   'playlist',
 ]);
 
@@ -123,12 +124,17 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
   }
 
   async function run(sink: AudioSink): Promise<void> {
-    while (!stopped()) {
+    for (let attempt = 1; !stopped(); attempt += 1) {
       const { failure, heardSeconds } = await listen(sink);
       if (stopped()) return;
+      if (attempt === options.attempts) {
+        report(sink, { state: 'offline', code: failure.code, reason: failure.message });
+        sink.end();
+        return;
+      }
       const delayMs = delays.next();
       const changes = address.isRtsp && picture.after(heardSeconds >= SUCCESS_SECONDS);
-      const next = `It is tried again in ${Math.ceil(delayMs / 1000)} s${changes ? `, ${picture.wanted ? 'with its picture' : 'its sound alone'}` : ''}, and then less and less often, down to once in ${timing.maxRetryMs / 1000} s`;
+      const next = `${/[.?]$/.test(failure.message) ? '' : '.'} It is tried again in ${Math.ceil(delayMs / 1000)} s${changes ? `, ${picture.wanted ? 'with its picture' : 'its sound alone'}` : ''}, and then less and less often, down to once in ${timing.maxRetryMs / 1000} s`;
       report(sink, { state: 'offline', code: failure.code, reason: failure.message }, next);
       log.debug({ delayMs: Math.round(delayMs) }, 'Trying the stream again');
       await sleep(delayMs, undefined, { signal }).catch(() => undefined);
@@ -214,7 +220,7 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
     refusal: string | undefined,
     lookSignal: AbortSignal,
   ): Promise<SoundpostError> {
-    if (refusal !== undefined) return new SoundpostError('out_of_reach', refusal);
+    if (refusal !== undefined) return new SoundpostError('out_of_reach', `${address.shown}: ${refusal}`);
     const code = codeOf(error);
     // A server that refuses need not be asked once more.
     const isOther = code === 'not_audio' && /Invalid data|no sound/.test(messageOf(error));
@@ -234,9 +240,10 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
         );
       }
     }
+    if (code === 'out_of_reach') return new SoundpostError(code, `${address.shown}: ${messageOf(error)}`);
     return OWN_CODES.has(code)
       ? new SoundpostError(code, messageOf(error))
-      : new SoundpostError('stream_failed', address.clean(messageOf(error)));
+      : new SoundpostError('stream_failed', advised(address.clean(messageOf(error))));
   }
 
   /** Hands the sound on until there is none. */
@@ -301,9 +308,18 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
     if (same) return;
     told = status;
     if (status.state === 'offline')
-      log.warn({ code: status.code }, `No sound from the stream: ${status.reason}. ${next}`);
+      log.warn({ code: status.code }, `No sound from the stream: ${status.reason}${next}`);
     sink.status(status);
   }
+}
+
+/** What went wrong, with what to do about it where that is known. */
+function advised(message: string): string {
+  if (/\b401\b|authorization failed/i.test(message)) {
+    return `${message}. Are the user name and the password in the address right, with special characters percent-encoded ("@" as %40)?`;
+  }
+  if (/\b404\b/.test(message)) return `${message}. Is the path of the address right?`;
+  return message;
 }
 
 /** Whether a camera is asked for its picture too. Pure. */

@@ -12,7 +12,7 @@ import { columnsOf, flow, table } from './table.js';
 /**
  * `soundpost tag FILE…`: the tags of recordings, as a table over time or as one line of JSON a file:
  * `{"file","model","duration_s","windows":[{"start_s","end_s","tags":[{"label","mid","score"}…]}]}`, scores
- * unrounded. A file that cannot be tagged does not keep the others from being tagged. Resolves to 1 where any
+ * unrounded. `-` is the standard input. A file that cannot be tagged does not keep the others from being tagged. Resolves to 1 where any
  * failed.
  */
 export async function tagCommand(
@@ -22,6 +22,14 @@ export async function tagCommand(
 ): Promise<number> {
   const { config } = loadConfig(context);
   const top = positive('--top', own['top'], 5, Number.isInteger);
+  // Not what the configuration says: that is about the sound which the service listens to.
+  const part = (name: 'track' | 'channel') => {
+    const text = own[name] ?? context.flags[`audio.${name}`] ?? context.flags[`audio-${name}`];
+    return text === undefined || text === 'mix'
+      ? undefined
+      : positive(`--${name}`, text, NaN, Number.isInteger);
+  };
+  const parts = { track: part('track'), channel: part('channel') };
   const hop = own['hop'] === undefined ? null : positive('--hop', own['hop']);
   const model = await openRegistry(context).get(
     typeof own['model'] === 'string' ? own['model'] : config.model.id,
@@ -35,7 +43,7 @@ export async function tagCommand(
       const progress = createProgress(`tagging ${file}`);
       try {
         const windows: { window: RecordingWindow; tags: Tag[] }[] = [];
-        const recording = tagRecording(engine, file, { hopSeconds });
+        const recording = tagRecording(engine, file, { hopSeconds, ...parts });
         let step = await recording.next();
         for (; step.done !== true; step = await recording.next()) {
           const window = step.value;

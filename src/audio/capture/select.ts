@@ -1,4 +1,5 @@
 import { SoundpostError } from '../../common/errors.js';
+import type { Cancellation } from '../cancellation.js';
 
 /** An audio input as PortAudio lists it. */
 export interface InputDevice {
@@ -85,13 +86,14 @@ export function channelsToOpen(device: InputDevice, channel: number | undefined)
 
 /**
  * Makes one channel of interleaved frames: the mean of all channels, or one of them (1 is the first).
- * `interleaved` is [frames × channels]; `mono`, [frames], takes the result.
+ * `interleaved` is [frames × channels]; `mono`, [frames], takes the result. `cancellation` is told of a mean.
  */
 export function mixToMono(
   interleaved: Float32Array,
   channels: number,
   channel: number | undefined,
   mono: Float32Array,
+  cancellation?: Cancellation,
 ): void {
   if (channel !== undefined) {
     for (let frame = 0, at = channel - 1; frame < mono.length; frame += 1, at += channels) {
@@ -99,9 +101,18 @@ export function mixToMono(
     }
     return;
   }
+  let meanSquares = 0;
+  let channelSquares = 0;
   for (let frame = 0, at = 0; frame < mono.length; frame += 1) {
     let sum = 0;
-    for (let c = 0; c < channels; c += 1, at += 1) sum += interleaved[at]!;
-    mono[frame] = sum / channels;
+    for (let c = 0; c < channels; c += 1, at += 1) {
+      const value = interleaved[at]!;
+      sum += value;
+      channelSquares += value * value;
+    }
+    const mean = sum / channels;
+    mono[frame] = mean;
+    meanSquares += mean * mean;
   }
+  cancellation?.add(mono.length, meanSquares, channelSquares);
 }
