@@ -48,5 +48,5 @@ export function createCancellation(channels: number, sampleRate: number): Cancel
 
 /** What is wrong, for people; what to do about it differs between a service and a command. */
 export function cancellationText(name: string, lossDb: number): string {
-  return `the channels of ${name} cancel each other out: their mean is ${lossDb} dB quieter than they are, because one of them is turned upside down. Take one of them (audio.channel: 1; soundpost tag --channel 1)`;
+  return `the channels of ${name} cancel each other out: their mean is ${lossDb >= MOST_DB ? 'silence' : `${lossDb} dB quieter than they are`}, because one of them is turned upside down. Take one of them (audio.channel: 1; soundpost tag --channel 1)`;
 }

@@ -52,7 +52,7 @@ export async function tagCommand(
         }
         progress.done();
         const { durationSeconds, warnings } = step.value;
-        for (const warning of warnings) process.stderr.write(`soundpost: ${file}: ${warning}\n`);
+        for (const warning of warnings) process.stderr.write(`soundpost: ${warning}\n`);
         print(context, file, model.manifest.id, durationSeconds, windows, files.length > 1);
       } catch (error) {
         progress.done();
