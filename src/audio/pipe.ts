@@ -67,6 +67,10 @@ function pipeOver(name: string, stream: NodeJS.ReadStream | Socket): Pipe {
 
 function namedPipe(path: string): Pipe {
   const child = spawn('cat', ['--', path], { stdio: ['ignore', 'pipe', 'pipe'], env: childEnvironment() });
+  // It waits for a writer, if need be for ever.
+  const onExit = () => child.kill('SIGKILL');
+  process.once('exit', onExit);
+  child.once('close', () => process.off('exit', onExit));
   const gone = once(child, 'close').catch((error: unknown) => {
     throw fileError(path, error);
   });

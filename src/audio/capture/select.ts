@@ -74,10 +74,14 @@ function devicesMatching(devices: readonly InputDevice[], wanted: string | numbe
  */
 const MOST_REAL_CHANNELS = 8;
 
-/** How many channels to open, for a mix of all of them or to get at `channel` (1 is the first). */
+/**
+ * How many channels to open, for a mix of all of them or to get at `channel` (1 is the first). For one channel all are
+ * opened as well: asked for fewer than the device has, ALSA mixes them itself.
+ */
 export function channelsToOpen(device: InputDevice, channel: number | undefined): number {
-  if (channel === undefined) return device.channels <= MOST_REAL_CHANNELS ? device.channels : 2;
-  if (channel <= device.channels) return channel;
+  const real = device.channels <= MOST_REAL_CHANNELS ? device.channels : 2;
+  if (channel === undefined) return real;
+  if (channel <= device.channels) return Math.max(channel, real);
   throw new SoundpostError(
     'no_such_channel',
     `audio input "${device.name}" has ${device.channels} channel${device.channels === 1 ? '' : 's'}, there is no channel ${channel}`,
