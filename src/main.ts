@@ -185,8 +185,13 @@ command(program, 'tag', 'tag recordings', async () => (await import('./cli/tag.j
     new Option('--events', 'the sounds with their onsets and offsets, in place of the tags of each window'),
     new Option('--csv', 'the events as CSV'),
     new Option('--audacity', 'the events as a label track for Audacity'),
+    new Option('--track <n>', 'the audio track of a file that has several').default(undefined, '1'),
+    new Option('--channel <n>', 'the one channel to listen to').default(undefined, 'the mean of all'),
   ],
-}).argument('<files...>', 'recordings: WAV; with ffmpeg also FLAC, MP3 and everything else it reads');
+}).argument(
+  '<files...>',
+  'recordings: WAV; with ffmpeg also FLAC, MP3 and everything else it reads; - is standard input',
+);
 command(
   program,
   'listen',

@@ -7,8 +7,14 @@ export interface StreamAddress {
   url: string;
   /** Protocols that ffmpeg needs for it, for `-protocol_whitelist`. */
   protocols: string;
-  /** Options for ffmpeg in front of the input. */
-  options: readonly string[];
+  /** Options for ffmpeg, by their names. */
+  options: Readonly<Record<string, string>>;
+  /** The host that is named; null for a file. */
+  host: string | null;
+  /** Whether everything that it leads to goes over HTTP, so that a proxy sees it: see `openGate`. */
+  isHttp: boolean;
+  /** Whether it is that of a camera or server that sends tracks of its own accord only when they are asked for. */
+  isRtsp: boolean;
   /** The address without credentials, for people. */
   shown: string;
   /** Any text with the credentials taken out: those of this address and those in any other address. */
@@ -32,13 +38,13 @@ const PROTOCOLS: Record<string, string> = {
   srt: 'srt',
 };
 
-/**
- * Cameras lose packets over UDP; those that offer only UDP are still heard. Their picture is not even asked for,
- * which spares the network most of the stream.
- */
-const RTSP_OPTIONS = ['-rtsp_flags', 'prefer_tcp', '-allowed_media_types', 'audio'];
+/** Cameras lose packets over UDP; those that offer only UDP are still heard. */
+const RTSP_OPTIONS = { rtsp_flags: 'prefer_tcp' };
 
-const OPTIONS: Record<string, readonly string[]> = { rtsp: RTSP_OPTIONS, rtsps: RTSP_OPTIONS };
+const OPTIONS: Record<string, Readonly<Record<string, string>>> = { rtsp: RTSP_OPTIONS, rtsps: RTSP_OPTIONS };
+
+/** The picture is not even asked for, which spares the network most of the stream. Not every camera plays along. */
+export const SOUND_ALONE: Readonly<Record<string, string>> = { allowed_media_types: 'audio' };
 
 /** Kinds whose path itself is a secret: the stream key. */
 const SECRET_PATH = new Set(['rtmp', 'rtmps']);
@@ -62,7 +68,16 @@ export function parseStreamAddress(address: string): StreamAddress {
   const scheme = SCHEME.exec(address)?.[1]?.toLowerCase();
   if (scheme === undefined) {
     const clean = (text: string) => text.replace(ANY_ADDRESS, masked);
-    return { url: `file:${resolve(address)}`, protocols: 'file', options: [], shown: address, clean };
+    return {
+      url: `file:${resolve(address)}`,
+      protocols: 'file',
+      options: {},
+      host: null,
+      isHttp: false,
+      isRtsp: false,
+      shown: address,
+      clean,
+    };
   }
   const protocols = PROTOCOLS[scheme];
   if (protocols === undefined) {
@@ -82,7 +97,10 @@ export function parseStreamAddress(address: string): StreamAddress {
   return {
     url: address,
     protocols,
-    options: OPTIONS[scheme] ?? [],
+    options: OPTIONS[scheme] ?? {},
+    host: parsed.hostname,
+    isHttp: scheme === 'http' || scheme === 'https',
+    isRtsp: scheme === 'rtsp' || scheme === 'rtsps',
     shown: masked(address),
     clean: (text) =>
       secrets.reduce((rest, secret) => rest.replaceAll(secret, '***'), text.replace(ANY_ADDRESS, masked)),

@@ -3,7 +3,10 @@ import { resolve } from 'node:path';
 import { codeOf, SoundpostError } from '../common/errors.js';
 import { openWithFfmpeg } from './ffmpeg.js';
 import type { PcmReader } from './pcm-reader.js';
-import { fileError, looksLikeWav, openWav } from './wav.js';
+import { openPipe, pipeAt } from './pipe.js';
+import { beginningOfFile, playlistIn } from './playlist.js';
+import { looksLikeWav } from './wav-header.js';
+import { fileError, openWav } from './wav.js';
 
 /** A whole recording. */
 export interface DecodedAudio {
@@ -23,7 +26,9 @@ export interface AudioFile extends PcmReader {
 
 export interface DecodeOptions {
   signal?: AbortSignal | undefined;
-  /** The one channel to take (1 is the first); the mean of all channels where it is left out. */
+  /** The audio track to take (1 is the first); the first where it is left out. */
+  track?: number | undefined;
+  /** The one channel of it to take (1 is the first); the mean of all channels where it is left out. */
   channel?: number | undefined;
   /** The ffmpeg executable. */
   ffmpeg?: string | undefined;
@@ -34,15 +39,18 @@ const MOST_SAMPLES = 2 ** 29;
 
 /**
  * Opens a recording for reading piece by piece: WAV by itself, everything else, and WAV with compressed samples,
- * through ffmpeg.
+ * through ffmpeg. `-` is the standard input; what can be read only once (a named pipe, too) cannot be rewound.
  *
- * Throws SoundpostError `file_not_found`, `file_unreadable`, `audio_empty`, `wav_damaged`, `not_audio`,
- * `ffmpeg_missing`, `no_such_channel`; its message names the file. An abort throws the signal's reason.
+ * Throws SoundpostError `file_not_found`, `file_unreadable`, `audio_empty`, `wav_damaged`, `not_audio`, `playlist`,
+ * `ffmpeg_missing`, `no_such_track`, `no_such_channel`, `usage` (the standard input is a terminal); its message names the file. An abort throws the signal's reason.
  */
 export async function openAudioFile(path: string, options: DecodeOptions = {}): Promise<AudioFile> {
   options.signal?.throwIfAborted();
+  const pipe = await pipeAt(path);
+  if (pipe !== null) return { ...(await openPipe(pipe, options)), durationSeconds: null };
   const wav = await isWav(path);
-  if (wav) {
+  // A WAV has one track. ffmpeg says so where another is asked for.
+  if (wav && (options.track ?? 1) === 1) {
     try {
       return await openWav(path, options.channel);
     } catch (error) {
@@ -56,6 +64,7 @@ export async function openAudioFile(path: string, options: DecodeOptions = {}): 
         url: `file:${resolve(path)}`,
         protocols: 'file',
         name: path,
+        track: options.track,
         channel: options.channel,
         command: options.ffmpeg,
       },
@@ -63,6 +72,12 @@ export async function openAudioFile(path: string, options: DecodeOptions = {}): 
     );
     return { ...reader, durationSeconds: null };
   } catch (error) {
+    if (codeOf(error) === 'not_audio' && playlistIn(await beginningOfFile(path)) !== null) {
+      throw new SoundpostError(
+        'playlist',
+        `${path} is a playlist, not a recording: name the recordings in it`,
+      );
+    }
     if (codeOf(error) !== 'ffmpeg_missing' || wav || !/\.wav$/i.test(path)) throw error;
     throw new SoundpostError('not_audio', `${path} is not a WAV file, in spite of its name`, {
       cause: error,
@@ -144,7 +159,7 @@ async function isWav(path: string): Promise<boolean> {
     const about = await stat(path);
     if (about.isDirectory())
       throw new SoundpostError('file_unreadable', `${path} is a folder, not a recording`);
-    // What is not on a disk (a named pipe) can only be read once, so not looked into: ffmpeg reads it.
+    // What is not on a disk can only be read once, so not looked into: ffmpeg reads it.
     if (!about.isFile()) return false;
     if (about.size === 0) throw new SoundpostError('audio_empty', `${path} is empty (0 bytes)`);
     const file = await open(path, 'r');

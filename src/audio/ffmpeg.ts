@@ -1,33 +1,53 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
-import type { Readable } from 'node:stream';
+import { Readable, type Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { childEnvironment } from '../common/child-environment.js';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import { bytesPerFrame, createMixer, type Mixer, type PcmFormat } from './pcm.js';
 import type { PcmReader } from './pcm-reader.js';
-import { parseWavHeader } from './wav.js';
+import { parseWavHeader } from './wav-header.js';
 
 export interface FfmpegInput {
   /** What ffmpeg opens, with its protocol: `file:/x.flac`, `rtsp://…`. */
   url: string;
   /** Protocols ffmpeg may use for it and for whatever it leads to (playlists), separated by commas. */
   protocols: string;
-  /** Options in front of the input. */
-  options?: readonly string[];
+  /** Options of the input, by their names. */
+  options?: Readonly<Record<string, string>>;
+  /**
+   * The address holds a secret, and everybody on a machine can read the command line of every process: ffmpeg gets
+   * it through its standard input.
+   */
+  secret?: boolean;
+  /** What ffmpeg gets through its standard input (`url` is then `pipe:0`); it can be had once only. */
+  stdin?: AsyncIterable<Buffer> | undefined;
+  /** Variables for ffmpeg, beside those of this process; undefined takes one away. */
+  env?: NodeJS.ProcessEnv | undefined;
   /** Sound that is made now: it is passed on at once instead of in larger pieces. */
   live?: boolean;
   /** What errors and warnings call it. */
   name: string;
   /** Called with every line that ffmpeg writes to stderr. */
   onLine?: ((line: string) => void) | undefined;
+  /** Called with the description of every audio track as it is found, also where no sound follows. */
+  onTrack?: ((description: string) => void) | undefined;
   /** Applied to each such line before anything is done with it: takes secrets out. */
   clean?: ((line: string) => string) | undefined;
-  /** The one channel to take (1 is the first); the mean of all channels where it is left out. */
+  /** The audio track to take (1 is the first); the first where it is left out. */
+  track?: number | undefined;
+  /** The one channel of it to take (1 is the first); the mean of all channels where it is left out. */
   channel?: number | undefined;
   /** The executable. */
   command?: string | undefined;
 }
 
-type Child = ChildProcessByStdio<null, Readable, Readable>;
+/** Sound from ffmpeg. */
+export interface FfmpegReader extends PcmReader {
+  /** What ffmpeg had to say about its end; nothing where that was a clean one. */
+  ending(): string | undefined;
+}
+
+type Child = ChildProcessByStdio<Writable | null, Readable, Readable>;
 
 /** How long ffmpeg may take to end by itself after SIGTERM. */
 const GRACE_MS = 1_000;
@@ -35,9 +55,20 @@ const GRACE_MS = 1_000;
 /** More than any WAV header that ffmpeg writes. */
 const HEADER_BYTES = 4096;
 
+/** How much of what ffmpeg said last is looked through for a reason. */
+const KEPT_LINES = 8;
+
 /** What ffmpeg says about sound with nothing wrong about it. */
 const EVERYDAY =
   /Guessed Channel Layout|Estimating duration|Skipping unhandled metadata|timestamps for (skipped|discarded) samples|^To ignore this/i;
+
+/** `[rtsp @ 0x55e0] [error] text`: who says it, how bad it is, and what. */
+const LEVEL = /^(?:\[[^\]]*\] )*?\[(info|warning|error|fatal|panic|verbose|debug)\] (?:\[[^\]]*\] )*\s*(.*)$/;
+
+const UNREACHABLE =
+  /Connection (refused|timed out|reset)|No route to host|unreachable|Failed to resolve|Name or service not known|Host is down/i;
+
+const AUDIO_TRACK = /^Stream #0:\d+\S*: Audio: (.+)$/;
 
 const INSTALL =
   'install it (Debian, Raspberry Pi OS, Ubuntu: "sudo apt-get install ffmpeg"; macOS: "brew install ffmpeg")';
@@ -47,12 +78,13 @@ const INSTALL =
  * and channels come with the sound itself (no ffprobe needed) and the channels are mixed in the same way as those
  * of a WAV file. Resolves when the first sound is there. `rewind` starts ffmpeg anew.
  *
- * Throws SoundpostError `ffmpeg_missing`, `not_audio`, `no_such_channel`.
+ * Throws SoundpostError `ffmpeg_missing`, `not_audio`, `no_such_track`, `no_such_channel`.
  */
-export async function openWithFfmpeg(input: FfmpegInput, signal?: AbortSignal): Promise<PcmReader> {
+export async function openWithFfmpeg(input: FfmpegInput, signal?: AbortSignal): Promise<FfmpegReader> {
   signal?.throwIfAborted();
   const notes: string[] = [];
-  let run = startRun(input, notes);
+  let how: Handover = input.secret === true ? 'list' : 'argument';
+  let run = startRun(input, how, notes);
   let closed = false;
   const abort = () => void run.end();
   signal?.addEventListener('abort', abort, { once: true });
@@ -65,7 +97,14 @@ export async function openWithFfmpeg(input: FfmpegInput, signal?: AbortSignal): 
 
   let opened: Opened;
   try {
-    opened = await open(run, input);
+    try {
+      opened = await open(run, input);
+    } catch (error) {
+      if (!run.isTooOld() || signal?.aborted === true) throw error;
+      how = 'plain list';
+      run = startRun(input, how, notes);
+      opened = await open(run, input);
+    }
   } catch (error) {
     await close();
     signal?.throwIfAborted();
@@ -75,6 +114,7 @@ export async function openWithFfmpeg(input: FfmpegInput, signal?: AbortSignal): 
 
   return {
     sampleRate,
+    ending: () => notes.at(-1),
     warnings: () => [...new Set([...notes, ...opened.mixer.warnings()])],
     async read(out) {
       signal?.throwIfAborted();
@@ -84,9 +124,12 @@ export async function openWithFfmpeg(input: FfmpegInput, signal?: AbortSignal): 
       return done;
     },
     async rewind() {
+      if (input.stdin !== undefined) {
+        throw new SoundpostError('not_rewindable', `${input.name} cannot be played from its start again`);
+      }
       await run.end();
       if (closed) return;
-      run = startRun(input, notes);
+      run = startRun(input, how, notes);
       const again = await open(run, input);
       if (again.format.sampleRate !== sampleRate) {
         throw new SoundpostError('not_audio', `${input.name} has changed its sample rate`);
@@ -96,6 +139,41 @@ export async function openWithFfmpeg(input: FfmpegInput, signal?: AbortSignal): 
     pids: () => run.pids(),
     close,
   };
+}
+
+/**
+ * How ffmpeg is told what to open: as an argument; or in a list for its "concat" demuxer on its standard input, with
+ * the options in it, which takes ffmpeg 5.0 or later; or in such a list without options, for older ones.
+ */
+type Handover = 'argument' | 'list' | 'plain list';
+
+/** The arguments that make ffmpeg open the input, and what it has to find on its standard input. */
+function inputOf(
+  input: FfmpegInput,
+  how: Handover,
+): { args: string[]; stdin: AsyncIterable<Buffer> | undefined } {
+  const { url, protocols, options = {} } = input;
+  if (how === 'argument') {
+    const given = Object.entries<string>(options).flatMap(([name, value]) => [`-${name}`, value]);
+    return { args: ['-protocol_whitelist', protocols, ...given, '-i', url], stdin: input.stdin };
+  }
+  // The list itself comes through a pipe; what it names is held to `protocols`, and with it all that leads to.
+  const inner = how === 'list' ? { protocol_whitelist: protocols, ...options } : {};
+  const list = [
+    'ffconcat version 1.0',
+    `file ${quoted(url)}`,
+    ...Object.entries<string>(inner).map(([name, value]) => `option ${name} ${quoted(value)}`),
+  ].join('\n');
+  const whitelist = how === 'list' ? 'pipe' : `pipe,${protocols}`;
+  return {
+    args: ['-f', 'concat', '-safe', '0', '-protocol_whitelist', whitelist, '-i', 'pipe:0'],
+    stdin: Readable.from([Buffer.from(`${list}\n`)]),
+  };
+}
+
+/** Text in the quotes of ffmpeg, in which nothing but the quote itself is special. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 /** One life of an ffmpeg process. */
@@ -108,39 +186,71 @@ interface Run {
   failure(): Promise<SoundpostError>;
   /** The output is over: remembers what ffmpeg had to say about it. */
   noteEnd(): Promise<void>;
+  /** Whether ffmpeg did not understand the list that it was given. */
+  isTooOld(): boolean;
   pids(): number[];
   /** Ends the process and waits until it is gone. */
   end(): Promise<void>;
 }
 
-function startRun(input: FfmpegInput, notes: string[]): Run {
+function startRun(input: FfmpegInput, how: Handover, notes: string[]): Run {
   const command = input.command ?? 'ffmpeg';
+  const { args, stdin } = inputOf(input, how);
   // prettier-ignore
   const child: Child = spawn(
     command,
     [
-      '-nostdin', '-hide_banner', '-loglevel', 'warning',
-      '-protocol_whitelist', input.protocols, ...(input.options ?? []), '-i', input.url,
-      '-map', '0:a:0', '-c:a', 'pcm_f32le', '-bitexact', ...(input.live ? ['-flush_packets', '1'] : []),
-      '-f', 'wav', 'pipe:1',
+      '-nostdin', '-hide_banner', '-nostats', '-loglevel', 'level+info', ...args,
+      '-map', `0:a:${(input.track ?? 1) - 1}`, '-c:a', 'pcm_f32le', '-bitexact',
+      ...(input.live ? ['-flush_packets', '1'] : []), '-f', 'wav', 'pipe:1',
     ],
-    { stdio: ['ignore', 'pipe', 'pipe'], env: childEnvironment() },
-  );
+    {
+      stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+      env: childEnvironment(input.env),
+    },
+  ) as Child;
+  if (stdin !== undefined && child.stdin !== null) {
+    // It may end before it has taken everything; what is wrong with the pipe then shows in what it says.
+    pipeline(stdin, child.stdin).catch(() => undefined);
+  }
   let spawnError: unknown = null;
-  let lastLine = '';
+  const complaints: string[] = [];
+  const tracks: string[] = [];
   let lines = 0;
+  let inputIsDescribed = false;
+  /** The level of the last line that had one: a message may go on over several lines. */
+  let level = 'error';
   child.on('error', (error) => {
     spawnError = error;
   });
   onEachLine(child.stderr, (raw) => {
-    const line = input.clean?.(raw) ?? raw;
+    const [, named, text = raw] = LEVEL.exec(raw) ?? [];
+    level = named ?? level;
+    const line = input.clean?.(text) ?? text;
     input.onLine?.(line);
+    if (level === 'info') {
+      inputIsDescribed ||= /^(Stream mapping|Output #)/.test(line);
+      const track = AUDIO_TRACK.exec(line)?.[1];
+      if (track !== undefined && !inputIsDescribed) {
+        tracks.push(track);
+        input.onTrack?.(track);
+      }
+      return;
+    }
     if (EVERYDAY.test(line)) return;
-    lastLine = line;
+    complaints.push(line);
+    if (complaints.length > KEPT_LINES) complaints.shift();
     lines += 1;
   });
+  const why = () => reasonIn(complaints, input);
+  // Where this process ends without having stopped its sources, one that waits for sound would wait on.
+  const onExit = () => child.kill('SIGKILL');
+  process.once('exit', onExit);
   const gone = new Promise<void>((resolve) => {
-    child.once('close', () => resolve());
+    child.once('close', () => {
+      process.off('exit', onExit);
+      resolve();
+    });
   });
   const chunks = child.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
   let pushedBack: Buffer | null = null;
@@ -167,22 +277,20 @@ function startRun(input: FfmpegInput, notes: string[]): Run {
     async failure() {
       await gone;
       if (spawnError !== null) return spawnFailure(input.name, command, spawnError);
-      if (lastLine.includes('matches no streams')) {
-        return new SoundpostError('not_audio', `${input.name} holds no sound`);
-      }
-      const why = lastLine === '' ? 'it contains no sound' : reasonIn(lastLine, input);
-      return new SoundpostError('not_audio', `${input.name} cannot be read as audio: ${why}`);
+      if (complaints.some((line) => line.includes('matches no streams'))) return noTrack(input, tracks);
+      const text = complaints.length === 0 ? 'it contains no sound' : why();
+      const cannot = UNREACHABLE.test(text) ? 'cannot be reached' : 'cannot be read as audio';
+      return new SoundpostError('not_audio', `${input.name} ${cannot}: ${text}`);
     },
     async noteEnd() {
       await gone;
       if (child.exitCode !== 0) {
-        notes.push(
-          `${input.name} could not be read to its end: ${reasonIn(lastLine, input) || 'ffmpeg was ended'}`,
-        );
+        notes.push(`${input.name} could not be read to its end: ${why() || 'ffmpeg was ended'}`);
       } else if (lines > 0) {
-        notes.push(`${input.name} was read with difficulties: ${reasonIn(lastLine, input)}`);
+        notes.push(`${input.name} was read with difficulties: ${why()}`);
       }
     },
+    isTooOld: () => complaints.some((line) => line.includes("unknown keyword 'option'")),
     pids: () => (child.pid === undefined || hasEnded(child) ? [] : [child.pid]),
     end() {
       ending ??= endChild(child, gone);
@@ -268,11 +376,22 @@ function onEachLine(stream: Readable, callback: (line: string) => void): void {
   stream.on('error', () => undefined);
 }
 
-/** An ffmpeg message without the name of the input, which the caller gives in its own words. */
-function reasonIn(line: string, input: FfmpegInput): string {
-  const reason = line.replace(/^(\[[^\]]*\]\s*)+/, '');
-  const prefix = [input.url, input.name].find((name) => reason.startsWith(`${name}: `));
+/** The reason among ffmpeg's last lines, without the name of the input, which the caller gives in its own words. */
+function reasonIn(lines: readonly string[], input: FfmpegInput): string {
+  // What a camera answered says more than what ffmpeg makes of it in the end ("Server returned 4XX Client Error").
+  const answer = lines.findLast((line) => /^method \w+ failed: /.test(line));
+  const reason = answer ?? lines.at(-1) ?? '';
+  const prefix = [input.url, input.name, 'pipe:0'].find((name) => reason.startsWith(`${name}: `));
   return prefix === undefined ? reason : reason.slice(prefix.length + 2);
+}
+
+function noTrack({ name, track }: FfmpegInput, tracks: readonly string[]): SoundpostError {
+  if (tracks.length === 0) return new SoundpostError('not_audio', `${name} holds no sound`);
+  const list = tracks.map((text, index) => `${index + 1}: ${text}`).join('; ');
+  return new SoundpostError(
+    'no_such_track',
+    `${name} has ${tracks.length} audio track${tracks.length === 1 ? '' : 's'} (${list}), so track ${track} cannot be taken`,
+  );
 }
 
 function spawnFailure(name: string, command: string, error: unknown): SoundpostError {

@@ -13,7 +13,9 @@ export interface FileSourceOptions {
   loop: boolean;
   /** As fast as it sounds, or as fast as the sink takes it. */
   speed: 1 | 'max';
-  /** The one channel to take (1 is the first); the mean of all channels where it is left out. */
+  /** The audio track to take (1 is the first); the first where it is left out. */
+  track?: number | undefined;
+  /** The one channel of it to take (1 is the first); the mean of all channels where it is left out. */
   channel?: number | undefined;
   /** How much sound is handed over at a time; 0.1 where it is left out. */
   chunkSeconds?: number;
@@ -23,6 +25,8 @@ export interface FileSourceOptions {
 }
 
 const DEFAULT_CHUNK_SECONDS = 0.1;
+
+const FIRST_LOOK_SECONDS = 2;
 
 /** After a pause of the machine or of the sink this much is caught up with in a burst. */
 const MOST_BEHIND_MS = 500;
@@ -48,6 +52,7 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
       if (running !== undefined) throw new Error('a file source is started once');
       const opening = openAudioFile(path, {
         signal: stopping.signal,
+        track: options.track,
         channel: options.channel,
         ffmpeg: options.ffmpeg,
       });
@@ -75,8 +80,11 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
       sink.begin({ sampleRate: file.sampleRate, name: basename(path) });
       sink.status({ state: 'online' });
       await play(file, sink, () => {
-        for (const warning of file.warnings().filter((text) => !warned.has(text))) {
-          warned.add(warning);
+        for (const warning of file.warnings()) {
+          // The numbers in it may grow.
+          const kind = warning.replace(/\d+/g, '#');
+          if (warned.has(kind)) continue;
+          warned.add(kind);
           log.warn({ code: 'damaged_audio' }, warning);
         }
       });
@@ -91,7 +99,7 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
     }
   }
 
-  async function play(file: AudioFile, sink: AudioSink, atEnd: () => void): Promise<void> {
+  async function play(file: AudioFile, sink: AudioSink, look: () => void): Promise<void> {
     const { signal } = stopping;
     const { sampleRate } = file;
     const pace = options.speed === 1 ? createPace({ mostBehindMs: MOST_BEHIND_MS }) : null;
@@ -99,10 +107,16 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
     const chunk = new Float32Array(Math.max(1, Math.round(sampleRate * chunkSeconds)));
     const startMs = Date.now();
     let position = 0;
+    /** Where what is odd is looked for next: soon, and then at twice the length. A pipe may never end. */
+    let lookAt = FIRST_LOOK_SECONDS * sampleRate;
     while (!signal.aborted) {
-      const count = await fill(file, chunk, atEnd);
+      const count = await fill(file, chunk, look);
       if (count > 0) {
         position += count;
+        if (position >= lookAt) {
+          look();
+          lookAt *= 2;
+        }
         let endMs = startMs + (position / sampleRate) * 1000;
         if (pace !== null) {
           const dueMs = pace.dueMs(count / sampleRate, performance.now());

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { createBackoff, createRestartPolicy } from '../common/backoff.js';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
+import { cancellationText } from './cancellation.js';
 import { createChatter } from './capture/chatter.js';
 import { launchCapture, type CaptureProcess } from './capture/launch.js';
 import type { CaptureMessage } from './capture/messages.js';
@@ -105,6 +106,8 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
     sink?.status(status);
   };
 
+  let saidCancelling = false;
+
   /** What is listened to, at info when it is news. */
   let announced = '';
   const announce = (listening: string) => {
@@ -180,6 +183,13 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
     if (message.type === 'overrun') {
       counters.overruns += 1;
       log.debug({}, 'The input had sound that was not taken in time; some of it is lost');
+    }
+    if (message.type === 'cancelling' && !saidCancelling) {
+      saidCancelling = true;
+      log.warn(
+        { code: 'channels_cancel' },
+        cancellationText(`"${from.device?.name ?? '?'}"`, message.lossDb),
+      );
     }
     if (message.type === 'opened') {
       from.device = message.device;
@@ -263,6 +273,7 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
     },
     async setDevice(device) {
       wanted = device;
+      saidCancelling = false;
       await drop();
       retryDelays.reset();
       if (sink !== undefined && capture === undefined && retry === undefined) launch();

@@ -1,4 +1,5 @@
 import { SoundpostError } from '../common/errors.js';
+import { cancellationText, createCancellation } from './cancellation.js';
 
 /** How one sample is written, always little-endian. */
 export type Encoding = 'u8' | 's16' | 's24' | 's32' | 'f32' | 'f64';
@@ -32,6 +33,12 @@ const READ: Record<Encoding, (view: DataView, at: number) => number> = {
 /** Beyond this a float sample is not sound but a damaged file; what follows (squares, logarithms) must stay finite. */
 const LOUDEST = 1e6;
 
+/**
+ * Float sound may go beyond full scale, and what was mixed without care goes up to some 12 dB beyond. Higher are only
+ * integers that were written as floats without being divided.
+ */
+const TOO_LOUD = 8;
+
 export function bytesPerFrame(format: PcmFormat): number {
   return format.channels * SAMPLE_BYTES[format.encoding];
 }
@@ -39,7 +46,8 @@ export function bytesPerFrame(format: PcmFormat): number {
 /**
  * A mixer that takes the mean of the channels, or the one `channel` that is named (1 is the first). Integers are
  * divided by the magnitude of their lowest value, so that they fall into [-1, 1). Floats stay as they are, even
- * beyond 1; those that are no numbers, infinite or absurd (above 1e6) become 0 and are counted.
+ * beyond 1; those that are no numbers, infinite or absurd (above 1e6) become 0 and are counted. Warns of sound far
+ * beyond full scale, and of channels that cancel each other out.
  *
  * Throws SoundpostError `no_such_channel`; its message calls the sound `name`.
  */
@@ -56,26 +64,50 @@ export function createMixer(format: PcmFormat, name: string, channel?: number): 
   const read = READ[format.encoding];
   const skipped = channel === undefined ? 0 : (channel - 1) * sampleBytes;
   const mixed = channel === undefined ? channels : 1;
+  const cancellation = createCancellation(mixed, format.sampleRate);
   let unusable = 0;
+  let loudest = 0;
   return {
     mix(view, byteOffset, frames, out, at) {
       let start = byteOffset + skipped;
+      let meanSquares = 0;
+      let channelSquares = 0;
       for (let frame = 0; frame < frames; frame += 1) {
         let sum = 0;
-        for (let i = 0; i < mixed; i += 1) sum += read(view, start + i * sampleBytes);
+        let squares = 0;
+        for (let i = 0; i < mixed; i += 1) {
+          const value = read(view, start + i * sampleBytes);
+          sum += value;
+          squares += value * value;
+        }
         start += frameBytes;
         const mean = sum / mixed;
-        if (Math.abs(mean) <= LOUDEST) {
+        const magnitude = Math.abs(mean);
+        if (magnitude <= LOUDEST) {
           out[at + frame] = mean;
+          meanSquares += mean * mean;
+          channelSquares += squares;
+          if (magnitude > loudest) loudest = magnitude;
         } else {
           out[at + frame] = 0;
           unusable += 1;
         }
       }
+      cancellation.add(frames, meanSquares, channelSquares);
     },
-    warnings: () =>
-      unusable === 0
-        ? []
-        : [`${name} has ${unusable} samples that are not usable numbers; they count as silence`],
+    warnings() {
+      const found: string[] = [];
+      const lossDb = cancellation.lossDb();
+      if (unusable > 0) {
+        found.push(`${name} has ${unusable} samples that are not usable numbers; they count as silence`);
+      }
+      if (loudest > TOO_LOUD) {
+        found.push(
+          `${name} is far too loud: its float samples go up to ${Math.round(loudest)}, where 1 is full scale. They look like integers that were not divided; what is heard in it may be wrong`,
+        );
+      }
+      if (lossDb !== null) found.push(cancellationText(name, lossDb));
+      return found;
+    },
   };
 }

@@ -38,6 +38,8 @@ export interface AudioSource {
   /** Resolves once the source is at work (not: once it has sound; a missing microphone is retried). */
   start(sink: AudioSink): Promise<void>;
   stop(): Promise<void>;
+  /** What it hears, more precisely than the name does (codec, track), for people; nothing where that is not known. */
+  details?(): string | undefined;
   /** Ids of the processes it runs now, for the count of memory. */
   pids?(): number[];
   /** Counts since the start, for telemetry. */

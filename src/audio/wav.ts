@@ -1,23 +1,9 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { messageOf, SoundpostError } from '../common/errors.js';
+import { bytesOfFile, type ByteSource } from './byte-source.js';
 import type { PcmReader } from './pcm-reader.js';
-import { bytesPerFrame, createMixer, type Encoding, type PcmFormat } from './pcm.js';
-
-/** Bytes that can be read at any place: a file, or the beginning of a stream. */
-export interface ByteSource {
-  /** Infinity where it is not known. */
-  readonly size: number;
-  /** Fills `into` from `offset` on as far as there is data; returns how many bytes. */
-  read(into: Uint8Array, offset: number): Promise<number>;
-}
-
-export interface WavHeader {
-  format: PcmFormat;
-  /** Where the samples begin, in bytes. */
-  dataOffset: number;
-  /** What the header says about their length; null where it was written before the length was known. */
-  dataBytes: number | null;
-}
+import { bytesPerFrame, createMixer } from './pcm.js';
+import { chunkAfter, isChunk, parseWavHeader, type WavHeader } from './wav-header.js';
 
 /** A PCM reader over a WAV file, which knows its length. */
 export interface WavReader extends PcmReader {
@@ -25,234 +11,240 @@ export interface WavReader extends PcmReader {
   readonly durationSeconds: number;
 }
 
-const PCM = 0x0001;
-const IEEE_FLOAT = 0x0003;
-const EXTENSIBLE = 0xfffe;
-
-/** Bytes 2 to 15 of the SubFormat GUIDs that stand for a format tag (mmreg.h: KSDATAFORMAT_SUBTYPE_…). */
-const TAG_GUID_TAIL = '000000001000800000aa00389b71';
-
-const MAX_CHANNELS = 256;
-const MIN_RATE = 100;
-const MAX_RATE = 1_000_000;
-
-/** The length in a RIFF header that is not complete, or whose true length is in the "ds64" chunk. */
-const PLACEHOLDER = 0xffffffff;
-
-/** Chunks before the samples; a file with more is garbage that happens to look like chunks. */
-const MAX_CHUNKS = 1000;
-
-/** How much is read from disk at a time. */
+/** How much is read at a time. */
 const BUFFER_BYTES = 256 * 1024;
 
-/**
- * Reads a WAV header: RIFF, or RF64 and BW64 with 64-bit lengths (EBU Tech 3306); PCM of 8 to 32 bits, float32
- * and float64, plain or WAVE_FORMAT_EXTENSIBLE. Chunks it does not know are passed over.
- *
- * `name` is what the errors call the file. Throws SoundpostError `not_wav`, `wav_damaged`, `wav_unsupported`
- * (a WAV, but in an encoding that is not plain samples).
- */
-export async function parseWavHeader(source: ByteSource, name: string): Promise<WavHeader> {
-  const damaged = (what: string) =>
-    new SoundpostError('wav_damaged', `${name} is a damaged WAV file: ${what}`);
-  const bytes = new Uint8Array(40);
-  const view = new DataView(bytes.buffer);
+/** Chunks behind the samples; more are garbage that looks like chunks. */
+const MOST_CHUNKS_BEHIND = 1000;
 
-  if ((await source.read(bytes.subarray(0, 12), 0)) < 12 || !looksLikeWav(bytes)) {
-    throw new SoundpostError('not_wav', `${name} is not a WAV file: it does not begin with RIFF … WAVE`);
-  }
-  if (idAt(bytes, 0) === 'RIFX') {
-    throw new SoundpostError('wav_unsupported', `${name} is a big-endian WAV file (RIFX)`);
-  }
-  const riffBytes = view.getUint32(4, true);
-  let longDataBytes: number | null = null;
-  let format: PcmFormat | null = null;
+/** What a header does not announce is taken for sound where it lasts so long; less is the dirt of some program. */
+const SOUND_SECONDS = 1;
 
-  let at = 12;
-  for (let chunks = 0; chunks < MAX_CHUNKS; chunks += 1) {
-    if ((await source.read(bytes.subarray(0, 8), at)) < 8) {
-      throw damaged(`it ends before its samples (no ${format === null ? '"fmt "' : '"data"'} chunk)`);
-    }
-    const id = idAt(bytes, 0);
-    const size = view.getUint32(4, true);
-    const body = at + 8;
-    if (id === 'ds64') {
-      if ((await source.read(bytes.subarray(0, 16), body)) < 16) throw damaged('its "ds64" chunk is cut off');
-      longDataBytes = Number(view.getBigUint64(8, true));
-    } else if (id === 'fmt ') {
-      const length = await source.read(bytes.subarray(0, Math.min(size, 40)), body);
-      if (length < 16) throw damaged('its "fmt " chunk is too short');
-      format = parseFormat(view, length, name, damaged);
-    } else if (id === 'data') {
-      if (format === null) throw damaged('its samples come before their description ("fmt " chunk)');
-      const stated = size === PLACEHOLDER ? (longDataBytes ?? size) : size;
-      // Around no samples at all the length is 0 as well, but then the length of the whole is right.
-      const complete = !isPlaceholder(riffBytes) && riffBytes + 8 >= source.size - 1;
-      const unknown = stated === 0 ? !complete : isPlaceholder(stated) && body + stated > source.size;
-      const dataBytes = unknown ? null : stated;
-      return { format, dataOffset: body, dataBytes };
-    }
-    at = body + size + (size % 2);
-  }
-  throw damaged('it consists of too many chunks');
-}
-
-/**
- * Whether a length stands for "not known yet", which is what programs write that cannot go back to the header:
- * most of them 0xffffffff (some less their header), sox and arecord something at 2 GiB.
- */
-function isPlaceholder(length: number): boolean {
-  return (
-    (length >= 0x7fff0000 && length <= 0x80000000) ||
-    (length >= 0xffff0000 && length <= PLACEHOLDER) ||
-    length > Number.MAX_SAFE_INTEGER
-  );
-}
-
-/** Whether the first 12 bytes are those of a WAV file of any kind. */
-export function looksLikeWav(head: Uint8Array): boolean {
-  return ['RIFF', 'RF64', 'BW64', 'RIFX'].includes(idAt(head, 0)) && idAt(head, 8) === 'WAVE';
-}
-
-function parseFormat(
-  view: DataView,
-  length: number,
-  name: string,
-  damaged: (what: string) => SoundpostError,
-): PcmFormat {
-  let tag = view.getUint16(0, true);
-  const channels = view.getUint16(2, true);
-  const sampleRate = view.getUint32(4, true);
-  const blockAlign = view.getUint16(12, true);
-  const bits = view.getUint16(14, true);
-  if (tag === EXTENSIBLE) {
-    if (length < 40) throw damaged('its extensible "fmt " chunk is too short');
-    const tail = Buffer.from(view.buffer, view.byteOffset + 26, 14).toString('hex');
-    tag = tail === TAG_GUID_TAIL ? view.getUint16(24, true) : EXTENSIBLE;
-  }
-  if (tag !== PCM && tag !== IEEE_FLOAT) {
-    throw new SoundpostError(
-      'wav_unsupported',
-      `${name} is a WAV file with compressed or unusual samples (format 0x${tag.toString(16)})`,
-    );
-  }
-  if (channels < 1 || channels > MAX_CHANNELS) throw damaged(`its header says ${channels} channels`);
-  if (sampleRate < MIN_RATE || sampleRate > MAX_RATE) throw damaged(`its header says ${sampleRate} Hz`);
-  // Samples of 12 or 20 bits sit left-justified in the next larger container, which the block size tells.
-  const bytes = blockAlign / channels;
-  if (bits < 1 || bits > bytes * 8) {
-    throw damaged(`its header says ${bits} bits a sample, and ${blockAlign} bytes for ${channels} of them`);
-  }
-  const encoding = encodingOf(tag, bytes);
-  if (encoding === null) {
-    throw damaged(`its header says ${bytes} bytes a ${tag === PCM ? 'PCM' : 'float'} sample`);
-  }
-  return { sampleRate, channels, encoding };
-}
-
-function encodingOf(tag: number, bytes: number): Encoding | null {
-  if (tag === IEEE_FLOAT) return bytes === 4 ? 'f32' : bytes === 8 ? 'f64' : null;
-  return ({ 1: 'u8', 2: 's16', 3: 's24', 4: 's32' } as const)[bytes] ?? null;
-}
-
-function idAt(bytes: Uint8Array, at: number): string {
-  return String.fromCharCode(...bytes.subarray(at, at + 4));
+/** Samples that lie in one piece. */
+interface Stretch {
+  offset: number;
+  /** Null where they go on to the end. */
+  bytes: number | null;
+  /** What is odd about their being there. */
+  warning?: string;
+  /** Nothing that can be read follows. */
+  isLast?: boolean;
 }
 
 /**
  * Opens a WAV file for reading from disk piece by piece, whatever its length. What can be read of a file that
- * is cut off is read, and `warnings` says so. Errors as `parseWavHeader`, and `file_not_found`,
- * `file_unreadable`, `audio_empty`, `no_such_channel`.
+ * is cut off is read, and so is sound that its header does not announce; `warnings` says so. Errors as
+ * `parseWavHeader`, and `file_not_found`, `file_unreadable`, `audio_empty`, `no_such_channel`.
  *
  * @param channel the one channel to take (1 is the first); the mean of all where it is left out
  */
 export async function openWav(path: string, channel?: number): Promise<WavReader> {
   const file = await openFile(path);
   try {
-    return await readerOver(file, path, channel);
+    return await readerOverFile(file, path, channel);
   } catch (error) {
     await file.close();
     throw error;
   }
 }
 
-async function readerOver(file: FileHandle, path: string, channel?: number): Promise<WavReader> {
+/**
+ * Reads a WAV from a source that only goes forward. Its length is not known before its end. Throws as `openWav`;
+ * `rewind` throws SoundpostError `not_rewindable`.
+ */
+export async function readWavForward(source: ByteSource, name: string, channel?: number): Promise<PcmReader> {
+  const header = await parseWavHeader(source, name);
+  const frameBytes = bytesPerFrame(header.format);
+  const reader = createReader(source, header, name, channel);
+  const probe = new Uint8Array(frameBytes);
+  if ((await source.read(probe, header.dataOffset)) < frameBytes) throw noSamples(name);
+  return {
+    ...reader,
+    rewind: () =>
+      Promise.reject(new SoundpostError('not_rewindable', `${name} cannot be played from its start again`)),
+    close: () => Promise.resolve(),
+  };
+}
+
+async function readerOverFile(file: FileHandle, path: string, channel?: number): Promise<WavReader> {
   const { size } = await file.stat();
   if (size === 0) throw new SoundpostError('audio_empty', `${path} is empty (0 bytes)`);
-  const source: ByteSource = {
-    size,
-    async read(into, offset) {
-      let done = 0;
-      while (done < into.length) {
-        const { bytesRead } = await file.read(into, done, into.length - done, offset + done);
-        if (bytesRead === 0) break;
-        done += bytesRead;
-      }
-      return done;
-    },
-  };
-  const { format, dataOffset, dataBytes } = await parseWavHeader(source, path);
+  const source = bytesOfFile(file, size);
+  const header = await parseWavHeader(source, path);
+  const { format } = header;
   const frameBytes = bytesPerFrame(format);
-  const there = Math.max(0, size - dataOffset);
-  const frames = Math.floor(Math.min(there, dataBytes ?? there) / frameBytes);
-  if (frames === 0) throw new SoundpostError('audio_empty', `${path} has a WAV header but no samples`);
-  const durationSeconds = frames / format.sampleRate;
+  const stretches = await stretchesOf(source, header, path);
+  const frames = stretches.reduce((sum, { bytes }) => sum + Math.floor((bytes ?? 0) / frameBytes), 0);
+  if (frames === 0) throw noSamples(path);
+  return {
+    ...createReader(source, header, path, channel),
+    frames,
+    durationSeconds: frames / format.sampleRate,
+    close: () => file.close(),
+  };
+}
 
-  const warnings: string[] = [];
-  if (dataBytes !== null && dataBytes > there) {
-    const announced = dataBytes / frameBytes / format.sampleRate;
-    warnings.push(
-      `${path} is cut off: its header announces ${seconds(announced)}, ${seconds(durationSeconds)} are there`,
-    );
-  } else if ((dataBytes ?? there) % frameBytes !== 0) {
-    warnings.push(`${path} ends in the middle of a sample, which is left out`);
+/** All the samples of a file, with their lengths as they are. */
+async function stretchesOf(source: ByteSource, header: WavHeader, name: string): Promise<Stretch[]> {
+  const found: Stretch[] = [];
+  let next: Stretch | null = firstStretch(header);
+  while (next !== null && found.length < MOST_CHUNKS_BEHIND) {
+    const there = Math.max(0, source.size - next.offset);
+    found.push({ ...next, bytes: Math.min(there, next.bytes ?? there) });
+    next = await stretchAfter(source, header, next, name);
   }
+  return found;
+}
 
-  const mixer = createMixer(format, path, channel);
+function firstStretch({ dataOffset, dataBytes }: WavHeader): Stretch {
+  return { offset: dataOffset, bytes: dataBytes };
+}
+
+/**
+ * More samples behind those that ended: a further "data" chunk (of two, sox reads the first and ffmpeg the last), or sound that no header
+ * announces (its length has wrapped at 4 GiB, or was written too early). Null where there are none.
+ */
+async function stretchAfter(
+  source: ByteSource,
+  { format }: WavHeader,
+  before: Stretch,
+  name: string,
+): Promise<Stretch | null> {
+  if (before.bytes === null || before.isLast === true) return null;
+  const secondBytes = bytesPerFrame(format) * format.sampleRate;
+  let end = before.offset + before.bytes;
+  let isOdd = before.bytes % 2 === 1;
+  for (let chunks = 0; chunks < MOST_CHUNKS_BEHIND; chunks += 1) {
+    const chunk = await chunkAfter(source, end, isOdd);
+    if (chunk === null) return null;
+    if (!isChunk(chunk, source)) {
+      // Behind other chunks it is no sound: that lies in one piece.
+      return chunks === 0 ? unannounced(source, end, before.bytes, secondBytes, name) : null;
+    }
+    if (chunk.id === 'data') {
+      const there = Math.max(0, source.size - chunk.body);
+      const bytes = source.size === Infinity ? chunk.size : Math.min(chunk.size, there);
+      return {
+        offset: chunk.body,
+        bytes,
+        warning: `${name} has more than one "data" chunk; they are read one after the other, ${seconds(bytes / secondBytes)} of it after the first`,
+      };
+    }
+    end = chunk.body + chunk.size;
+    isOdd = chunk.size % 2 === 1;
+  }
+  return null;
+}
+
+/** What lies behind the samples and is no chunk, if it is sound: long enough, and not only zeros. */
+async function unannounced(
+  source: ByteSource,
+  offset: number,
+  announced: number,
+  secondBytes: number,
+  name: string,
+): Promise<Stretch | null> {
+  const second = new Uint8Array(Math.ceil(SOUND_SECONDS * secondBytes));
+  const there = await source.read(second, offset);
+  // Recorders reserve room on the card ahead of the sound, and fill sectors up.
+  if (second.subarray(0, there).every((byte) => byte === 0)) return null;
+  if (there < second.length) {
+    return {
+      offset,
+      bytes: 0,
+      isLast: true,
+      warning: `${name} goes on for ${there} bytes behind its samples; they are left out`,
+    };
+  }
+  return {
+    offset,
+    bytes: source.size === Infinity ? null : source.size - offset,
+    isLast: true,
+    warning: `${name} holds more sound than the ${seconds(announced / secondBytes)} that its header announces; it is read to its end`,
+  };
+}
+
+/** Hands out the samples of a WAV. `close` and `rewind` are those of a file. */
+function createReader(source: ByteSource, header: WavHeader, name: string, channel?: number): PcmReader {
+  const { format } = header;
+  const frameBytes = bytesPerFrame(format);
+  const mixer = createMixer(format, name, channel);
   const bytes = new Uint8Array(Math.max(1, Math.floor(BUFFER_BYTES / frameBytes)) * frameBytes);
   const view = new DataView(bytes.buffer);
-  /** Frames of the file that were handed out; frames in the buffer, and how many of those were. */
-  let position = 0;
+  const warnings = new Set<string>();
+  /** Where it is: in which samples, and how many bytes of them were read. */
+  let stretch: Stretch | null = firstStretch(header);
+  let read = 0;
+  /** Frames in the buffer, and how many of those were handed out. */
   let buffered = 0;
   let used = 0;
 
+  /** Fills the buffer; false at the end. */
+  const fill = async (): Promise<boolean> => {
+    while (stretch !== null) {
+      const left = Math.floor(((stretch.bytes ?? Infinity) - read) / frameBytes) * frameBytes;
+      const wanted = Math.min(bytes.length, left);
+      const got = wanted === 0 ? 0 : await source.read(bytes.subarray(0, wanted), stretch.offset + read);
+      read += got;
+      used = 0;
+      buffered = Math.floor(got / frameBytes);
+      if (got < wanted) noteEnd(stretch, got % frameBytes !== 0);
+      if (buffered > 0) return true;
+      if ((stretch.bytes ?? 0) % frameBytes !== 0 && got === wanted) warnings.add(middleOfSample(name));
+      const next: Stretch | null = got < wanted ? null : await stretchAfter(source, header, stretch, name);
+      if (next?.warning !== undefined) warnings.add(next.warning);
+      stretch = next;
+      read = 0;
+    }
+    return false;
+  };
+
+  /** The source has ended inside of a stretch. */
+  const noteEnd = ({ offset, bytes: announced }: Stretch, inSample: boolean) => {
+    if (announced === null) {
+      if (inSample) warnings.add(middleOfSample(name));
+    } else if (source.size !== Infinity && offset + announced <= source.size) {
+      warnings.add(`${name} became shorter while it was read`);
+    } else {
+      const [wanted, there] = [announced, read].map((length) => length / frameBytes / format.sampleRate);
+      warnings.add(
+        `${name} is cut off: its header announces ${seconds(wanted!)}, ${seconds(there!)} are there`,
+      );
+    }
+  };
+
   return {
     sampleRate: format.sampleRate,
-    frames,
-    durationSeconds,
     warnings: () => [...warnings, ...mixer.warnings()],
     async read(out) {
       let done = 0;
-      while (done < out.length && position < frames) {
-        if (used === buffered) {
-          const wanted = Math.min(bytes.length, (frames - position) * frameBytes);
-          const got = await source.read(bytes.subarray(0, wanted), dataOffset + position * frameBytes);
-          used = 0;
-          buffered = Math.floor(got / frameBytes);
-          if (buffered === 0) {
-            // The file has become shorter since it was opened.
-            warnings.push(`${path} became shorter while it was read`);
-            position = frames;
-            break;
-          }
-        }
+      while (done < out.length) {
+        if (used === buffered && !(await fill())) break;
         const count = Math.min(out.length - done, buffered - used);
         mixer.mix(view, used * frameBytes, count, out, done);
         used += count;
-        position += count;
         done += count;
       }
       return done;
     },
     rewind() {
-      position = 0;
+      stretch = firstStretch(header);
+      read = 0;
       buffered = 0;
       used = 0;
       return Promise.resolve();
     },
     pids: () => [],
-    close: () => file.close(),
+    close: () => Promise.resolve(),
   };
+}
+
+function middleOfSample(name: string): string {
+  return `${name} ends in the middle of a sample, which is left out`;
+}
+
+function noSamples(name: string): SoundpostError {
+  return new SoundpostError('audio_empty', `${name} has a WAV header but no samples`);
 }
 
 async function openFile(path: string): Promise<FileHandle> {

@@ -1,4 +1,4 @@
-import { clip, columnsOf } from './table.js';
+import { createStatusLine, type TerminalStream } from './status-line.js';
 
 /** How far long work is, with the time that is left; on stderr, so that stdout stays for results. */
 export interface Bar {
@@ -14,12 +14,10 @@ const TERMINAL_INTERVAL_MS = 100;
 const PLAIN_INTERVAL_MS = 30_000;
 
 /** One line that is drawn over on a terminal; a plain line now and then elsewhere. */
-export function createBar(stream: NodeJS.WriteStream = process.stderr): Bar {
+export function createBar(stream: TerminalStream = process.stderr): Bar {
   const live = stream.isTTY;
+  const line = createStatusLine(stream, [process.stdout, process.stderr]);
   let last = live ? -Infinity : performance.now();
-  const clear = () => {
-    if (live) stream.write('\r\x1b[K');
-  };
   return {
     update({ fraction, secondsLeft, doing }) {
       const now = performance.now();
@@ -34,13 +32,12 @@ export function createBar(stream: NodeJS.WriteStream = process.stderr): Bar {
       }
       const full = Math.round(Math.min(1, Math.max(0, fraction)) * BAR_WIDTH);
       const bar = '█'.repeat(full) + '░'.repeat(BAR_WIDTH - full);
-      stream.write(`\r\x1b[K${clip(`${bar} ${text}`, columnsOf(stream) - 1)}`);
+      line.show(`${bar} ${text}`);
     },
     say(text) {
-      clear();
       stream.write(`${text}\n`);
     },
-    done: clear,
+    done: () => line.clear(),
   };
 }
 

@@ -2,12 +2,16 @@ import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, mkdir, statfs } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { openAudioFile } from '../audio/decode.js';
 import { describeDevices, findDevice, listInputDevices } from '../audio/devices.js';
+import { createFileSource } from '../audio/file-source.js';
+import { hear, type Heard } from '../audio/hear.js';
+import { LEVEL_FLOOR_DBFS } from '../audio/level.js';
+import type { AudioSource } from '../audio/source.js';
+import { createStreamSource } from '../audio/stream-source.js';
 import { codeOfErrno } from '../common/errno.js';
 import { codeOf, messageOf } from '../common/errors.js';
 import { readHealth } from '../common/health-file.js';
-import { silentLogger } from '../common/log.js';
+import { silentLogger, type Logger } from '../common/log.js';
 import { loadConfig } from '../config/load.js';
 import { openStateStore } from '../config/state-store.js';
 import type { Config } from '../config/schema.js';
@@ -23,6 +27,7 @@ import { readSoc } from '../telemetry/soc.js';
 import type { CommandContext } from './context.js';
 import { checkOwnBroker } from './doctor-broker.js';
 import { openRegistry } from './models.js';
+import { createProgress } from './progress.js';
 import { table } from './table.js';
 import { originNames, summariseThresholds, thresholdText } from './thresholds.js';
 
@@ -40,6 +45,14 @@ interface Finding {
 }
 
 const BROKER_TIMEOUT_MS = 5_000;
+/** How much is listened to, and how long that may take. A camera is tried twice. */
+const STREAM = { seconds: 4, deadlineMs: 60_000 };
+const STREAM_CONNECT_MS = 20_000;
+const RECORDING = { seconds: 60, deadlineMs: 60_000 };
+
+/** Codes of warnings about the sound itself. */
+const ODDITIES = new Set(['odd_sound', 'damaged_audio']);
+
 const ENOUGH_DISK_BYTES = 500e6;
 /** Below the text of a finding. */
 const INDENT = ' '.repeat(15);
@@ -176,19 +189,25 @@ function thresholdRow({ label, group, threshold, from }: ThresholdInForce): stri
 }
 
 async function checkAudio({ audio }: Config): Promise<Check> {
+  const parts = { track: audio.track, ...(audio.channel !== 'mix' && { channel: audio.channel }) };
   switch (audio.source) {
     case 'demo':
       return { verdict: 'ok', detail: 'the demo recording (audio.source is "demo")' };
-    case 'file': {
-      const file = await openAudioFile(audio.file);
-      await file.close();
-      return { verdict: 'ok', detail: `${audio.file}, ${file.sampleRate} Hz` };
-    }
+    case 'file':
+      return checkHeard(RECORDING, (log) =>
+        createFileSource({ path: audio.file, loop: false, speed: 'max', ...parts, log }),
+      );
     case 'stream':
-      return {
-        verdict: 'ok',
-        detail: 'a network stream; "npx soundpost listen" tells whether it can be heard',
-      };
+      return checkHeard(STREAM, (log) =>
+        createStreamSource({
+          address: audio.url === '' ? audio.file : audio.url,
+          ...parts,
+          // Twice, so that a camera is also asked in the other way.
+          attempts: 2,
+          timing: { connectMs: STREAM_CONNECT_MS },
+          log,
+        }),
+      );
     case 'microphone':
     case 'auto':
   }
@@ -204,6 +223,45 @@ async function checkAudio({ audio }: Config): Promise<Check> {
   } catch (error) {
     return { verdict: audio.source === 'microphone' ? 'fail' : 'warn', detail: messageOf(error) };
   }
+}
+
+/** Listens to a stream or a recording for a while, and says what was heard. */
+async function checkHeard(
+  limits: { seconds: number; deadlineMs: number },
+  open: (log: Logger) => AudioSource,
+): Promise<Check> {
+  const oddities: string[] = [];
+  const log: Logger = {
+    ...silentLogger,
+    warn: ({ code }, message) => {
+      if (typeof code === 'string' && ODDITIES.has(code)) oddities.push(message);
+    },
+  };
+  const progress = createProgress('listening');
+  const started = Date.now();
+  const ticking = setInterval(() => {
+    progress.update(`${Math.round((Date.now() - started) / 1000)} s`);
+  }, 1000);
+  let heard: Heard;
+  try {
+    heard = await hear(open(log), limits);
+  } finally {
+    clearInterval(ticking);
+    progress.done();
+  }
+  const { level } = heard;
+  const isSilent = level.peakDbfs <= LEVEL_FLOOR_DBFS;
+  if (isSilent && oddities.length === 0) {
+    oddities.push(
+      'not even noise: is the microphone of the camera switched on? Another audio.track or audio.channel may have the sound',
+    );
+  }
+  const details = heard.details === undefined ? '' : `, ${heard.details}`;
+  const loudness = isSilent
+    ? 'digital silence'
+    : `${level.dbfs.toFixed(0)} dBFS (peak ${level.peakDbfs.toFixed(0)})`;
+  const what = `${heard.name}, ${heard.sampleRate} Hz${details}: heard ${heard.seconds.toFixed(1)} s of ${loudness}`;
+  return { verdict: oddities.length === 0 ? 'ok' : 'warn', detail: [what, ...oddities].join('; ') };
 }
 
 async function checkFfmpeg({ audio }: Config): Promise<Check> {

@@ -72,9 +72,8 @@ export async function listenCommand(
       level.add(samples);
       return pipeline.chunk(samples, endTimeMs);
     },
-    status: (status) => {
-      if (status.state === 'offline') screen.say(status.reason);
-    },
+    // The source itself says why it is silent, and when it tries again.
+    status: () => undefined,
     end: () => void pipeline.idle().then(() => over.abort()),
   };
   const source = await chooseSource({

@@ -1,3 +1,5 @@
+import { createStatusLine, type TerminalStream } from './status-line.js';
+
 /** How far long work is; on stderr, so that stdout stays for results. */
 export interface Progress {
   update(text: string): void;
@@ -8,19 +10,17 @@ const PLAIN_INTERVAL_MS = 5_000;
 const TERMINAL_INTERVAL_MS = 100;
 
 /** One line that is written over on a terminal; a plain line now and then elsewhere, and none for short work. */
-export function createProgress(what: string, stream: NodeJS.WriteStream = process.stderr): Progress {
+export function createProgress(what: string, stream: TerminalStream = process.stderr): Progress {
+  const line = createStatusLine(stream, [process.stdout, process.stderr]);
   let last = Date.now();
-  let shown = false;
   return {
     update(text) {
       const now = Date.now();
       if (now - last < (stream.isTTY ? TERMINAL_INTERVAL_MS : PLAIN_INTERVAL_MS)) return;
       last = now;
-      shown = true;
-      stream.write(stream.isTTY ? `\r\x1b[K${what}: ${text}` : `${what}: ${text}\n`);
+      if (stream.isTTY) line.show(`${what}: ${text}`);
+      else stream.write(`${what}: ${text}\n`);
     },
-    done() {
-      if (shown && stream.isTTY) stream.write('\r\x1b[K');
-    },
+    done: () => line.clear(),
   };
 }

@@ -17,8 +17,9 @@ import { columnsOf, flow, table } from './table.js';
 /**
  * `soundpost tag FILE…`: the tags of recordings, as a table over time or as one line of JSON a file:
  * `{"file","model","duration_s","windows":[{"start_s","end_s","tags":[{"label","mid","score"}…]}]}`, scores
- * unrounded. With `--events` their sounds, each with its onset and offset, as the service would tell them; as a table,
- * `--json`, `--csv`, or a label track for `--audacity`. A file that cannot be tagged does not keep the others from being tagged. Resolves to 1 where any
+ * unrounded. `-` is the standard input. With `--events` their sounds, each with its onset and offset, as the service
+ * would tell them; as a table, `--json`, `--csv`, or a label track for `--audacity`. A file that cannot be tagged does not
+ * keep the others from being tagged. Resolves to 1 where any
  * failed.
  */
 export async function tagCommand(
@@ -28,6 +29,14 @@ export async function tagCommand(
 ): Promise<number> {
   const { config } = loadConfig(context);
   const top = positive('--top', own['top'], 5, Number.isInteger);
+  // Not what the configuration says: that is about the sound which the service listens to.
+  const part = (name: 'track' | 'channel') => {
+    const text = own[name] ?? context.flags[`audio.${name}`] ?? context.flags[`audio-${name}`];
+    return text === undefined || text === 'mix'
+      ? undefined
+      : positive(`--${name}`, text, NaN, Number.isInteger);
+  };
+  const parts = { track: part('track'), channel: part('channel') };
   const hop = own['hop'] === undefined ? null : positive('--hop', own['hop']);
   const model = await openRegistry(context).get(
     typeof own['model'] === 'string' ? own['model'] : config.model.id,
@@ -55,6 +64,7 @@ export async function tagCommand(
             rateHz: hop === null ? config.inference.rate_hz : 1 / hop,
             windowSeconds: config.inference.window_seconds,
             settings,
+            ...parts,
             onProgress: (at) => progress.update(`${formatTime(at)} of sound`),
           });
           progress.done();
@@ -63,7 +73,7 @@ export async function tagCommand(
           continue;
         }
         const windows: { window: RecordingWindow; tags: Tag[] }[] = [];
-        const recording = tagRecording(engine, file, { hopSeconds });
+        const recording = tagRecording(engine, file, { hopSeconds, ...parts });
         let step = await recording.next();
         for (; step.done !== true; step = await recording.next()) {
           const window = step.value;
@@ -72,7 +82,7 @@ export async function tagCommand(
         }
         progress.done();
         const { durationSeconds, warnings } = step.value;
-        for (const warning of warnings) process.stderr.write(`soundpost: ${file}: ${warning}\n`);
+        for (const warning of warnings) process.stderr.write(`soundpost: ${warning}\n`);
         print(context, file, model.manifest.id, durationSeconds, windows, files.length > 1);
       } catch (error) {
         progress.done();

@@ -48,5 +48,11 @@ export function crossChecks(config: Config, origin: (key: string) => string): Cr
       `${at('audio.source')}: "stream" needs one of audio.url (a network stream) and audio.file (a recording)`,
     );
   }
+  if (audio.source === 'auto' && audio.file !== '' && audio.url !== '') {
+    problem(
+      ['audio.file'],
+      `${at('audio.file')}: audio.url (${origin('audio.url')}) is given as well: take one away, or choose with audio.source (file or stream)`,
+    );
+  }
   return problems;
 }

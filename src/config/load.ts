@@ -105,6 +105,7 @@ export function loadConfigAnyway(
       if (essentialKeys.includes(key)) fatal.add(key);
       values.set(key, { value: keys.get(key)!.default, origin: 'default' });
     }
+    inferSource(values);
     config = assemble(values);
   }
   const unusable = noWay
@@ -155,6 +156,7 @@ function gather(sources: ConfigSources): {
     fileLost ||= layer.unreadable === true;
   }
   moveAddress(values);
+  inferSource(values);
   problems.push(...splitCredentials(values).map((message) => ({ level: 'error' as const, message })));
   deriveDevice(values, env, sources.hostname ?? systemHostname());
   for (const [key, spec] of keys) {
@@ -325,6 +327,19 @@ function moveAddress(values: Map<string, Value>): void {
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(String(file.value)) || values.get('audio.url')!.value !== '') return;
   values.set('audio.url', file);
   values.set('audio.file', { value: '', origin: 'default' });
+}
+
+/**
+ * Whoever gives an address or a recording wants to hear that, and not the microphone. Where both are given it stays
+ * open: see `crossChecks`.
+ */
+function inferSource(values: Map<string, Value>): void {
+  if (values.get('audio.source')!.value !== 'auto') return;
+  const [url, file] = [values.get('audio.url')!, values.get('audio.file')!];
+  if ((url.value === '') === (file.value === '')) return;
+  const [source, given] = url.value === '' ? (['file', file] as const) : (['stream', url] as const);
+  const key = source === 'file' ? 'audio.file' : 'audio.url';
+  values.set('audio.source', { value: source, origin: `${key}, ${given.origin}` });
 }
 
 /** The device's id and name where nobody gave them. */

@@ -138,7 +138,7 @@ export const schema = {
   },
   audio: {
     source: key(oneOf('auto', 'microphone', 'file', 'stream', 'demo'), 'auto', {
-      doc: 'Where the sound comes from. `auto` is the microphone; where there is none and the broker is the embedded one, it is the demo recording. `file` plays `audio.file`; `stream` lets ffmpeg read `audio.url` or `audio.file`.',
+      doc: 'Where the sound comes from. `auto` is the stream where `audio.url` is given, the recording where `audio.file` is, else the microphone; where there is none and the broker is the embedded one, it is the demo recording. `file` plays `audio.file`; `stream` lets ffmpeg read `audio.url` or `audio.file`.',
     }),
     device: key(audioDevice, '', {
       doc: 'The microphone: its name, a part of the name, or its number in `npx soundpost devices`. Names survive re-plugging, numbers may not.',
@@ -147,12 +147,15 @@ export const schema = {
     channel: key<'mix' | number>(audioChannel, 'mix', {
       doc: 'Which channel of the sound to listen to, counted from 1, or `mix` for the mean of all.',
     }),
+    track: key(decimal({ min: 1, max: 64, integer: true }), 1, {
+      doc: 'Which audio track of a stream or a recording to listen to, counted from 1.',
+    }),
     sample_rate: key(optional(decimal({ min: 4000, max: 384_000, integer: true, unit: 'Hz' })), null, {
       doc: 'The rate to ask the microphone for.',
       defaultDoc: 'the device’s own',
     }),
     file: key(path, '', {
-      doc: 'The recording for the sources `file` (wav) and `stream` (whatever ffmpeg reads).',
+      doc: 'The recording for the sources `file` and `stream`: WAV, and with ffmpeg whatever that reads.',
       path: true,
     }),
     url: key(
@@ -162,7 +165,7 @@ export const schema = {
       ),
       '',
       {
-        doc: 'The network stream for the source `stream`. A user name and a password may be part of it.',
+        doc: 'The network stream to listen to. A user name and a password may be part of it.',
         fromFile: true,
       },
     ),

@@ -2,10 +2,11 @@ import { lookup } from 'node:dns/promises';
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { SoundpostError } from '../common/errors.js';
+import { isPublicAddress } from '../common/public-address.js';
 import type { Catalogue, CatalogueEntry } from '../models/catalogue.js';
 import { credentialsOf, CREDENTIALS_ADVICE, download, type DownloadTuning } from '../models/download.js';
 import { digestOfFile } from '../models/files.js';
-import { hostIsAmong, hostIsNamed, isPublicAddress, shownUrl } from '../models/hosts.js';
+import { hostIsAmong, hostIsNamed, shownUrl } from '../models/hosts.js';
 import { DOWNLOADS, whileLocked } from './staging.js';
 
 /** Where checkpoints may come from: `models.*` of the configuration. */

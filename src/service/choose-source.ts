@@ -32,6 +32,7 @@ export async function chooseSource(options: {
   const { audio } = config;
   const device = options.device ?? audio.device;
   const channel = audio.channel === 'mix' ? {} : { channel: audio.channel };
+  const { track } = audio;
   const microphone = () =>
     createMicrophone({
       device: device === '' ? undefined : device,
@@ -67,6 +68,7 @@ export async function chooseSource(options: {
         loop: audio.loop,
         speed: audio.speed,
         chunkSeconds,
+        track,
         ...channel,
         log,
       });
@@ -78,7 +80,7 @@ export async function chooseSource(options: {
           'audio.source is "stream" but audio.url is empty: give its address',
         );
       }
-      return createStreamSource({ address, ...channel, log });
+      return createStreamSource({ address, track, ...channel, log });
     }
     case 'demo':
       return demo();

@@ -28,31 +28,37 @@ const log: Logger = {
   error: (fields, message) => logged.push(`error ${message} ${JSON.stringify(fields)}`),
 };
 
-/** ffmpeg processes of this test that are still there. */
-async function ffmpegs(mark: string): Promise<string[]> {
+/** The command lines of the ffmpeg processes that this test has started and that are still there. */
+async function ffmpegs(): Promise<string[]> {
   const ids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const commands = await Promise.all(
-    ids.map((id) => readFile(`/proc/${id}/cmdline`, 'utf8').catch(() => '')),
+  const found = await Promise.all(
+    ids.map(async (id) => {
+      const stat = await readFile(`/proc/${id}/stat`, 'utf8').catch(() => '');
+      const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      if (Number(parent) !== process.pid || state === 'Z') return '';
+      return readFile(`/proc/${id}/cmdline`, 'utf8').catch(() => '');
+    }),
   );
-  return commands.filter((command) => command.includes('ffmpeg') && command.includes(mark));
+  return found.filter((command) => command.includes('ffmpeg'));
 }
 
 /** An HTTP server on a free port; `answer` decides what each request gets. */
 async function serve(
   t: { teardown(action: () => unknown): void },
-  answer: (response: ServerResponse, request: number) => void,
+  answer: (response: ServerResponse, request: number, path: string) => void,
+  address = '127.0.0.1',
 ): Promise<{ host: string; requests: () => number }> {
   let requests = 0;
-  const server = createServer((_, response) => {
+  const server = createServer(({ url = '' }, response) => {
     requests += 1;
-    answer(response, requests);
+    answer(response, requests, url);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, address, resolve));
   t.teardown(() => {
     server.closeAllConnections();
     server.close();
   });
-  return { host: `127.0.0.1:${(server.address() as AddressInfo).port}`, requests: () => requests };
+  return { host: `${address}:${(server.address() as AddressInfo).port}`, requests: () => requests };
 }
 
 function sourceOf(
@@ -92,7 +98,7 @@ t.test('a stream', { skip: skipWithout('ffmpeg') }, (t) => {
     t.ok(Math.abs(Date.now() - recorder.endTimesMs.at(-1)!) < 1000, 'stamped with the wall clock');
     await source.stop();
     const heard = recorder.samples.length;
-    t.same(await ffmpegs(host), []);
+    t.same(await ffmpegs(), []);
     await new Promise((resolve) => setImmediate(resolve));
     t.equal(recorder.samples.length, heard, 'silence after the stop');
     t.same(source.counters(), { overruns: 0, restarts: 0 });
@@ -114,7 +120,7 @@ t.test('a stream', { skip: skipWithout('ffmpeg') }, (t) => {
     t.ok(requests() >= 2);
     t.equal(source.counters().restarts, 1);
     await source.stop();
-    t.same(await ffmpegs(host), []);
+    t.same(await ffmpegs(), []);
   });
 
   t.test('that is cut off, ends or is refused is tried again', async (t) => {
@@ -179,6 +185,161 @@ t.test('a stream', { skip: skipWithout('ffmpeg') }, (t) => {
     t.notMatch(JSON.stringify([logged, recorder.statuses]), /s3cret|heidi/);
   });
 
+  t.test('shows its credentials in no list of processes', async (t) => {
+    const camera = await startRtspCamera('heidi:s3cret');
+    t.teardown(() => camera.close());
+    const { host } = await serve(t, (response) => response.end(mp3));
+    for (const address of [
+      `rtsp://heidi:s3cret@127.0.0.1:${camera.port}/stream1`,
+      `http://heidi:s3cret@${host}/live.mp3?token=hush-hush`,
+    ]) {
+      const recorder = createRecorder();
+      const source = sourceOf(t, address);
+      await source.start(recorder);
+      await recorder.until(() => recorder.samples.length > 2400);
+      const commands = await ffmpegs();
+      t.equal(commands.length, 1, 'ffmpeg is at work');
+      t.notMatch(commands.join(), /s3cret|hush|heidi/);
+      const all = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+      const lines = await Promise.all(
+        all.map((id) => readFile(`/proc/${id}/cmdline`, 'utf8').catch(() => '')),
+      );
+      t.notOk(lines.some((line) => line.includes('s3cret') || line.includes('hush-hush')));
+      await source.stop();
+    }
+  });
+
+  t.test('leads into the local network only where its address names the host', async (t) => {
+    const inside = await serve(t, (response) => response.end(mp3), '127.0.0.2');
+    const hls = (target: string) =>
+      `#EXTM3U\n#EXT-X-TARGETDURATION:20\n#EXTINF:20,\n${target}\n#EXT-X-ENDLIST\n`;
+    const outside = await serve(t, (response, _, path) => {
+      if (path === '/redirect') response.writeHead(302, { location: `http://${inside.host}/x.mp3` }).end();
+      else if (path === '/list.m3u8') response.end(hls(`http://${inside.host}/x.mp3`));
+      else if (path === '/own') response.writeHead(302, { location: '/own.mp3' }).end();
+      else if (path === '/own.m3u8') response.end(hls('own.mp3'));
+      else response.end(mp3);
+    });
+    for (const path of ['/redirect', '/list.m3u8']) {
+      const recorder = createRecorder();
+      const source = sourceOf(t, `http://${outside.host}${path}`);
+      await source.start(recorder);
+      const offline = await recorder.nextStatus('offline');
+      t.match(offline, {
+        code: 'out_of_reach',
+        reason: /leads to 127\.0\.0\.2, which is in the local network and not the host/,
+      });
+      await source.stop();
+    }
+    t.equal(inside.requests(), 0, 'nobody has knocked there');
+    for (const path of ['/own', '/own.m3u8']) {
+      const recorder = createRecorder();
+      const source = sourceOf(t, `http://${outside.host}${path}`);
+      await source.start(recorder);
+      await recorder.until(() => recorder.samples.length > 3200);
+      await source.stop();
+    }
+    const camera = await startRtspCamera('a:b', { redirect: 'rtsp://127.0.0.2:9/stream1' });
+    t.teardown(() => camera.close());
+    const recorder = createRecorder();
+    const source = sourceOf(t, `rtsp://a:b@127.0.0.1:${camera.port}/stream1`);
+    await source.start(recorder);
+    t.match(await recorder.nextStatus('offline'), { state: 'offline' });
+    await source.stop();
+    t.same(recorder.formats, []);
+  });
+
+  t.test('that is only a playlist says so, with the address in it', async (t) => {
+    const entry = 'http://heidi:s3cret@radio.example/live';
+    const lists: Record<string, string> = {
+      '/bare.m3u': `${entry}\n`,
+      '/extended.m3u': `#EXTM3U\n#EXTINF:-1,Radio\n${entry}\n`,
+      '/x.pls': `[playlist]\nNumberOfEntries=1\nFile1=${entry}\n`,
+      '/x.asx': `<asx version="3.0"><entry><ref href="${entry}"/></entry></asx>`,
+      '/x.xspf': `<?xml version="1.0"?>\n<playlist version="1" xmlns="http://xspf.org/ns/0/"><trackList><track><location>${entry}</location></track></trackList></playlist>`,
+    };
+    const { host } = await serve(t, (response, _, path) => response.end(lists[path]));
+    for (const path of Object.keys(lists)) {
+      const recorder = createRecorder();
+      const source = sourceOf(t, `http://${host}${path}`);
+      await source.start(recorder);
+      t.match(await recorder.nextStatus('offline'), {
+        code: 'playlist',
+        reason: `http://${host}${path} is a playlist, not a stream: set audio.url to the address in it (http://radio.example/live)`,
+      });
+      await source.stop();
+    }
+  });
+
+  for (const withoutPicture of ['mute', 'refuse', 'burst'] as const) {
+    t.test(`of a camera that gives no sound without its picture (${withoutPicture})`, async (t) => {
+      const camera = await startRtspCamera('a:b', { withoutPicture });
+      t.teardown(() => camera.close());
+      logged.length = 0;
+      const recorder = createRecorder();
+      const source = sourceOf(t, `rtsp://a:b@127.0.0.1:${camera.port}/s`, {
+        timing: { ...QUICK, connectMs: 12_000, stallMs: 2_000 },
+      });
+      await source.start(recorder);
+      await recorder.until(() => recorder.samples.length > 2 * 8000);
+      await source.stop();
+      t.ok(camera.requests.some((request) => request.endsWith('/picture')));
+      t.match(logged.join('\n'), /tried again in 1 s, with its picture/);
+      t.match(logged.join('\n'), /fetched together with its picture, without which it sends no sound/);
+    });
+  }
+
+  t.test('has tracks to choose from', async (t) => {
+    const camera = await startRtspCamera('a:b', { hasMuteTrack: true });
+    t.teardown(() => camera.close());
+    const address = `rtsp://a:b@127.0.0.1:${camera.port}/s`;
+    const second = createRecorder();
+    const source = sourceOf(t, address, { track: 2, timing: { ...QUICK, connectMs: 20_000 } });
+    await source.start(second);
+    await second.until(() => second.samples.length > 2400);
+    t.match(source.details?.(), /^track 2 of 2 \(pcm_mulaw, 8000 Hz/);
+    await source.stop();
+    const third = createRecorder();
+    const none = sourceOf(t, address, { track: 3, timing: { ...QUICK, connectMs: 20_000 } });
+    await none.start(third);
+    t.match(await third.nextStatus('offline'), {
+      code: 'no_such_track',
+      reason: /has 2 audio tracks \(1: pcm_mulaw.*; 2: pcm_mulaw.*\), so track 3 cannot be taken/,
+    });
+    await none.stop();
+  });
+
+  t.test('whose channels cancel each other out is warned about, once', async (t) => {
+    const inverted = join(folder, 'inverted.wav');
+    execFileSync('ffmpeg', [
+      '-loglevel', 'error', '-i', projectPath('models', 'demo', 'day-at-home.wav'), '-t', '6',
+      '-af', 'pan=stereo|c0=c0|c1=-1*c0', inverted,
+    ]); // prettier-ignore
+    const bytes = readFileSync(inverted);
+    const { host } = await serve(t, (response) => response.end(bytes));
+    logged.length = 0;
+    const recorder = createRecorder();
+    const source = sourceOf(t, `http://${host}/inverted.wav`);
+    await source.start(recorder);
+    await recorder.nextStatus('offline');
+    await source.stop();
+    t.equal(logged.filter((line) => /cancel each other out.*audio\.channel: 1/.test(line)).length, 1);
+  });
+
+  t.test('says that it is tried again', async (t) => {
+    const { host } = await serve(t, (response) => response.end(mp3.subarray(0, 6000)));
+    logged.length = 0;
+    const recorder = createRecorder();
+    const source = sourceOf(t, `http://${host}/short.mp3`, { attempts: 2 });
+    await source.start(recorder);
+    await recorder.until(() => recorder.ended);
+    t.match(
+      logged.join('\n'),
+      /warn No sound from the stream: .* tried again in 1 s, and then less and less often/,
+    );
+    t.equal(source.counters().restarts, 1, 'and that it ends after the attempts it may make');
+  });
+
   t.test('over TCP', async (t) => {
     const { createServer: createTcp } = await import('node:net');
     const server = createTcp((socket) => {
@@ -229,7 +390,7 @@ t.test('a stream', { skip: skipWithout('ffmpeg') }, (t) => {
       reason: /no sound came within 0\.3 s/,
     });
     await source.stop();
-    t.same(await ffmpegs(host), []);
+    t.same(await ffmpegs(), []);
   });
 
   t.test('stopped while it connects', async (t) => {
@@ -239,7 +400,7 @@ t.test('a stream', { skip: skipWithout('ffmpeg') }, (t) => {
     await source.start(recorder);
     await source.stop();
     await source.stop();
-    t.same(await ffmpegs(host), []);
+    t.same(await ffmpegs(), []);
     t.same(recorder.statuses, []);
   });
 
@@ -255,9 +416,9 @@ t.test('an ffmpeg that ignores being asked is ended by force', async (t) => {
   const source = sourceOf(t, 'udp://127.0.0.1:9', { ffmpeg: deaf, log: { ...log, debug: () => heard() } });
   await source.start(createRecorder());
   await isDeaf;
-  t.equal((await ffmpegs('udp://127.0.0.1:9')).length, 1);
+  t.equal((await ffmpegs()).length, 1);
   await source.stop();
-  t.same(await ffmpegs('udp://127.0.0.1:9'), []);
+  t.same(await ffmpegs(), []);
 });
 
 t.test('without ffmpeg it says so, once, and goes on trying', async (t) => {

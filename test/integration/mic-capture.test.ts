@@ -124,6 +124,29 @@ t.test('an input that is read as fast as it goes', { skip: skipWithoutMicrophone
     t.equal(mismatch(one.recorder.samples, right), undefined);
   });
 
+  await t.test('channels that cancel each other out are warned about, and one can be taken', async (t) => {
+    const one = noise(frames, 1, 3);
+    const samples = Int16Array.from({ length: 2 * frames }, (_, i) =>
+      i % 2 === 0 ? one[i / 2]! : -one[(i - 1) / 2]!,
+    );
+    const fake = await startFileMicrophone({ samples, sampleRate: RATE, channels: 2 });
+    t.teardown(() => fake.stop());
+    let warn: (text: string) => void = () => undefined;
+    const warned = new Promise<string>((resolve) => (warn = resolve));
+    const log: Logger = {
+      ...silentLogger,
+      warn: ({ code }, message) => {
+        if (code === 'channels_cancel') warn(message);
+      },
+    };
+    const mix = await listen(t, fake, { sampleRate: RATE, log }, 1);
+    t.match(await warned, /the channels of "default" cancel each other out.*audio\.channel: 1/);
+    await mix.microphone.stop();
+    const left = await listen(t, fake, { sampleRate: RATE, channel: 1 }, frames);
+    await left.recorder.until(() => left.recorder.samples.length >= frames);
+    t.equal(mismatch(left.recorder.samples, floats(one)), undefined);
+  });
+
   for (const sampleRate of [8_000, 16_000, 44_100, 96_000]) {
     await t.test(`a device of ${sampleRate} Hz is taken at its own rate`, async (t) => {
       const samples = noise(sampleRate / 4, 1, sampleRate);

@@ -7,16 +7,27 @@ export interface RtspCamera {
   close(): void;
 }
 
+export interface CameraManners {
+  /** What it does where its picture is not set up too: no sound, an error, or a second of sound and then the end. */
+  withoutPicture?: 'mute' | 'refuse' | 'burst';
+  /** It lists a first audio track that never carries sound. */
+  hasMuteTrack?: boolean;
+  /** It sends whoever asks for a description there. */
+  redirect?: string;
+}
+
 /**
  * A camera as small as can be: RTSP (RFC 2326) with a picture nobody gets and a sound track in G.711 at 8 kHz, sent
  * as RTP inside the RTSP connection, in real time: a full-scale square wave. It wants a user and a password.
  */
-export async function startRtspCamera(credentials: string): Promise<RtspCamera> {
+export async function startRtspCamera(credentials: string, manners: CameraManners = {}): Promise<RtspCamera> {
   const requests: string[] = [];
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
     let text = '';
+    let soundChannel = 0;
+    let hasPicture = false;
     let playing: NodeJS.Timeout | undefined;
     socket.on('error', () => undefined);
     socket.on('close', () => clearInterval(playing));
@@ -31,11 +42,27 @@ export async function startRtspCamera(credentials: string): Promise<RtspCamera> 
         const sequence = /CSeq: *(\d+)/i.exec(request)?.[1] ?? '0';
         const wanted = `Basic ${Buffer.from(credentials).toString('base64')}`;
         const allowed = method === 'OPTIONS' || request.includes(wanted);
-        const head = `RTSP/1.0 ${allowed ? '200 OK' : '401 Unauthorized'}\r\nCSeq: ${sequence}\r\n`;
-        socket.write(
-          `${head}${allowed ? answerTo(method) : 'WWW-Authenticate: Basic realm="camera"\r\n\r\n'}`,
-        );
-        if (allowed && method === 'PLAY') playing = play(socket);
+        const respond = (status: string, rest = '\r\n') =>
+          socket.write(`RTSP/1.0 ${status}\r\nCSeq: ${sequence}\r\n${rest}`);
+        if (!allowed) {
+          respond('401 Unauthorized', 'WWW-Authenticate: Basic realm="camera"\r\n\r\n');
+          continue;
+        }
+        if (method === 'DESCRIBE' && manners.redirect !== undefined) {
+          respond('302 Found', `Location: ${manners.redirect}\r\n\r\n`);
+          continue;
+        }
+        const channel = Number(/interleaved=(\d+)/.exec(request)?.[1] ?? 0);
+        if (method === 'SETUP' && address.endsWith('/sound')) soundChannel = channel;
+        if (method === 'SETUP' && address.endsWith('/picture')) hasPicture = true;
+        const bad = hasPicture ? undefined : manners.withoutPicture;
+        if (method === 'PLAY' && bad === 'refuse') {
+          respond('455 Method Not Valid in This State');
+          continue;
+        }
+        respond('200 OK', answerTo(method, channel, manners));
+        if (method !== 'PLAY' || bad === 'mute') continue;
+        playing = play(socket, soundChannel, bad === 'burst' ? BURST_PACKETS : Infinity);
       }
     });
   });
@@ -50,7 +77,10 @@ export async function startRtspCamera(credentials: string): Promise<RtspCamera> 
   };
 }
 
-function answerTo(method: string): string {
+/** A second of sound. */
+const BURST_PACKETS = 50;
+
+function answerTo(method: string, channel: number, manners: CameraManners): string {
   switch (method) {
     case 'OPTIONS':
       return 'Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n\r\n';
@@ -63,6 +93,7 @@ function answerTo(method: string): string {
         'm=video 0 RTP/AVP 96',
         'a=rtpmap:96 H264/90000',
         'a=control:picture',
+        ...(manners.hasMuteTrack === true ? ['m=audio 0 RTP/AVP 0', 'a=control:back'] : []),
         'm=audio 0 RTP/AVP 0',
         'a=control:sound',
         '',
@@ -70,19 +101,22 @@ function answerTo(method: string): string {
       return `Content-Type: application/sdp\r\nContent-Length: ${description.length}\r\n\r\n${description}`;
     }
     case 'SETUP':
-      return 'Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n\r\n';
+      return `Transport: RTP/AVP/TCP;unicast;interleaved=${channel}-${channel + 1}\r\nSession: 1\r\n\r\n`;
     default:
       return 'Session: 1\r\n\r\n';
   }
 }
 
 /** 20 ms packets: 0x00 and 0x80 are the lowest and the highest value of µ-law. */
-function play(socket: Socket): NodeJS.Timeout {
+function play(socket: Socket, channel: number, most: number): NodeJS.Timeout {
   const samples = Buffer.from(Array.from({ length: 160 }, (_, i) => (i % 80 < 40 ? 0x00 : 0x80)));
   let packets = 0;
   return setInterval(() => {
+    if (packets === most) socket.destroy();
+    if (packets >= most) return;
     const head = Buffer.alloc(16);
     head.write('$', 'latin1');
+    head.writeUInt8(channel, 1);
     head.writeUInt16BE(12 + samples.length, 2);
     head.writeUInt8(0x80, 4);
     head.writeUInt16BE(packets & 0xffff, 6);

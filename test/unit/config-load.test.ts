@@ -619,6 +619,25 @@ t.test('secrets', (t) => {
     t.end();
   });
 
+  t.test('an address or a recording is what is listened to, without audio.source', (t) => {
+    const sourceOf = (flags: Record<string, string>) => {
+      const { config, entries } = load({ flags });
+      return [config.audio.source, entries.find(({ key }) => key === 'audio.source')?.origin];
+    };
+    t.same(sourceOf({ 'audio.url': 'rtsp://camera/1' }), ['stream', 'audio.url, --audio.url']);
+    t.same(sourceOf({ 'audio.file': 'rtsp://camera/1' }), ['stream', 'audio.url, --audio.file']);
+    t.same(sourceOf({ 'audio.file': 'x.wav' }), ['file', 'audio.file, --audio.file']);
+    t.equal(sourceOf({ 'audio.url': 'http://x', 'audio.source': 'auto' })[0], 'stream');
+    t.equal(sourceOf({ 'audio.url': 'http://x', 'audio.source': 'microphone' })[0], 'microphone', 'as said');
+    t.equal(sourceOf({})[0], 'auto');
+    const both = { 'audio.url': 'http://x', 'audio.file': 'x.wav' };
+    t.match(
+      refusal({ flags: both }),
+      /audio\.file \(--audio\.file\): audio\.url \(--audio\.url\) is given as well/,
+    );
+    t.end();
+  });
+
   t.test('an address in audio.file is hidden like one in audio.url', (t) => {
     const env = { SOUNDPOST_AUDIO_SOURCE: 'stream', SOUNDPOST_AUDIO_FILE: 'rtsp://me:geheim@camera/1' };
     const { config, entries } = load({ env });

@@ -163,7 +163,8 @@ t.test('a device is found by index, by exact name, by part of a name', (t) => {
 t.test('channels: real devices are mixed, converters give two, a channel must exist', (t) => {
   t.equal(channelsToOpen(devices[1]!, undefined), 6);
   t.equal(channelsToOpen(devices[2]!, undefined), 2);
-  t.equal(channelsToOpen(devices[1]!, 4), 4);
+  t.equal(channelsToOpen(devices[1]!, 4), 6);
+  t.equal(channelsToOpen(devices[2]!, 5), 5);
   t.match(
     codeAndMessage(() => channelsToOpen(devices[1]!, 7)),
     /^no_such_channel: .*6 channels.*channel 7/,

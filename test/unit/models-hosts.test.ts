@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { obtainFromAddress, type SourceSettings } from '../../src/install/obtain.js';
-import { hostIsAmong, hostIsNamed, isPublicAddress, shownUrl } from '../../src/models/hosts.js';
+import { isPublicAddress } from '../../src/common/public-address.js';
+import { hostIsAmong, hostIsNamed, shownUrl } from '../../src/models/hosts.js';
 import { startFileServer } from '../support/file-server.js';
 import { temporaryFolder } from '../support/temporary.js';
 

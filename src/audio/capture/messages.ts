@@ -20,6 +20,8 @@ const captureMessage = z.discriminatedUnion('type', [
   }),
   /** The device had sound that nobody took in time: some of it is lost. */
   z.object({ type: z.literal('overrun') }),
+  /** The channels cancel each other out in their mean, which is so many dB quieter than they are. */
+  z.object({ type: z.literal('cancelling'), lossDb: z.number() }),
   z.object({ type: z.literal('failed'), code: z.string(), message: z.string() }),
 ]);
 

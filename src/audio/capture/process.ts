@@ -5,6 +5,7 @@
  */
 import { Socket } from 'node:net';
 import { codeOf, messageOf, SoundpostError } from '../../common/errors.js';
+import { createCancellation, type Cancellation } from '../cancellation.js';
 import type { CaptureMessage } from './messages.js';
 import { enumerateInputs, loadNaudiodon, type Naudiodon, type NaudiodonStream } from './naudiodon.js';
 import { PCM_FD, type CaptureRequest } from './protocol.js';
@@ -80,9 +81,17 @@ function capture(naudiodon: Naudiodon, wanted: Wanted): void {
   const { stream, sampleRate, channels } = open(naudiodon, device, wanted);
   const pcm = new Socket({ fd: PCM_FD, readable: false, writable: true });
   pcm.on('error', die);
+  const cancellation = createCancellation(channels, sampleRate);
+  let told = false;
   stream.on('data', (bytes: Buffer) => {
+    const mono = toMono(bytes, channels, wanted.channel, cancellation);
+    const lossDb = told ? null : cancellation.lossDb();
+    if (lossDb !== null) {
+      told = true;
+      tell({ type: 'cancelling', lossDb });
+    }
     // A parent that does not read holds the stream back; the device then overruns, which is counted.
-    if (!pcm.write(toMono(bytes, channels, wanted.channel))) {
+    if (!pcm.write(mono)) {
       stream.pause();
       pcm.once('drain', () => stream.resume());
     }
@@ -91,14 +100,19 @@ function capture(naudiodon: Naudiodon, wanted: Wanted): void {
   tell({ type: 'opened', device, sampleRate, channels });
 }
 
-function toMono(bytes: Buffer, channels: number, channel: number | undefined): Uint8Array {
+function toMono(
+  bytes: Buffer,
+  channels: number,
+  channel: number | undefined,
+  cancellation: Cancellation,
+): Uint8Array {
   if (channels === 1) return bytes;
   const samples =
     bytes.byteOffset % Float32Array.BYTES_PER_ELEMENT === 0
       ? new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / Float32Array.BYTES_PER_ELEMENT)
       : new Float32Array(Uint8Array.from(bytes).buffer);
   const mono = new Float32Array(samples.length / channels);
-  mixToMono(samples, channels, channel, mono);
+  mixToMono(samples, channels, channel, mono, cancellation);
   return new Uint8Array(mono.buffer);
 }
 

@@ -1,4 +1,5 @@
 import { SoundpostError } from '../../common/errors.js';
+import type { Cancellation } from '../cancellation.js';
 
 /** An audio input as PortAudio lists it. */
 export interface InputDevice {
@@ -73,10 +74,14 @@ function devicesMatching(devices: readonly InputDevice[], wanted: string | numbe
  */
 const MOST_REAL_CHANNELS = 8;
 
-/** How many channels to open, for a mix of all of them or to get at `channel` (1 is the first). */
+/**
+ * How many channels to open, for a mix of all of them or to get at `channel` (1 is the first). For one channel all are
+ * opened as well: asked for fewer than the device has, ALSA mixes them itself.
+ */
 export function channelsToOpen(device: InputDevice, channel: number | undefined): number {
-  if (channel === undefined) return device.channels <= MOST_REAL_CHANNELS ? device.channels : 2;
-  if (channel <= device.channels) return channel;
+  const real = device.channels <= MOST_REAL_CHANNELS ? device.channels : 2;
+  if (channel === undefined) return real;
+  if (channel <= device.channels) return Math.max(channel, real);
   throw new SoundpostError(
     'no_such_channel',
     `audio input "${device.name}" has ${device.channels} channel${device.channels === 1 ? '' : 's'}, there is no channel ${channel}`,
@@ -85,13 +90,14 @@ export function channelsToOpen(device: InputDevice, channel: number | undefined)
 
 /**
  * Makes one channel of interleaved frames: the mean of all channels, or one of them (1 is the first).
- * `interleaved` is [frames × channels]; `mono`, [frames], takes the result.
+ * `interleaved` is [frames × channels]; `mono`, [frames], takes the result. `cancellation` is told of a mean.
  */
 export function mixToMono(
   interleaved: Float32Array,
   channels: number,
   channel: number | undefined,
   mono: Float32Array,
+  cancellation?: Cancellation,
 ): void {
   if (channel !== undefined) {
     for (let frame = 0, at = channel - 1; frame < mono.length; frame += 1, at += channels) {
@@ -99,9 +105,18 @@ export function mixToMono(
     }
     return;
   }
+  let meanSquares = 0;
+  let channelSquares = 0;
   for (let frame = 0, at = 0; frame < mono.length; frame += 1) {
     let sum = 0;
-    for (let c = 0; c < channels; c += 1, at += 1) sum += interleaved[at]!;
-    mono[frame] = sum / channels;
+    for (let c = 0; c < channels; c += 1, at += 1) {
+      const value = interleaved[at]!;
+      sum += value;
+      channelSquares += value * value;
+    }
+    const mean = sum / channels;
+    mono[frame] = mean;
+    meanSquares += mean * mean;
   }
+  cancellation?.add(mono.length, meanSquares, channelSquares);
 }
