@@ -13,7 +13,8 @@ export const FRAMES = 'frames';
 /**
  * The network of an architecture with the tensors of a checkpoint: inputs `logmel` ([batch, 1, frames, mels] or
  * [batch, 1, mels, frames]) and/or `waveform` ([batch, samples]), outputs `probs` ([batch, labels]),
- * `embedding` ([batch, features]) and `frames` ([batch, frames, labels]) where it has them. Throws SoundpostError `checkpoint_shape` where the tensors are not those of the architecture.
+ * `embedding` ([batch, features]) and `frames` ([batch, frames, labels]) where it has them. Throws SoundpostError
+ * `checkpoint_shape` where the tensors are not those of the architecture.
  */
 export function buildNetwork(
   architecture: Architecture,

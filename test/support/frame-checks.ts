@@ -70,17 +70,19 @@ export async function readFrames(
   const whole = sound(length + two, sampleRate);
   const [early, late] = [await run(whole.slice(0, length)), await run(whole.slice(two))];
   const at = scene / 2 + 0.037;
-  const clicked = whole.slice(0, length);
+  // In steady noise, so that the same change counts for the same wherever it is.
+  const quiet = noise(length);
+  const clicked = noise(length);
   for (let n = 0; n < 0.02 * sampleRate; n += 1) {
-    clicked[Math.round((at - 0.01) * sampleRate) + n]! += unitAt(seedOf('click'), n);
+    clicked[Math.round((at - 0.01) * sampleRate) + n]! += 0.6 * unitAt(seedOf('click'), n);
   }
-  const { rows: changed } = await run(clicked);
+  const [before, after] = [await run(quiet), await run(clicked)];
   return {
     surplus,
     inRange,
     fromClip: geometry.role === 'location' ? distance(clip) : outside(early),
     shifted: shiftOf(early.rows, late.rows),
-    clickOff: centre(early.rows, changed, geometry) - at,
+    clickOff: centre(before.rows, after.rows, geometry) - at,
   };
 }
 
@@ -92,6 +94,10 @@ function sound(length: number, sampleRate: number): Float32Array {
     const hertz = 300 * 2 ** (2 + 2 * unitAt(seedOf('tone'), Math.floor(step / 4)));
     return 0.3 * gate * unitAt(seedOf('noise'), n) + 0.2 * Math.sin((2 * Math.PI * hertz * n) / sampleRate);
   });
+}
+
+function noise(length: number): Float32Array {
+  return Float32Array.from({ length }, (_, n) => 0.01 * unitAt(seedOf('noise'), n));
 }
 
 function distance({ scores, rows }: { scores: Float32Array; rows: Float32Array[] }): number {
