@@ -2,12 +2,14 @@ import type { FramesSpec } from '../models/manifest.js';
 
 /** The frames of a window that are new and final, with where they lie in the stream; times are seconds of it. */
 export interface FrameCut {
-  /** Numbers of the frames in the window, `to` not included. */
+  /** Numbers of the frames in the window: those that are looked at once more, then from `fresh` on the new ones. */
   readonly from: number;
+  readonly fresh: number;
+  /** Not included. */
   readonly to: number;
-  /** Where the first of them begins: where the ones before ended, if no sound lies between. */
+  /** Where the first new one begins: where the ones before ended, if no sound lies between. */
   readonly startSeconds: number;
-  /** Where the grid of the frames has the beginning of the first one. */
+  /** Where the grid of the frames has the beginning of the first new one. */
   readonly gridSeconds: number;
   readonly hopSeconds: number;
 }
@@ -26,7 +28,7 @@ const ROUNDING = 1e-6;
  * @returns null where no frame is new
  */
 export function cutFrames(
-  spec: Pick<FramesSpec, 'hop_seconds' | 'offset_seconds' | 'context_seconds'>,
+  spec: Pick<FramesSpec, 'hop_seconds' | 'offset_seconds' | 'context_seconds' | 'lookback_seconds'>,
   window: { startSeconds: number; endSeconds: number },
   takenUntil: number,
   isLast: boolean,
@@ -37,12 +39,20 @@ export function cutFrames(
     ? Math.round((length - offset) / hop)
     : Math.floor((length - context - offset) / hop + ROUNDING);
   const earliest = Math.max(takenUntil, window.startSeconds);
-  const from = Math.max(0, Math.ceil((earliest - window.startSeconds - offset) / hop - 0.5 - ROUNDING));
-  if (to <= from) return null;
-  const gridSeconds = window.startSeconds + offset + from * hop;
+  /** The first frame whose middle lies behind a time of the stream. */
+  const firstBehind = (seconds: number) =>
+    Math.max(0, Math.ceil((seconds - window.startSeconds - offset) / hop - 0.5 - ROUNDING));
+  const fresh = firstBehind(earliest);
+  if (to <= fresh) return null;
+  const from = Math.min(
+    fresh,
+    firstBehind(Math.max(window.startSeconds, takenUntil - spec.lookback_seconds)),
+  );
+  const gridSeconds = window.startSeconds + offset + fresh * hop;
   const joins = Math.abs(gridSeconds - earliest) <= hop * (0.5 + ROUNDING);
   return {
     from,
+    fresh,
     to,
     startSeconds: joins ? earliest : gridSeconds,
     gridSeconds,
@@ -50,7 +60,7 @@ export function cutFrames(
   };
 }
 
-/** Where the last of the frames of a cut ends, of which so many were there: seconds of the stream. */
+/** Where the last of the new frames of a cut ends, of which so many were there: seconds of the stream. */
 export function endOfFrames(cut: FrameCut, count: number, windowEndSeconds: number): number {
   const end = Math.min(cut.gridSeconds + count * cut.hopSeconds, windowEndSeconds);
   return Math.max(end, cut.startSeconds);

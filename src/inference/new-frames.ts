@@ -7,8 +7,11 @@ export interface NewFrames {
   readonly startSeconds: number;
   readonly endSeconds: number;
   readonly frameSeconds: number;
+  /** How many are new. */
   readonly count: number;
-  /** Float32Array, [frames × labels], 0 … 1. */
+  /** How many frames in front of them are looked at once more. */
+  readonly before: number;
+  /** Float32Array, [(before + count) × labels], 0 … 1. */
   readonly values: Float32Array;
   readonly spreadSeconds: number;
   readonly role: 'scores' | 'location';
@@ -37,19 +40,22 @@ export function newFramesOf(
       endSeconds,
       frameSeconds: endSeconds - start,
       count: 1,
+      before: 0,
       values: scores,
       spreadSeconds: 0,
       role: 'scores',
     };
   }
   if (cut === null || result.frames === null) return null;
-  const count = Math.floor(result.frames.length / scores.length);
-  if (count === 0) return null;
+  const before = cut.fresh - cut.from;
+  const count = Math.floor(result.frames.length / scores.length) - before;
+  if (count <= 0) return null;
   return {
     startSeconds: cut.startSeconds,
     endSeconds: endOfFrames(cut, count, endSeconds),
     frameSeconds: cut.hopSeconds,
     count,
+    before,
     values: result.frames,
     spreadSeconds: output.frames.spread_seconds,
     role: output.frames.role,

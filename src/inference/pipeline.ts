@@ -34,8 +34,11 @@ export interface FreshFrames {
   startMs: number;
   endMs: number;
   frameMs: number;
+  /** How many are new. */
   count: number;
-  /** Float32Array, [frames × labels], 0 … 1. */
+  /** How many frames in front of them are looked at once more. */
+  before: number;
+  /** Float32Array, [(before + count) × labels], 0 … 1. */
   values: Float32Array;
   spreadMs: number;
   role: NewFrames['role'];
@@ -541,6 +544,7 @@ export class Pipeline {
       endMs: this.wallClock(window, frames.endSeconds),
       frameMs: frames.frameSeconds * 1000,
       count: frames.count,
+      before: frames.before,
       values: frames.values,
       spreadMs: frames.spreadSeconds * 1000,
       role: frames.role,

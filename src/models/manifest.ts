@@ -40,6 +40,11 @@ const framesSchema = z.strictObject({
   /** How far a sound reaches beyond itself, to each side, because the numbers are means over neighbours. */
   spread_seconds: z.number().min(0).max(10).default(0),
   /**
+   * How far back frames are looked at once more with each window, because the network thinks better of a sound when it
+   * has heard more of it: only where their numbers depend on the whole window.
+   */
+  lookback_seconds: z.number().min(0).max(60).default(0),
+  /**
    * `scores`: probabilities of their own, on the scale of the thresholds. `location`: where in the window a label is
    * that the scores of the window say is there.
    */

@@ -158,7 +158,9 @@ export function createAnnouncer(options: {
         hopScores(hop, hopBuffer);
         now = topTags(hopBuffer, result.model.labels, topK).filter(({ score }) => score > 0);
       }
-      const events = audible && hop !== null ? tagger.hop(hop, Date.now()) : [];
+      // A recording that plays as fast as it can is ahead of the clock.
+      const decidedMs = Math.max(Date.now(), result.endMs);
+      const events = audible && hop !== null ? tagger.hop(hop, decidedMs) : [];
       link.publish('tags', {
         ts: isoTime(Date.now()),
         seq: result.seq,
@@ -233,10 +235,10 @@ export function createAnnouncer(options: {
 }
 
 /** What is new with a window, for the tagger. */
-function hopOf({ fresh, scores }: WindowResult): Hop | null {
+function hopOf({ fresh, scores, endMs: windowEndMs }: WindowResult): Hop | null {
   if (fresh === null) return null;
-  const { startMs, endMs, frameMs, count, values, spreadMs, role } = fresh;
-  return { startMs, endMs, frameMs, frames: count, values, spreadMs, role, scores };
+  const { startMs, endMs, frameMs, count, before, values, spreadMs, role } = fresh;
+  return { startMs, endMs, frameMs, frames: count, before, windowEndMs, values, spreadMs, role, scores };
 }
 
 function rounded({ label, mid, score }: Tag): Tag {

@@ -1,17 +1,22 @@
 /**
  * The sound that came since the result before, cut into frames, with what the network says of each. Frames are
- * contiguous and in order; no sound is in two of them, and none in the frames of two hops.
+ * contiguous and in order; no sound is in two of them, and none in the new frames of two hops. In front of the new ones
+ * may stand some that were new before: what the network says of them now that it has heard more.
  */
 export interface Hop {
-  /** Milliseconds since the epoch of the beginning of the first frame. */
+  /** Milliseconds since the epoch of the beginning of the first new frame. */
   readonly startMs: number;
   /** Of the end of the last one. */
   readonly endMs: number;
   /** Length of a frame. The first one may be up to half of it shorter or longer, so that it joins the hop before. */
   readonly frameMs: number;
-  /** How many frames there are; none is possible where hops are shorter than frames. */
+  /** How many frames are new. */
   readonly frames: number;
-  /** [frames × labels], 0 … 1, by frame and `Label.index`. */
+  /** How many stand in front of them. */
+  readonly before: number;
+  /** Of the end of the window: nothing was heard that is later. */
+  readonly windowEndMs: number;
+  /** [(before + frames) × labels], 0 … 1, by frame and `Label.index`. */
   readonly values: ArrayLike<number>;
   /** How far a sound reaches in `values` beyond where it is, to each side. */
   readonly spreadMs: number;
@@ -25,33 +30,36 @@ export interface Hop {
 }
 
 /**
- * A value of the role `location` from which on a label is in a frame. Measured with mn04_as on sounds at known times;
- * see docs/detection.md.
+ * A value of the role `location` from which on a label is in a frame; for labels with a low threshold it is twice that
+ * threshold, for what is weak in the window is weak in its frames. Measured with mn04_as on sounds at known times; see
+ * docs/detection.md.
  */
-export const HERE = 0.5;
+export function hereFrom(onThreshold: number): number {
+  return Math.min(0.5, 2 * onThreshold);
+}
 
 /**
- * What the hop held: for each label its highest frame or, with the role `location`, the window's score where any frame
- * says that it is here, else 0. A value that is not a number counts as 0.
+ * What the new sound held: for each label its highest frame or, with the role `location`, the window's score where any
+ * frame says that it is here (from 0.5 on), else 0. A value that is not a number counts as 0.
  *
  * @param out Float32Array, [labels]; written over.
  */
 export function hopScores(hop: Hop, out: Float32Array): void {
   const labels = out.length;
   out.fill(0);
-  for (let frame = 0; frame < hop.frames; frame += 1) {
+  for (let frame = hop.before; frame < hop.before + hop.frames; frame += 1) {
     for (let label = 0; label < labels; label += 1) {
       const value = hop.values[frame * labels + label]!;
       if (hop.role === 'scores') {
         if (value > out[label]!) out[label] = value;
-      } else if (value >= HERE) {
+      } else if (value >= 0.5) {
         out[label] = hop.scores[label]!;
       }
     }
   }
 }
 
-/** Where a frame begins. */
+/** Where a frame begins, those in front of the new ones counted as well. */
 export function frameStartMs(hop: Hop, frame: number): number {
-  return frame === 0 ? hop.startMs : hop.endMs - (hop.frames - frame) * hop.frameMs;
+  return frame === hop.before ? hop.startMs : hop.endMs - (hop.before + hop.frames - frame) * hop.frameMs;
 }

@@ -64,6 +64,8 @@ export async function soundsOfRecording(
       endMs: fresh.endSeconds * 1000,
       frameMs: fresh.frameSeconds * 1000,
       frames: fresh.count,
+      before: fresh.before,
+      windowEndMs: endSeconds * 1000,
       values: fresh.values,
       spreadMs: fresh.spreadSeconds * 1000,
       role: fresh.role,

@@ -1,5 +1,5 @@
 import type { Label } from '../models/labels.js';
-import { frameStartMs, HERE, type Hop } from './hop.js';
+import { frameStartMs, type Hop } from './hop.js';
 import {
   resolveWatched,
   type NamedItem,
@@ -61,6 +61,10 @@ export interface OnItem {
  * was first over. A sound that reaches from one hop into the next counts in the next only once it is longer than a hop,
  * so that one clap is one wherever it falls. An event ends with its run. Whatever comes on goes off exactly once.
  *
+ * Each piece of sound counts once. Where frames are looked at once more, the newest word on them counts: as long as no
+ * event has come of them, runs are found in them anew; an event that is on may be found to have lasted longer. What
+ * has been told stands.
+ *
  * Hops make a row. Where the time of a hop does not fit behind the last one (more than 2 s back, or more than 10 min
  * ahead: the clock was set, the machine slept) a new row begins and everything that is on ends before it. Sound that
  * lies between two hops of a row and was never looked at (at slow rates) neither keeps an event on nor ends it.
@@ -104,8 +108,8 @@ interface Run {
   rawStart: number;
   /** End of the last frame in which it was heard, as the values have it. */
   heardUntil: number;
-  /** How much sound has been looked at since then. */
-  silentMs: number;
+  /** How much of the time since then was never looked at. */
+  unseenMs: number;
   spreadMs: number;
   confirmed: boolean;
   /** Since when it has been over in every frame; null where it is not over now. */
@@ -120,6 +124,8 @@ interface Track {
   item: WatchedItem;
   run: Run | null;
   hits: Hit[];
+  /** What lies before this has been told of, or is nobody's business: no run begins there. */
+  floorMs: number;
 }
 
 interface Hit {
@@ -127,8 +133,16 @@ interface Hit {
   readonly sequence: number;
   /** Of the first frame in which the item was over. */
   readonly startedAt: number;
+  readonly atMs: number;
   score: number;
   label: Label;
+}
+
+/** A hop of the past, as far as its frames may be looked at once more. */
+interface Past {
+  readonly sequence: number;
+  readonly startMs: number;
+  readonly endMs: number;
 }
 
 /** What a look at one frame of an item found; one object serves all looks, so that none is made per frame. */
@@ -137,6 +151,22 @@ interface Found {
   score: number;
   /** Whether any label reaches its on-threshold. */
   over: boolean;
+}
+
+/** An event and the end of the frame that decided it. */
+interface Decided {
+  readonly atMs: number;
+  readonly event: TagEvent;
+}
+
+/** The frames of a hop with their times. */
+interface Frames {
+  hop: Hop;
+  decidedMs: number;
+  /** Of each frame, in order. */
+  starts: Float64Array;
+  ends: Float64Array;
+  count: number;
 }
 
 /**
@@ -150,13 +180,19 @@ export function createTagger(options: {
 }): Tagger {
   const { labels, newId } = options;
   let watched: Watched = resolveWatched(labels, options.settings);
-  let tracks: Track[] = watched.items.map((item) => ({ item, run: null, hits: [] }));
+  let tracks: Track[] = watched.items.map((item) => trackOf(item, -Infinity));
   let sequence = 0;
   let nowMs: number | null = null;
-  /** Of the hop that is being taken. */
-  let hopStartMs = 0;
-  let hopMs = 0;
+  /** The hops of this row that frames may still be looked at of, the newest last. */
+  let past: Past[] = [];
   const found: Found = { label: null, score: 0, over: false };
+  const frames: Frames = {
+    hop: emptyHop,
+    decidedMs: 0,
+    starts: new Float64Array(64),
+    ends: new Float64Array(64),
+    count: 0,
+  };
 
   const closeTracks = (which: readonly Track[], decidedMs: number): TagEvent[] => {
     const events: TagEvent[] = [];
@@ -169,72 +205,127 @@ export function createTagger(options: {
     return events;
   };
 
-  /** Makes an event of a run that has lasted and is confirmed; null as long as it has not or is not. */
-  const onset = (track: Track, run: Run, decidedMs: number): TagEvent | null => {
-    const { item, hits } = track;
-    while (hits.length > 0 && hits[0]!.sequence <= sequence - item.confirm.n) hits.shift();
-    if (!found.over) run.overSince = null;
-    else run.overSince ??= nowMs!;
-    // A clap on the border of two hops is in both, and yet is one.
-    const isNew =
-      run.overSince !== null &&
-      (run.overSince >= hopStartMs || run.heardUntil - run.overSince >= hopMs - ROUNDING_MS);
-    if (isNew) {
-      const last = hits.at(-1);
-      if (last?.sequence !== sequence) {
-        const startedAt = nowMs! + run.spreadMs;
-        hits.push({ sequence, startedAt, score: found.score, label: found.label! });
-      } else if (found.score > last.score) {
-        last.score = found.score;
-        last.label = found.label!;
-      }
+  /** Works out the times of the frames: within a row they never run backwards. */
+  const takeTimes = (hop: Hop, decidedMs: number): void => {
+    const count = hop.before + hop.frames;
+    if (frames.starts.length < count) {
+      frames.starts = new Float64Array(2 * count);
+      frames.ends = new Float64Array(2 * count);
     }
-    run.confirmed ||= hits.length >= item.confirm.k;
+    const firstMs = Math.max(nowMs ?? -Infinity, hop.startMs);
+    let atMs = -Infinity;
+    for (let frame = 0; frame < count; frame += 1) {
+      const isNew = frame >= hop.before;
+      const startMs = Math.max(atMs, isNew ? firstMs : -Infinity, frameStartMs(hop, frame));
+      const next = frame === count - 1 ? hop.endMs : frameStartMs(hop, frame + 1);
+      frames.starts[frame] = isNew ? startMs : Math.min(startMs, firstMs);
+      atMs = Math.max(startMs, isNew ? next : Math.min(next, firstMs));
+      frames.ends[frame] = atMs;
+    }
+    Object.assign(frames, { hop, decidedMs, count });
+  };
+
+  /** The hop that a frame was new in. */
+  const pastOf = (frame: number): Past => {
+    const middleMs = (frames.starts[frame]! + frames.ends[frame]!) / 2;
+    for (let at = past.length - 1; at > 0; at -= 1) if (past[at]!.startMs <= middleMs) return past[at]!;
+    return past[0]!;
+  };
+
+  /** Counts the hop of a frame in which an item is over, unless the sound only reaches into it. */
+  const countHop = (track: Track, run: Run, frame: number): void => {
+    const { hits } = track;
+    const startMs = frames.starts[frame]!;
+    run.overSince ??= startMs;
+    const own = pastOf(frame);
+    // Frames of the oldest hop that is still looked at may yet be confirmed by those before it.
+    while (hits.length > 0 && hits[0]!.sequence <= past[0]!.sequence - track.item.confirm.n) hits.shift();
+    // A clap on the border of two hops is in both, and yet is one.
+    const reachesIn = run.overSince < own.startMs - ROUNDING_MS;
+    if (reachesIn && run.heardUntil - run.overSince < own.endMs - own.startMs - ROUNDING_MS) return;
+    const last = hits.at(-1);
+    if (last?.sequence !== own.sequence) {
+      const times = { startedAt: startMs + run.spreadMs, atMs: startMs };
+      hits.push({ sequence: own.sequence, ...times, score: found.score, label: found.label! });
+    } else if (found.score > last.score) {
+      last.score = found.score;
+      last.label = found.label!;
+    }
+  };
+
+  /** Makes an event of a run that has lasted and is confirmed; null as long as it has not or is not. */
+  const onset = (track: Track, run: Run, frame: number): TagEvent | null => {
+    const { item, hits } = track;
+    if (found.over) countHop(track, run, frame);
+    else run.overSince = null;
+    const oldest = pastOf(frame).sequence - item.confirm.n;
+    let confirming = 0;
+    for (const hit of hits) if (hit.sequence > oldest) confirming += 1;
+    run.confirmed ||= confirming >= item.confirm.k;
     // A short, weak sound may reach less far than others smear.
     const lasted = Math.max(0, run.heardUntil - run.rawStart - 2 * run.spreadMs);
     if (!run.confirmed || lasted < item.minDurationMs) return null;
     // One hop is enough: what else it held, too short for an event, is no part of this one.
     for (const hit of item.confirm.k === 1 ? [] : hits) {
+      if (hit.sequence <= oldest) continue;
       run.startedAt = Math.min(run.startedAt, hit.startedAt);
       if (hit.score > run.peak) {
         run.peak = hit.score;
         run.peakLabel = hit.label;
       }
     }
-    // What the values smear could make it begin after it was found.
-    run.startedAt = Math.min(run.startedAt, Math.max(run.rawStart, decidedMs));
+    // What the values smear could make it begin after all that was heard.
+    run.startedAt = Math.min(run.startedAt, Math.max(run.rawStart, frames.hop.windowEndMs));
     hits.length = 0;
     run.id = newId();
-    return eventOf('started', item, run, run.id, decidedMs);
+    return eventOf('started', item, run, run.id, frames.decidedMs);
   };
 
-  /** Takes an item through a frame from `startMs` (which is `nowMs`) to `endMs`. */
-  const step = (
-    track: Track,
-    hop: Hop,
-    startMs: number,
-    endMs: number,
-    decidedMs: number,
-  ): TagEvent | null => {
+  /** Takes an item through one frame. */
+  const step = (track: Track, frame: number): TagEvent | null => {
     const { item, run } = track;
+    const startMs = frames.starts[frame]!;
+    const endMs = frames.ends[frame]!;
     if (found.label !== null) {
-      const heard = (track.run ??= beginRun(found, startMs, hop.spreadMs));
+      const heard = (track.run ??= beginRun(found, startMs, frames.hop.spreadMs));
       heard.heardUntil = endMs;
-      heard.silentMs = 0;
+      heard.unseenMs = 0;
       heard.lastScore = found.score;
       if (found.score > heard.peak) {
         heard.peak = found.score;
         heard.peakLabel = found.label;
       }
-      return heard.id === null ? onset(track, heard, decidedMs) : null;
+      return heard.id === null ? onset(track, heard, frame) : null;
     }
     if (run === null) return null;
     run.overSince = null;
-    run.silentMs += endMs - startMs;
     // A sound that began right now would reach back over a part of the gap, as the last one reaches into it.
-    if (run.silentMs + 2 * run.spreadMs < item.minGapMs) return null;
+    const silentMs = endMs - run.heardUntil - run.unseenMs + 2 * run.spreadMs;
+    if (silentMs < item.minGapMs - ROUNDING_MS) return null;
     track.run = null;
-    return run.id === null ? null : eventOf('ended', item, run, run.id, decidedMs);
+    if (run.id === null) return null;
+    track.floorMs = endMs;
+    return eventOf('ended', item, run, run.id, frames.decidedMs);
+  };
+
+  /** Takes an item through all frames of a hop that concern it. */
+  const follow = (track: Track, unseenMs: number, decided: Decided[]): void => {
+    const { before } = frames.hop;
+    let first = before;
+    if (track.run?.id != null) {
+      // What comes behind the last frame in which it was heard may be found to hold it after all.
+      while (first > 0 && frames.starts[first - 1]! >= track.run.heardUntil - ROUNDING_MS) first -= 1;
+    } else {
+      while (first > 0 && frames.starts[first - 1]! >= track.floorMs - ROUNDING_MS) first -= 1;
+      if (first < before) rewind(track, frames.starts[first]!);
+    }
+    if (track.run === null && frames.hop.role === 'location' && !isInWindow(track.item, frames.hop)) return;
+    for (let frame = first; frame < frames.count; frame += 1) {
+      if (frame === before && track.run !== null) track.run.unseenMs += unseenMs;
+      look(track, frames.hop, frame, labels.length, found);
+      const event = step(track, frame);
+      if (event !== null) decided.push({ atMs: frames.ends[frame]!, event });
+    }
   };
 
   return {
@@ -253,24 +344,23 @@ export function createTagger(options: {
         nowMs !== null && (hop.endMs < nowMs - backwardToleranceMs || hop.startMs > nowMs + forwardLimitMs);
       const events = broken ? closeTracks(tracks, decidedMs) : [];
       if (broken) nowMs = null;
-      sequence += 1;
-      hopStartMs = Math.max(nowMs ?? -Infinity, hop.startMs);
-      hopMs = hop.endMs - hopStartMs;
-      for (let frame = 0; frame < hop.frames; frame += 1) {
-        // Within a row time never runs backwards, so that no event ends before it began.
-        const startMs: number = Math.max(nowMs ?? -Infinity, frameStartMs(hop, frame));
-        const endMs = Math.max(startMs, frame === hop.frames - 1 ? hop.endMs : frameStartMs(hop, frame + 1));
-        nowMs = startMs;
-        let onsets: TagEvent[] | null = null;
-        for (const track of tracks) {
-          look(track, hop, frame, labels.length, found);
-          const event = step(track, hop, startMs, endMs, decidedMs);
-          if (event?.event_type === 'ended') events.push(event);
-          else if (event !== null) (onsets ??= []).push(event);
-        }
-        if (onsets !== null) events.push(...onsets);
-        nowMs = endMs;
+      if (nowMs === null) {
+        past = [];
+        for (const track of tracks) track.floorMs = hop.startMs;
       }
+      sequence += 1;
+      if (hop.frames === 0) return events;
+      takeTimes(hop, decidedMs);
+      const firstMs = frames.starts[hop.before]!;
+      const unseenMs = nowMs === null ? 0 : firstMs - nowMs;
+      past = past.filter(({ endMs }) => endMs > frames.starts[0]! - ROUNDING_MS);
+      past.push({ sequence, startMs: firstMs, endMs: frames.ends[frames.count - 1]! });
+      const decided: Decided[] = [];
+      for (const track of tracks) follow(track, unseenMs, decided);
+      nowMs = frames.ends[frames.count - 1]!;
+      // In the order of the frames, offsets before onsets; those of one item are in order.
+      decided.sort((a, b) => a.atMs - b.atMs || rank(a.event) - rank(b.event));
+      for (const { event } of decided) events.push(event);
       return events;
     },
     close(decidedMs) {
@@ -280,13 +370,14 @@ export function createTagger(options: {
     update(next, decidedMs) {
       watched = resolveWatched(labels, next);
       const before = new Map(tracks.map((track) => [track.item.key, track]));
-      // Hops that were over the old thresholds say nothing of the new ones: confirmation starts again.
+      // What was over the old thresholds says nothing of the new ones: they are for what comes from now on.
       tracks = watched.items.map((item) => {
+        const track = trackOf(item, nowMs ?? -Infinity);
         const same = before.get(item.key);
         // Another slug is another topic: what is on there has to end there.
-        if (same?.item.slug !== item.slug) return { item, run: null, hits: [] };
+        if (same?.item.slug !== item.slug) return track;
         before.delete(item.key);
-        return { item, run: same.run?.id == null ? null : same.run, hits: [] };
+        return { ...track, run: same.run?.id == null ? null : same.run };
       });
       return closeTracks([...before.values()], decidedMs);
     },
@@ -310,6 +401,47 @@ export function createTagger(options: {
   };
 }
 
+const emptyHop: Hop = {
+  startMs: 0,
+  endMs: 0,
+  frameMs: 0,
+  frames: 0,
+  before: 0,
+  windowEndMs: 0,
+  values: [],
+  spreadMs: 0,
+  role: 'scores',
+  scores: [],
+};
+
+function trackOf(item: WatchedItem, floorMs: number): Track {
+  return { item, run: null, hits: [], floorMs };
+}
+
+function rank({ event_type: type }: TagEvent): number {
+  return type === 'ended' ? 0 : 1;
+}
+
+/** Forgets what frames from `fromMs` on have said of a run that is no event yet: they are looked at once more. */
+function rewind(track: Track, fromMs: number): void {
+  const { run, hits } = track;
+  while (hits.length > 0 && hits.at(-1)!.atMs >= fromMs - ROUNDING_MS) hits.pop();
+  if (run === null) return;
+  if (run.rawStart >= fromMs - ROUNDING_MS) {
+    track.run = null;
+    return;
+  }
+  run.heardUntil = Math.min(run.heardUntil, fromMs);
+  run.unseenMs = 0;
+  if (run.overSince !== null && run.overSince >= fromMs) run.overSince = null;
+}
+
+/** Whether the window's scores allow an onset in any of its frames: most items need no look at them. */
+function isInWindow({ members }: WatchedItem, { scores }: Hop): boolean {
+  for (const { label, onThreshold } of members) if (scores[label.index]! >= onThreshold) return true;
+  return false;
+}
+
 /**
  * The member with the highest score among those that reach their threshold in a frame: the off-threshold while there
  * is a run, else the on-threshold. A score that is missing or not a number reaches none.
@@ -318,10 +450,10 @@ function look({ item, run }: Track, hop: Hop, frame: number, labelCount: number,
   found.label = null;
   found.score = -Infinity;
   found.over = false;
-  for (const { label, onThreshold, offThreshold } of item.members) {
+  for (const { label, onThreshold, offThreshold, here } of item.members) {
     const value = hop.values[frame * labelCount + label.index]!;
     const score = hop.role === 'scores' ? value : hop.scores[label.index]!;
-    if (hop.role === 'location' && !(value >= HERE)) continue;
+    if (hop.role === 'location' && !(value >= here)) continue;
     const over = score >= onThreshold;
     if (!over && !(run !== null && score >= offThreshold)) continue;
     found.over ||= over;
@@ -338,7 +470,7 @@ function beginRun({ label, score }: Found, startMs: number, spreadMs: number): R
     startedAt: startMs + spreadMs,
     rawStart: startMs,
     heardUntil: startMs,
-    silentMs: 0,
+    unseenMs: 0,
     spreadMs,
     confirmed: false,
     overSince: null,

@@ -2,6 +2,7 @@ import { SoundpostError } from '../common/errors.js';
 import { editDistance } from '../common/nearest.js';
 import { parseConfirm, type Confirm } from './confirm.js';
 import type { Label, Recommender } from '../models/labels.js';
+import { hereFrom } from './hop.js';
 import { uniqueSlugs } from './slug.js';
 
 /**
@@ -58,6 +59,8 @@ export interface Member {
   readonly label: Label;
   readonly onThreshold: number;
   readonly offThreshold: number;
+  /** From which value on frames of the role `location` say that it is there. */
+  readonly here: number;
   readonly thresholdFrom: ThresholdOrigin;
 }
 
@@ -129,7 +132,8 @@ export function resolveWatched(labels: readonly Label[], settings: TaggingSettin
       [settings.threshold, 'threshold'],
       recommended(label),
     ]);
-    return { label, onThreshold, offThreshold: onThreshold * settings.offFraction, thresholdFrom };
+    const offThreshold = onThreshold * settings.offFraction;
+    return { label, onThreshold, offThreshold, here: hereFrom(onThreshold), thresholdFrom };
   };
 
   const entries = settings.labels.length > 0 ? settings.labels : labels.map((label) => label.name);

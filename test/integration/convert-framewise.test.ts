@@ -196,6 +196,7 @@ t.test('what is converted knows when', async (t) => {
     offset_seconds: 0,
     context_seconds: 0.82,
     spread_seconds: 0,
+    lookback_seconds: 0,
   });
   t.equal(family, 'fmn');
   t.equal(selfTest.scores.length, 447);

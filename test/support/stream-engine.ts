@@ -38,13 +38,20 @@ export function fakeModel(
     sampleRate?: number;
     windowSeconds?: number;
     minSeconds?: number;
-    frames?: Pick<FramesSpec, 'hop_seconds' | 'offset_seconds' | 'context_seconds'>;
+    frames?: Pick<FramesSpec, 'hop_seconds' | 'offset_seconds' | 'context_seconds'> &
+      Partial<Pick<FramesSpec, 'lookback_seconds'>>;
   } = {},
 ): InstalledModel {
   const manifest = waveformManifest(id, '0'.repeat(64), options);
   if (manifest.input.kind === 'waveform') manifest.input.sample_rate = options.sampleRate ?? 16_000;
   if (options.frames !== undefined) {
-    const rest = { name: 'frames', embedding: null, spread_seconds: 0, role: 'scores' as const };
+    const rest = {
+      name: 'frames',
+      embedding: null,
+      spread_seconds: 0,
+      lookback_seconds: 0,
+      role: 'scores' as const,
+    };
     manifest.output.frames = { ...rest, ...options.frames };
   }
   const labels = ['from', 'to', 'samples'].map((name, index) => ({

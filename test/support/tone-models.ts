@@ -347,6 +347,7 @@ function framesSpec(own: NonNullable<ToneModelOptions['frames']>): FramesSpec {
     offset_seconds: 0,
     context_seconds: 0,
     spread_seconds: 0,
+    lookback_seconds: 0,
     role: 'scores',
     ...own,
   };

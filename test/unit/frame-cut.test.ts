@@ -2,13 +2,13 @@ import fc from 'fast-check';
 import t from 'tap';
 import { cutFrames, endOfFrames } from '../../src/inference/frame-cut.js';
 
-const spec = { hop_seconds: 0.5, offset_seconds: 0, context_seconds: 1 };
+const spec = { hop_seconds: 0.5, offset_seconds: 0, context_seconds: 1, lookback_seconds: 0 };
 const cut = (start: number, end: number, taken: number, isLast = false) =>
   cutFrames(spec, { startSeconds: start, endSeconds: end }, taken, isLast);
 
 t.test('frames that are new and final', (t) => {
   t.match(cut(0, 5, 0), { from: 0, to: 8, startSeconds: 0, gridSeconds: 0 }, 'up to the context');
-  t.match(cut(1, 6, 4), { from: 6, to: 8, startSeconds: 4 }, 'behind what was taken');
+  t.match(cut(1, 6, 4), { from: 6, fresh: 6, to: 8, startSeconds: 4 }, 'behind what was taken');
   t.equal(cut(0, 1.4, 0), null, 'none is final yet');
   t.equal(cut(0.2, 5.2, 4.2), null, 'nothing is new');
   t.match(cut(0, 5, 4, true), { from: 8, to: 10 }, 'at the end of the sound all are final');
@@ -17,10 +17,17 @@ t.test('frames that are new and final', (t) => {
 });
 
 t.test('another grid joins what was taken', (t) => {
-  t.match(cut(1.1, 6.1, 4), { from: 6, to: 8, startSeconds: 4, gridSeconds: 4.1 }, 'stretched');
-  t.match(cut(0.9, 5.9, 4), { from: 6, to: 8, startSeconds: 4, gridSeconds: 3.9 }, 'cut');
-  const { from, to, startSeconds, gridSeconds, hopSeconds } = cut(1.1, 6.1, 4)!;
-  t.equal(endOfFrames({ from, to, startSeconds, gridSeconds, hopSeconds }, 1, 6.1), 4.6, 'as many as came');
+  t.match(cut(1.1, 6.1, 4), { from: 6, fresh: 6, to: 8, startSeconds: 4, gridSeconds: 4.1 }, 'stretched');
+  t.match(cut(0.9, 5.9, 4), { from: 6, fresh: 6, to: 8, startSeconds: 4, gridSeconds: 3.9 }, 'cut');
+  t.equal(endOfFrames(cut(1.1, 6.1, 4)!, 1, 6.1), 4.6, 'as many as came');
+  const back = (seconds: number, taken: number) =>
+    cutFrames({ ...spec, lookback_seconds: seconds }, { startSeconds: 1, endSeconds: 6 }, taken, false);
+  t.match(
+    back(1, 4),
+    { from: 4, fresh: 6, to: 8, startSeconds: 4, gridSeconds: 4 },
+    'a second is looked at again',
+  );
+  t.match(back(60, 4), { from: 0, fresh: 6, to: 8 }, 'what the window has of it');
   t.end();
 });
 
@@ -29,6 +36,7 @@ t.test('whatever the windows, each piece of sound is taken once and none twice',
     hop_seconds: fc.constantFrom(0.04, 0.16, 0.32, 0.1, 1),
     offset_seconds: fc.constantFrom(0, -0.08, 0.5),
     context_seconds: fc.constantFrom(0, 0.64, 0.82),
+    lookback_seconds: fc.constantFrom(0, 0, 1, 5),
     windowSeconds: fc.constantFrom(5, 10),
   });
   const steps = fc.array(
@@ -63,7 +71,8 @@ t.test('whatever the windows, each piece of sound is taken once and none twice',
             throw new Error(`nothing taken though sound is final from ${taken} to ${finalUntil}`);
           continue;
         }
-        const until = endOfFrames(found, found.to - found.from, endSeconds);
+        if (found.from > found.fresh) throw new Error('looked back to the front');
+        const until = endOfFrames(found, found.to - found.fresh, endSeconds);
         if (found.startSeconds < taken - 1e-9) throw new Error('taken twice');
         const lost = found.startSeconds - taken;
         const outOfReach = Math.max(0, window.startSeconds + Math.max(0, frames.offset_seconds) - taken);

@@ -85,6 +85,7 @@ function makeAnnouncer(
         endMs: (seq + 1) * 1000,
         frameMs: 1000,
         count: 1,
+        before: 0,
         values: Float32Array.from(scores),
         spreadMs: 0,
         role: 'scores',

@@ -35,7 +35,7 @@ function taggerOf(settings: Partial<TaggingSettings>, of: readonly Label[] = lab
 
 /** A hop of one frame, a second long unless it is said otherwise, that ends at `endMs`. */
 function hopOf(endMs: number, scores: readonly number[], frameMs = 1000): Hop {
-  const times = { startMs: endMs - frameMs, endMs, frameMs, frames: 1 };
+  const times = { startMs: endMs - frameMs, endMs, windowEndMs: endMs, frameMs, frames: 1, before: 0 };
   return { ...times, values: scores, scores, role: 'scores', spreadMs: 0 };
 }
 
@@ -69,6 +69,8 @@ function runFrames(
       endMs: startMs + scores.length * 500,
       frameMs: 500,
       frames: scores.length,
+      before: 0,
+      windowEndMs: startMs + scores.length * 500 + 500,
       values,
       scores: labels.map(() => 0),
       role: 'scores',
@@ -349,13 +351,14 @@ const scoreArbitrary = fc.oneof(
 );
 const scoresArbitrary = fc.array(scoreArbitrary, { minLength: labels.length, maxLength: labels.length });
 type Step =
-  | { do: 'hop'; jumpMs: number; hop: Omit<Hop, 'startMs' | 'endMs'> }
+  | { do: 'hop'; jumpMs: number; hop: Omit<Hop, 'startMs' | 'endMs' | 'windowEndMs'> }
   | { do: 'close' }
   | { do: 'update'; settings: TaggingSettings };
-const hopArbitrary: fc.Arbitrary<Omit<Hop, 'startMs' | 'endMs'>> = fc
+const hopArbitrary: fc.Arbitrary<Omit<Hop, 'startMs' | 'endMs' | 'windowEndMs'>> = fc
   .record({
     frameMs: fc.constantFrom(40, 160, 320, 1000, 100_000),
     frames: fc.nat({ max: 6 }),
+    before: fc.constantFrom(0, 0, 1, 5, 20),
     role: fc.constantFrom('scores' as const, 'scores' as const, 'location' as const),
     spreadMs: fc.constantFrom(0, 0, 640),
     scores: scoresArbitrary,
@@ -363,8 +366,8 @@ const hopArbitrary: fc.Arbitrary<Omit<Hop, 'startMs' | 'endMs'>> = fc
   .chain((hop) =>
     fc
       .array(scoreArbitrary, {
-        minLength: hop.frames * labels.length,
-        maxLength: hop.frames * labels.length,
+        minLength: (hop.before + hop.frames) * labels.length,
+        maxLength: (hop.before + hop.frames) * labels.length,
       })
       .map((values) => ({ ...hop, values })),
   );
@@ -429,7 +432,7 @@ t.test('every start has exactly one end, and no event is too short, whatever hap
           const startMs = nowMs + step.jumpMs;
           const endMs = startMs + step.hop.frames * step.hop.frameMs;
           if (Number.isFinite(endMs)) nowMs = endMs;
-          check(tagger.hop({ ...step.hop, startMs, endMs }, endMs + 700));
+          check(tagger.hop({ ...step.hop, startMs, endMs, windowEndMs: endMs + 640 }, endMs + 700));
         } else if (step.do === 'close') check(tagger.close(nowMs));
         else check(tagger.update(step.settings, nowMs));
       }
@@ -529,6 +532,110 @@ t.test('without confirmation it does not matter how the frames come in hops', (t
       t.same(all(other), all(hops));
     }),
     { numRuns: 200 },
+  );
+  t.end();
+});
+
+/** The same frames as `runFrames` takes, with so many in front of the new ones; `revise` says what is thought of those. */
+function runLookingBack(
+  tagger: Tagger,
+  hops: readonly (readonly number[])[],
+  lookback: number,
+  revise: (score: number) => number = (score) => score,
+): TagEvent[] {
+  const all: number[] = [];
+  return hops.flatMap((scores) => {
+    const again = lookback === 0 ? [] : all.slice(-lookback).map(revise);
+    all.push(...scores);
+    const endMs = all.length * 500;
+    const values = [...again, ...scores].flatMap((score) =>
+      labels.map(({ index }) => (index === 0 ? score : 0)),
+    );
+    const hop: Hop = {
+      startMs: endMs - scores.length * 500,
+      endMs,
+      windowEndMs: endMs + 500,
+      frameMs: 500,
+      frames: scores.length,
+      before: again.length,
+      values,
+      scores: labels.map(() => 0),
+      role: 'scores',
+      spreadMs: 0,
+    };
+    return tagger.hop(hop, endMs + 600);
+  });
+}
+
+t.test('looking once more at frames that say the same changes nothing', (t) => {
+  fc.assert(
+    fc.property(
+      settingsArbitrary,
+      fc.constantFrom(0.2, 0.5, 0.9),
+      historyArbitrary,
+      fc.integer({ min: 1, max: 12 }),
+      (settings, threshold, hops, lookback) => {
+        const plain = { ...settings, labels: ['speech'], thresholds: {}, threshold };
+        const run = (frames: number) => {
+          const tagger = taggerOf(plain);
+          return told([...runLookingBack(tagger, hops, frames), ...tagger.close(0)]);
+        };
+        t.same(run(lookback), run(0));
+      },
+    ),
+    { numRuns: 400 },
+  );
+  t.end();
+});
+
+t.test('the newest word on a frame counts, until it has been told', (t) => {
+  const better = (score: number) => (score === 0.4 ? 0.9 : score);
+  const settings = { minGapSeconds: 1 };
+  const late = [
+    [0, 0.4],
+    [0.4, 0],
+    [0, 0],
+    [0, 0],
+  ];
+  t.same(told(runLookingBack(taggerOf(settings), late, 0)), [], 'never over when it was new');
+  t.same(
+    told(runLookingBack(taggerOf(settings), late, 3, better)),
+    ['started 0.5', 'ended 0.5-1.5'],
+    'over when more had been heard',
+  );
+  t.same(
+    told(runLookingBack(taggerOf({ ...settings, confirm: { k: 2, n: 2 } }), late, 4, better)),
+    ['started 0.5', 'ended 0.5-1.5'],
+    'its hops are those in which it was new',
+  );
+  const longer = (score: number) => (score === 0.1 ? 0.9 : score);
+  const on = [
+    [0, 0.9],
+    [0.1],
+    [0, 0],
+    [0, 0],
+  ];
+  t.same(
+    told(runLookingBack(taggerOf(settings), on, 4, longer)),
+    ['started 0.5', 'ended 0.5-1.5'],
+    'what is on may have lasted longer',
+  );
+  const doubted = (score: number) => (score === 0.9 ? 0 : score);
+  t.same(
+    told(runLookingBack(taggerOf(settings), on, 4, doubted)),
+    ['started 0.5', 'ended 0.5-1'],
+    'what was told stands',
+  );
+  const again = [
+    [0.9, 0],
+    [0, 0],
+    [0, 0],
+    [0, 0],
+  ];
+  t.same(
+    told(runLookingBack(taggerOf(settings), again, 8)),
+    ['started 0', 'ended 0-0.5'],
+    'and is not told twice',
   );
   t.end();
 });
@@ -681,6 +788,8 @@ t.test('what a hop held', (t) => {
     endMs: 1900,
     frameMs: 400,
     frames: 2,
+    before: 0,
+    windowEndMs: 2000,
     values: [0.25, 0.5, 0.75, NaN],
     scores: [0.125, 0.375],
     role: 'scores',

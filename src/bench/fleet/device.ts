@@ -189,6 +189,7 @@ export async function createDevice(
       endMs,
       frameMs: hopMs,
       count: 1,
+      before: 0,
       values: scores,
       spreadMs: 0,
       role: 'scores',

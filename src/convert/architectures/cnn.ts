@@ -77,6 +77,7 @@ function decisionLevel(decide: (g: Graph, features: Value) => { clip: Value; seg
           offset_seconds: 0,
           context_seconds: rounded(SEGMENT_CONTEXT * seconds),
           spread_seconds: 0,
+          lookback_seconds: 0,
         },
       },
     };

@@ -43,6 +43,7 @@ const geometry: FrameGeometry = {
   offset_seconds: 0,
   context_seconds: 0.82,
   spread_seconds: 0,
+  lookback_seconds: 0,
 };
 
 /** Of the 15 blocks, for mel and time. With the first convolution: mel by 128, time by 4. */
