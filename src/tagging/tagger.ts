@@ -112,8 +112,8 @@ interface Run {
   unseenMs: number;
   spreadMs: number;
   confirmed: boolean;
-  /** Since when it has been over in every frame; null where it is not over now. */
-  overSince: number | null;
+  /** Where it was over in every frame, as long as it is no event; the last one may be open, up to Infinity. */
+  overs: { since: number; until: number }[];
   lastScore: number;
   peak: number;
   peakLabel: Label;
@@ -236,13 +236,15 @@ export function createTagger(options: {
   const countHop = (track: Track, run: Run, frame: number): void => {
     const { hits } = track;
     const startMs = frames.starts[frame]!;
-    run.overSince ??= startMs;
+    if (run.overs.at(-1)?.until !== Infinity) run.overs.push({ since: startMs, until: Infinity });
+    const { since } = run.overs.at(-1)!;
+    while (run.overs[0]!.until < past[0]!.startMs) run.overs.shift();
     const own = pastOf(frame);
     // Frames of the oldest hop that is still looked at may yet be confirmed by those before it.
     while (hits.length > 0 && hits[0]!.sequence <= past[0]!.sequence - track.item.confirm.n) hits.shift();
     // A clap on the border of two hops is in both, and yet is one.
-    const reachesIn = run.overSince < own.startMs - ROUNDING_MS;
-    if (reachesIn && run.heardUntil - run.overSince < own.endMs - own.startMs - ROUNDING_MS) return;
+    const reachesIn = since < own.startMs - ROUNDING_MS;
+    if (reachesIn && run.heardUntil - since < own.endMs - own.startMs - ROUNDING_MS) return;
     const last = hits.at(-1);
     if (last?.sequence !== own.sequence) {
       const times = { startedAt: startMs + run.spreadMs, atMs: startMs };
@@ -257,7 +259,7 @@ export function createTagger(options: {
   const onset = (track: Track, run: Run, frame: number): TagEvent | null => {
     const { item, hits } = track;
     if (found.over) countHop(track, run, frame);
-    else run.overSince = null;
+    else endOver(run, frames.starts[frame]!);
     const oldest = pastOf(frame).sequence - item.confirm.n;
     let confirming = 0;
     for (const hit of hits) if (hit.sequence > oldest) confirming += 1;
@@ -277,6 +279,7 @@ export function createTagger(options: {
     // What the values smear could make it begin after all that was heard.
     run.startedAt = Math.min(run.startedAt, Math.max(run.rawStart, frames.hop.windowEndMs));
     hits.length = 0;
+    run.overs.length = 0;
     run.id = newId();
     return eventOf('started', item, run, run.id, frames.decidedMs);
   };
@@ -298,7 +301,7 @@ export function createTagger(options: {
       return heard.id === null ? onset(track, heard, frame) : null;
     }
     if (run === null) return null;
-    run.overSince = null;
+    endOver(run, startMs);
     // A sound that began right now would reach back over a part of the gap, as the last one reaches into it.
     const silentMs = endMs - run.heardUntil - run.unseenMs + 2 * run.spreadMs;
     if (silentMs < item.minGapMs - ROUNDING_MS) return null;
@@ -433,7 +436,14 @@ function rewind(track: Track, fromMs: number): void {
   }
   run.heardUntil = Math.min(run.heardUntil, fromMs);
   run.unseenMs = 0;
-  if (run.overSince !== null && run.overSince >= fromMs) run.overSince = null;
+  while (run.overs.length > 0 && run.overs.at(-1)!.since >= fromMs - ROUNDING_MS) run.overs.pop();
+  const last = run.overs.at(-1);
+  if (last !== undefined && last.until > fromMs + ROUNDING_MS) last.until = Infinity;
+}
+
+function endOver({ overs }: Run, atMs: number): void {
+  const last = overs.at(-1);
+  if (last?.until === Infinity) last.until = atMs;
 }
 
 /** Whether the window's scores allow an onset in any of its frames: most items need no look at them. */
@@ -473,7 +483,7 @@ function beginRun({ label, score }: Found, startMs: number, spreadMs: number): R
     unseenMs: 0,
     spreadMs,
     confirmed: false,
-    overSince: null,
+    overs: [],
     lastScore: score,
     peak: score,
     peakLabel: label!,

@@ -609,12 +609,7 @@ t.test('the newest word on a frame counts, until it has been told', (t) => {
     'its hops are those in which it was new',
   );
   const longer = (score: number) => (score === 0.1 ? 0.9 : score);
-  const on = [
-    [0, 0.9],
-    [0.1],
-    [0, 0],
-    [0, 0],
-  ];
+  const on = [[0, 0.9], [0.1], [0, 0], [0, 0]];
   t.same(
     told(runLookingBack(taggerOf(settings), on, 4, longer)),
     ['started 0.5', 'ended 0.5-1.5'],

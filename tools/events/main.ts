@@ -117,6 +117,7 @@ async function measureModel(bench: Bench, subject: Subject): Promise<ModelReport
   const { input, output, title } = await installCopy(subject, join(folder, 'data'), {
     id: modelId,
     contextSeconds: options.context,
+    lookbackSeconds: options.lookback,
   });
   const claimed = claimedBy(subject);
   const hear = async (recorded: Recorded, rateHz: number, speed: '1' | 'max'): Promise<Matched> => {

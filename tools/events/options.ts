@@ -14,6 +14,7 @@ export interface Options {
   threshold: number | null;
   set: Readonly<Record<string, string>>;
   context?: number;
+  lookback?: number;
   delaySeconds: number;
   costSeconds: number;
   accuracy: boolean;
@@ -47,6 +48,7 @@ export function parseOptions(): Options {
       {},
     )
     .option('--context <s>', 'context_seconds of the frames, in place of the manifest’s', number)
+    .option('--lookback <s>', 'lookback_seconds of the frames, in place of the manifest’s', number)
     .option('--delay-seconds <s>', 'length of the scene in real time, per rate; 0 leaves it out', number, 200)
     .option('--cost-seconds <s>', 'how long the CPU is measured; 0 leaves it out', number, 60)
     .option('--no-accuracy', 'leave the scenes as fast as it can out')

@@ -131,6 +131,7 @@ export interface Change {
   /** Without its frames it is as coarse as its window. */
   withoutFrames?: boolean;
   contextSeconds?: number | undefined;
+  lookbackSeconds?: number | undefined;
 }
 
 /**
@@ -148,8 +149,13 @@ export async function installCopy(subject: Subject, dataDir: string, change: Cha
   const manifest = parseManifest(await readFile(path, 'utf8'), path);
   manifest.id = change.id;
   if (change.withoutFrames === true) manifest.output.frames = null;
-  else if (change.contextSeconds !== undefined && manifest.output.frames !== null) {
-    manifest.output.frames = { ...manifest.output.frames, context_seconds: change.contextSeconds };
+  else if (manifest.output.frames !== null) {
+    const { frames } = manifest.output;
+    manifest.output.frames = {
+      ...frames,
+      context_seconds: change.contextSeconds ?? frames.context_seconds,
+      lookback_seconds: change.lookbackSeconds ?? frames.lookback_seconds,
+    };
   }
   await writeFile(path, JSON.stringify(manifest, null, 2));
   return parseManifest(await readFile(path, 'utf8'), path);
