@@ -112,18 +112,18 @@ interface Run {
   unseenMs: number;
   spreadMs: number;
   confirmed: boolean;
-  /** Where it was over in every frame, as long as it is no event; the last one may be open, up to Infinity. */
-  overs: { since: number; until: number }[];
   lastScore: number;
   peak: number;
   peakLabel: Label;
 }
 
-/** What is remembered of a watched item: its run, and in which hops it was over of late. */
+/** What is remembered of a watched item: its run, and where it was over of late. */
 interface Track {
   item: WatchedItem;
   run: Run | null;
   hits: Hit[];
+  /** Stretches in which it was over in every frame, while it is off; the last one may be open, up to Infinity. */
+  overs: { since: number; until: number }[];
   /** What lies before this has been told of, or is nobody's business: no run begins there. */
   floorMs: number;
 }
@@ -153,9 +153,9 @@ interface Found {
   over: boolean;
 }
 
-/** An event and the end of the frame that decided it. */
+/** An event and the number of the frame that decided it. */
 interface Decided {
-  readonly atMs: number;
+  readonly frame: number;
   readonly event: TagEvent;
 }
 
@@ -198,6 +198,7 @@ export function createTagger(options: {
     const events: TagEvent[] = [];
     for (const track of which) {
       track.hits.length = 0;
+      track.overs.length = 0;
       const { run } = track;
       track.run = null;
       if (run !== null && run.id !== null) events.push(eventOf('ended', track.item, run, run.id, decidedMs));
@@ -233,21 +234,21 @@ export function createTagger(options: {
   };
 
   /** Counts the hop of a frame in which an item is over, unless the sound only reaches into it. */
-  const countHop = (track: Track, run: Run, frame: number): void => {
-    const { hits } = track;
+  const countHop = (track: Track, frame: number): void => {
+    const { hits, overs } = track;
     const startMs = frames.starts[frame]!;
-    if (run.overs.at(-1)?.until !== Infinity) run.overs.push({ since: startMs, until: Infinity });
-    const { since } = run.overs.at(-1)!;
-    while (run.overs[0]!.until < past[0]!.startMs) run.overs.shift();
+    if (overs.at(-1)?.until !== Infinity) overs.push({ since: startMs, until: Infinity });
+    const { since } = overs.at(-1)!;
+    while (overs[0]!.until < past[0]!.startMs) overs.shift();
     const own = pastOf(frame);
     // Frames of the oldest hop that is still looked at may yet be confirmed by those before it.
     while (hits.length > 0 && hits[0]!.sequence <= past[0]!.sequence - track.item.confirm.n) hits.shift();
     // A clap on the border of two hops is in both, and yet is one.
     const reachesIn = since < own.startMs - ROUNDING_MS;
-    if (reachesIn && run.heardUntil - since < own.endMs - own.startMs - ROUNDING_MS) return;
+    if (reachesIn && frames.ends[frame]! - since < own.endMs - own.startMs - ROUNDING_MS) return;
     const last = hits.at(-1);
     if (last?.sequence !== own.sequence) {
-      const times = { startedAt: startMs + run.spreadMs, atMs: startMs };
+      const times = { startedAt: startMs + frames.hop.spreadMs, atMs: startMs };
       hits.push({ sequence: own.sequence, ...times, score: found.score, label: found.label! });
     } else if (found.score > last.score) {
       last.score = found.score;
@@ -258,8 +259,8 @@ export function createTagger(options: {
   /** Makes an event of a run that has lasted and is confirmed; null as long as it has not or is not. */
   const onset = (track: Track, run: Run, frame: number): TagEvent | null => {
     const { item, hits } = track;
-    if (found.over) countHop(track, run, frame);
-    else endOver(run, frames.starts[frame]!);
+    if (found.over) countHop(track, frame);
+    else endOver(track, frames.starts[frame]!);
     const oldest = pastOf(frame).sequence - item.confirm.n;
     let confirming = 0;
     for (const hit of hits) if (hit.sequence > oldest) confirming += 1;
@@ -279,7 +280,7 @@ export function createTagger(options: {
     // What the values smear could make it begin after all that was heard.
     run.startedAt = Math.min(run.startedAt, Math.max(run.rawStart, frames.hop.windowEndMs));
     hits.length = 0;
-    run.overs.length = 0;
+    track.overs.length = 0;
     run.id = newId();
     return eventOf('started', item, run, run.id, frames.decidedMs);
   };
@@ -301,7 +302,7 @@ export function createTagger(options: {
       return heard.id === null ? onset(track, heard, frame) : null;
     }
     if (run === null) return null;
-    endOver(run, startMs);
+    endOver(track, startMs);
     // A sound that began right now would reach back over a part of the gap, as the last one reaches into it.
     const silentMs = endMs - run.heardUntil - run.unseenMs + 2 * run.spreadMs;
     if (silentMs < item.minGapMs - ROUNDING_MS) return null;
@@ -327,7 +328,7 @@ export function createTagger(options: {
       if (frame === before && track.run !== null) track.run.unseenMs += unseenMs;
       look(track, frames.hop, frame, labels.length, found);
       const event = step(track, frame);
-      if (event !== null) decided.push({ atMs: frames.ends[frame]!, event });
+      if (event !== null) decided.push({ frame, event });
     }
   };
 
@@ -362,7 +363,7 @@ export function createTagger(options: {
       for (const track of tracks) follow(track, unseenMs, decided);
       nowMs = frames.ends[frames.count - 1]!;
       // In the order of the frames, offsets before onsets; those of one item are in order.
-      decided.sort((a, b) => a.atMs - b.atMs || rank(a.event) - rank(b.event));
+      decided.sort((a, b) => a.frame - b.frame || rank(a.event) - rank(b.event));
       for (const { event } of decided) events.push(event);
       return events;
     },
@@ -418,7 +419,7 @@ const emptyHop: Hop = {
 };
 
 function trackOf(item: WatchedItem, floorMs: number): Track {
-  return { item, run: null, hits: [], floorMs };
+  return { item, run: null, hits: [], overs: [], floorMs };
 }
 
 function rank({ event_type: type }: TagEvent): number {
@@ -427,7 +428,10 @@ function rank({ event_type: type }: TagEvent): number {
 
 /** Forgets what frames from `fromMs` on have said of a run that is no event yet: they are looked at once more. */
 function rewind(track: Track, fromMs: number): void {
-  const { run, hits } = track;
+  const { run, hits, overs } = track;
+  while (overs.length > 0 && overs.at(-1)!.since >= fromMs - ROUNDING_MS) overs.pop();
+  const last = overs.at(-1);
+  if (last !== undefined && last.until > fromMs + ROUNDING_MS) last.until = Infinity;
   while (hits.length > 0 && hits.at(-1)!.atMs >= fromMs - ROUNDING_MS) hits.pop();
   if (run === null) return;
   if (run.rawStart >= fromMs - ROUNDING_MS) {
@@ -436,12 +440,9 @@ function rewind(track: Track, fromMs: number): void {
   }
   run.heardUntil = Math.min(run.heardUntil, fromMs);
   run.unseenMs = 0;
-  while (run.overs.length > 0 && run.overs.at(-1)!.since >= fromMs - ROUNDING_MS) run.overs.pop();
-  const last = run.overs.at(-1);
-  if (last !== undefined && last.until > fromMs + ROUNDING_MS) last.until = Infinity;
 }
 
-function endOver({ overs }: Run, atMs: number): void {
+function endOver({ overs }: Track, atMs: number): void {
   const last = overs.at(-1);
   if (last?.until === Infinity) last.until = atMs;
 }
@@ -483,7 +484,6 @@ function beginRun({ label, score }: Found, startMs: number, spreadMs: number): R
     unseenMs: 0,
     spreadMs,
     confirmed: false,
-    overs: [],
     lastScore: score,
     peak: score,
     peakLabel: label!,
