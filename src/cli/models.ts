@@ -1,12 +1,11 @@
 import { join } from 'node:path';
-import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
+import { codeOf } from '../common/errors.js';
 import { silentLogger } from '../common/log.js';
-import { nearest } from '../common/nearest.js';
 import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { verifyModel } from '../inference/verify.js';
-import { licenceOf, readCatalogue, whyNotBuildable, type CatalogueEntry } from '../models/catalogue.js';
+import { licenceOf, readCatalogue, type CatalogueEntry } from '../models/catalogue.js';
 import { megabytes } from '../models/download.js';
 import type { FramesSpec } from '../models/manifest.js';
 import { createRegistry, type InstalledModel, type ModelRegistry } from '../models/registry.js';
@@ -90,17 +89,7 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
     if (codeOf(error) !== 'model_unknown') throw error;
     const catalogue = await readCatalogue(bundledFolder());
     const entry = catalogue.models.find((candidate) => candidate.id === id);
-    if (entry === undefined) {
-      const why = whyNotBuildable(catalogue, id);
-      if (why !== undefined) throw new SoundpostError('model_unknown', why);
-      const meant = nearest(
-        id,
-        catalogue.models.map((candidate) => candidate.id),
-      );
-      const hint =
-        meant === undefined ? '' : ` Did you mean ${meant}? ("npx soundpost models list" shows them all.)`;
-      throw new SoundpostError('model_unknown', `${messageOf(error)}${hint}`);
-    }
+    if (entry === undefined) throw error;
     context.stdout.write(
       context.json
         ? `${JSON.stringify({ ...catalogueSummary(entry), ...entry })}\n`

@@ -7,7 +7,13 @@ import type { StartEngine } from '../inference/engine.js';
 import { removeOptimizedCopies } from '../inference/optimized-copy.js';
 import { makeSelfTest, runSelfTest, writeSelfTest } from '../inference/self-test.js';
 import { currentModelId, FORMER_MODELS } from '../models/bundled.js';
-import { catalogueEntry, licenceOf, readCatalogue, type Catalogue } from '../models/catalogue.js';
+import {
+  catalogueEntry,
+  licenceOf,
+  modelUnknown,
+  readCatalogue,
+  type Catalogue,
+} from '../models/catalogue.js';
 import type { DownloadTuning } from '../models/download.js';
 import { digestOfFile } from '../models/files.js';
 import { numberLabels, type LabelEntry } from '../models/labels.js';
@@ -175,7 +181,11 @@ export function createInstaller(dependencies: {
       const there = await present(id);
       if (there !== undefined) return { model: there, installed: false };
       const known = await catalogue();
-      const entry = catalogueEntry(known, id);
+      const entry = catalogueEntry(
+        known,
+        id,
+        (await registry.list()).map(({ manifest }) => manifest.id),
+      );
       const labels = await registry.labelSet(entry.labels);
       options.onProgress?.({ step: 'downloading', share: null });
       const file = await obtainCheckpoint(entry, options.sha256, {
@@ -270,8 +280,13 @@ export function createInstaller(dependencies: {
         ...models.map(({ manifest, bundled }) => ({ id: manifest.id, bundled })),
         ...problems,
       ].filter((candidate) => candidate.id === id);
-      // Says what is installed where there is no such model.
-      const meant = found.length === 0 ? (await registry.get(id)).manifest.id : id;
+      const meant = currentModelId(id);
+      // The id of a former bundled model stands for its successor.
+      if (found.length === 0 && meant === id) {
+        throw modelUnknown(id, {
+          installed: models.filter(({ bundled }) => !bundled).map(({ manifest }) => manifest.id),
+        });
+      }
       // A folder that only has the name of the bundled model is not it, and may go.
       if (found.every(({ bundled }) => bundled)) {
         throw new SoundpostError('model_bundled', `${meant} ships with the program and cannot be removed.`);

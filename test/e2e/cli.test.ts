@@ -172,7 +172,7 @@ void t.test('models', { skip: noShared }, async (t) => {
   });
   const unknown = await cli(['models', 'verify', 'mn40'], options);
   t.strictSame([unknown.code, unknown.stdout], [1, '']);
-  t.match(unknown.stderr, /no model "mn40".*Installed: soundpost-home, mn04_as/);
+  t.match(unknown.stderr, /no model "mn40".*Did you mean mn40_as.*Installed: soundpost-home, mn04_as/);
   const tag = await cli(['tag', '--model', 'spoilt', sharedPath('golden', 'audio', 'speech.wav')], options);
   t.strictSame([tag.code, tag.stdout], [1, '']);
   t.match(tag.stderr, /spoilt/);

@@ -282,7 +282,8 @@ t.test('weights of one’s own', async (t) => {
   ]);
 
   await t.rejects(installer.remove('shop', ['shop']), { code: 'model_in_use', message: /model\/set/ });
-  await t.rejects(installer.remove('nothing', []), { code: 'model_unknown' });
+  await t.rejects(installer.remove('nothing', []), { code: 'model_unknown', message: /Installed: shop\./ });
+  await t.rejects(installer.remove('shopp', []), { code: 'model_unknown', message: /Did you mean shop\?/ });
   await t.rejects(installer.remove('../mirror', []), { code: 'model_unknown' });
   writeFileSync(join(root, 'shop', 'model.json'), 'spoilt');
   await installer.remove('shop', ['shop']);
