@@ -103,6 +103,9 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
     return 0;
   }
   const { input } = manifest;
+  const released = (await readCatalogue(bundledFolder())).models.find(
+    (entry) => entry.id === manifest.id && entry.architecture === manifest.architecture,
+  );
   const rows = [
     ['id', manifest.id],
     ['title', manifest.title],
@@ -133,6 +136,7 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
     ['MACs', amount(manifest.macs)],
     ['AudioSet mAP', manifest.metrics.audioset_map?.toFixed(3) ?? '-'],
     ['licence', manifest.licence],
+    ...(released?.licence.attribution == null ? [] : [['attribution', released.licence.attribution]]),
     ['source', manifest.source?.url ?? '-'],
     ['sha256', manifest.onnx_sha256],
   ];
@@ -192,7 +196,8 @@ function catalogueSummary(entry: CatalogueEntry) {
 }
 
 function catalogueRows(entry: CatalogueEntry): string[][] {
-  const { licence, md5 } = entry;
+  const { licence, md5, evidence } = entry;
+  const from = (source: string | undefined) => (source === undefined ? '' : ` (${source})`);
   const optional = (name: string, value: string | null) => (value === null ? [] : [[name, value]]);
   return [
     ['id', entry.id],
@@ -205,11 +210,25 @@ function catalogueRows(entry: CatalogueEntry): string[][] {
     ['MACs', `${amount(entry.macs)} for 10 s of sound`],
     ['AudioSet mAP', entry.audioset_map?.toFixed(3) ?? 'not stated'],
     ['licence', licenceOf(entry)],
+    ...optional('', licence.evidence === null ? null : `of the weights: ${licence.evidence}`),
     ...optional('', licence.note),
-    ['file', `${entry.file}, ${sizeOf(entry)}`],
-    ['source', entry.url ?? 'no address is known'],
-    ['sha256', entry.sha256 ?? 'not known: pull asks you to accept what comes'],
+    ...optional('attribution', licence.attribution),
+    [
+      'file',
+      `${entry.file}, ${entry.bytes === null ? sizeOf(entry) : `${entry.bytes} bytes`}${from(evidence.bytes)}`,
+    ],
+    ['source', `${entry.url ?? 'no address is known'}${from(evidence.url)}`],
+    [
+      'sha256',
+      entry.sha256 === null
+        ? 'not known: pull asks you to accept what comes'
+        : `${entry.sha256}${from(evidence.sha256)}`,
+    ],
     ...optional('md5', md5 === null ? null : `${md5.value} (${md5.evidence})`),
+    ...optional(
+      '',
+      md5 === null || entry.sha256 !== null ? null : 'finds a damaged file, does not prove who made it',
+    ),
     ...optional('note', entry.note),
   ];
 }
@@ -221,7 +240,8 @@ const LICENCE_WIDTH = 11;
 /** `MIT/?`: the licence of the code and that of the weights. */
 function shortLicence(licence: string): string {
   const match = /^code (.+), weights (.+)$/.exec(licence);
-  const word = (text: string | undefined) => (text === 'not stated' ? '?' : (text ?? '?'));
+  const word = (text: string | undefined) =>
+    text === 'not stated' ? '?' : (text ?? '?').replace(/^CC-BY-[\d.]+$/, 'CC BY');
   return match === null ? licence.replace('unknown', '?') : `${word(match[1])}/${word(match[2])}`;
 }
 

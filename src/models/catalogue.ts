@@ -33,9 +33,21 @@ const entrySchema = z.strictObject({
     .string()
     .regex(/^[0-9a-f]{64}$/)
     .nullable(),
+  /** Where what is said of the file comes from. */
+  evidence: z
+    .strictObject({ url: text.exactOptional(), bytes: text.exactOptional(), sha256: text.exactOptional() })
+    .default({}),
   /** A digest that others have published. It finds damage, but proves nothing about the origin. */
   md5: z.strictObject({ value: z.string().regex(/^[0-9a-f]{32}$/), evidence: text }).nullable(),
-  licence: z.strictObject({ code: text.nullable(), weights: text.nullable(), note: text.nullable() }),
+  licence: z.strictObject({
+    code: text.nullable(),
+    weights: text.nullable(),
+    note: text.nullable(),
+    /** Who made the weights and where they are from, in the words to be given where they are passed on. */
+    attribution: text.nullable().default(null),
+    /** Where the licence of the weights is stated. */
+    evidence: text.nullable().default(null),
+  }),
   audioset_map: z.number().min(0).max(1).nullable(),
   parameters: count,
   /** Multiply-accumulates of the network for 10 s of sound, without the front end. */
