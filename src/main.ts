@@ -265,6 +265,10 @@ command(
         '--labels <file>',
         'its classes: a JSON list, or one name a line; those of the released weights where left out',
       ),
+      new Option(
+        '--state-dict <path>',
+        'where in the checkpoint the weights are, for instance ema.weights; found where left out',
+      ),
       new Option('--title <text>', 'a name for people'),
     ],
   },

@@ -49,7 +49,14 @@ export async function modelsImportCommand(
   const labelsFile = textOf(own['labels']);
   const labels = labelsFile === undefined ? undefined : await readLabelNames(labelsFile);
   return withProgress(`importing ${file}`, async (onProgress, signal) => {
-    const wanted = { file: resolve(file), architecture, id, labels, title: textOf(own['title']) };
+    const wanted = {
+      file: resolve(file),
+      architecture,
+      id,
+      labels,
+      stateDict: textOf(own['stateDict']),
+      title: textOf(own['title']),
+    };
     report(
       context,
       await openInstaller(context).importCheckpoint(wanted, { onProgress, signal }),

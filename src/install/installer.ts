@@ -57,6 +57,8 @@ export interface Import {
    * architecture, mostly AudioSet's 527.
    */
   labels?: readonly LabelEntry[] | undefined;
+  /** Where in the checkpoint the weights are, for instance `ema.weights`; found where left out. */
+  stateDict?: string | undefined;
   title?: string | undefined;
 }
 
@@ -160,7 +162,7 @@ export function createInstaller(dependencies: {
   /** Converts into the folder and gives what the conversion adds to the manifest. */
   async function convertInto(
     folder: string,
-    wanted: { checkpointPath: string; architecture: string; labels: number },
+    wanted: { checkpointPath: string; architecture: string; labels: number; stateDict?: string | undefined },
     { onProgress, signal }: InstallOptions,
   ) {
     onProgress?.({ step: 'converting', share: 0 });
@@ -255,7 +257,12 @@ export function createInstaller(dependencies: {
         if (wanted.labels !== undefined) await writeLabels(folder, wanted.labels);
         const { made, selfTest } = await convertInto(
           folder,
-          { checkpointPath: wanted.file, architecture: wanted.architecture, labels: labels.length },
+          {
+            checkpointPath: wanted.file,
+            architecture: wanted.architecture,
+            labels: labels.length,
+            stateDict: wanted.stateDict,
+          },
           options,
         );
         const manifest: Manifest = {

@@ -5,7 +5,7 @@ import { namingFile, notAFile, shown, tooLarge, unreadable } from './faults.js';
 import { createBudget, LIMITS, type Budget } from './limits.js';
 import type { OpenFile, TorchFile } from './open-file.js';
 import { looksLikeSafetensors, readSafetensors } from './safetensors.js';
-import { findStateDict, withoutPrefix } from './state-dict.js';
+import { chooseBehind, findStateDict } from './state-dict.js';
 import { locate, readFully, readingBytes, readStoredTensor, type StoredTensor } from './stored-tensor.js';
 import { readTorchLegacy } from './torch-legacy.js';
 import { readTorchZip } from './torch-zip.js';
@@ -39,8 +39,8 @@ export interface Checkpoint {
 export interface OpenCheckpointOptions {
   /** Ends opening and reading with its reason. */
   signal?: AbortSignal | undefined;
-  /** Keys that lead to the state dict, where it is not in one of the usual places. */
-  stateDictPath?: readonly string[] | undefined;
+  /** Where the state dict is, see `findStateDict`; found where left out. */
+  stateDict?: string | undefined;
   /** Counts the memory that opening takes; for those who want to know. */
   budget?: Budget | undefined;
 }
@@ -48,7 +48,7 @@ export interface OpenCheckpointOptions {
 /**
  * Opens a file of torch.save (zip, or legacy from before PyTorch 1.6) or of safetensors. Nothing in it is run: of the
  * pickle of torch.save only tensors and plain containers are known. Time and memory are bounded whatever is in the
- * file. The state dict is taken from where official checkpoints keep it, and "module." (DataParallel) off its names.
+ * file. Names are as they are in the file.
  *
  * Rejects with SoundpostError `checkpoint_unreadable` (no checkpoint, cut off, contradicts itself),
  * `checkpoint_forbidden` (names what only code could answer; the message says which global) and
@@ -95,7 +95,7 @@ async function readIndex(source: OpenFile, path: string, options: OpenCheckpoint
     return { format: 'zip', tensors: tensorsOf(await readTorchZip(source), options) };
   }
   if (path.endsWith('.safetensors') || looksLikeSafetensors(head, bytes)) {
-    const tensors = withoutPrefix(await readSafetensors(source));
+    const tensors = chooseBehind(await readSafetensors(source), options.stateDict);
     if (tensors.size === 0) throw unreadable('there are no tensors in it');
     return { format: 'safetensors', tensors };
   }
@@ -104,7 +104,7 @@ async function readIndex(source: OpenFile, path: string, options: OpenCheckpoint
 
 function tensorsOf(torch: TorchFile, options: OpenCheckpointOptions): Map<string, StoredTensor> {
   const tensors = new Map<string, StoredTensor>();
-  for (const [name, view] of findStateDict(torch.object, options.stateDictPath)) {
+  for (const [name, view] of findStateDict(torch.object, options.stateDict)) {
     const { storage, shape, offset, strides } = view;
     const extent = torch.extents.get(storage);
     if (extent === undefined) throw unreadable(`the storage of its tensor ${shown(name)} is missing`);
