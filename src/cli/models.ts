@@ -11,6 +11,7 @@ import type { FramesSpec } from '../models/manifest.js';
 import { createRegistry, type InstalledModel, type ModelRegistry } from '../models/registry.js';
 import { recommendedThreshold } from '../tagging/watch.js';
 import type { CommandContext } from './context.js';
+import { staleFramesAdvice } from './stale-frames.js';
 import { clip, table } from './table.js';
 import { summariseThresholds } from './thresholds.js';
 
@@ -103,7 +104,9 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
     return 0;
   }
   const { input } = manifest;
-  const released = (await readCatalogue(bundledFolder())).models.find(
+  const catalogue = await readCatalogue(bundledFolder());
+  const stale = staleFramesAdvice(model, catalogue.models);
+  const released = catalogue.models.find(
     (entry) => entry.id === manifest.id && entry.architecture === manifest.architecture,
   );
   const rows = [
@@ -132,6 +135,7 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
     ],
     ['thresholds', summariseThresholds(labels.map(recommendedThreshold))],
     ...framesRow(manifest.output.frames),
+    ...(stale === undefined ? [] : [['frames', `none: ${stale}`]]),
     ['parameters', amount(manifest.parameters)],
     ['MACs', amount(manifest.macs)],
     ['AudioSet mAP', manifest.metrics.audioset_map?.toFixed(3) ?? '-'],

@@ -78,11 +78,11 @@ export async function buildModel(
 
 function tensorsOf(
   architecture: Architecture,
-  { tensors }: Checkpoint,
+  checkpoint: Checkpoint,
   { checkpointPath, labels }: BuildRequest,
 ): ReadonlyMap<string, TensorInfo> {
   try {
-    return fitCheckpoint(architecture, tensors, labels).tensors;
+    return fitCheckpoint(architecture, checkpoint, labels).tensors;
   } catch (error) {
     throw naming(checkpointPath, architecture, error);
   }

@@ -2,7 +2,8 @@ import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Architecture } from './architecture.js';
 import { architectures } from './architectures/index.js';
 import { checkShapes } from './check-shapes.js';
-import type { TensorInfo } from './checkpoint/open.js';
+import type { Checkpoint, TensorInfo } from './checkpoint/open.js';
+import { joined } from './checkpoint/state-dict.js';
 import { TRANSPOSED } from './graph.js';
 import { buildNetwork, SCORES } from './network.js';
 import type { OnnxGraph } from './onnx.js';
@@ -38,14 +39,18 @@ const MOST_OTHERS = 4;
  * Throws SoundpostError `checkpoint_shape` where they are not there, with the architectures that would fit, or where
  * they are there more than once; `checkpoint_labels` where the network has not `labels` classes.
  */
-export function fitCheckpoint(architecture: Architecture, tensors: Tensors, labels: number): Fit {
+export function fitCheckpoint(
+  architecture: Architecture,
+  { tensors, stateDict }: Pick<Checkpoint, 'tensors' | 'stateDict'>,
+  labels: number,
+): Fit {
   const prefixes = prefixesOf(tensors);
   const trials = prefixes.map((prefix) => tryPrefix(architecture, tensors, prefix));
   const fits = outermost(trials.flatMap((trial) => ('fit' in trial ? [trial] : [])));
   const [found] = fits;
   if (found === undefined) throw unfit(architecture, tensors, prefixes, trials);
   if (fits.length > 1) {
-    const names = fits.map(({ fit }) => fit.prefix.slice(0, -1));
+    const names = fits.map(({ fit }) => joined(stateDict, fit.prefix.slice(0, -1)));
     throw new SoundpostError(
       'checkpoint_shape',
       `it holds the network ${fits.length} times, as ${names.join(' and ')}: choose one with --state-dict ${names[0]}.`,

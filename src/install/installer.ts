@@ -1,11 +1,12 @@
 import { copyFile, link, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { messageOf, SoundpostError } from '../common/errors.js';
+import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { SelfTest } from '../convert/self-test.js';
 import type { StartEngine } from '../inference/engine.js';
 import { removeOptimizedCopies } from '../inference/optimized-copy.js';
 import { makeSelfTest, runSelfTest, writeSelfTest } from '../inference/self-test.js';
+import { readSignature } from '../inference/read-signature.js';
 import { currentModelId, FORMER_MODELS } from '../models/bundled.js';
 import {
   catalogueEntry,
@@ -21,6 +22,7 @@ import { manifestSchema, modelIdSchema, type Manifest } from '../models/manifest
 import type { InstalledModel, ModelRegistry } from '../models/registry.js';
 import { conversionShare, type ConvertCheckpoint } from './conversion.js';
 import { obtainCheckpoint, obtainFromAddress, type SourceSettings } from './obtain.js';
+import { declaredClasses, proposeManifest, type OnnxFacts } from './propose-manifest.js';
 import { installAtomically, removeAtomically, removeLeftovers } from './staging.js';
 import type { UpdateLock } from './update-lock.js';
 
@@ -62,6 +64,12 @@ export interface Import {
   title?: string | undefined;
 }
 
+/** A ready ONNX network on this machine. */
+export interface OnnxImport extends Pick<Import, 'file' | 'id' | 'labels' | 'title'> {
+  /** What the graph does not tell. */
+  facts: OnnxFacts;
+}
+
 /**
  * Brings models onto this machine and takes them off it. Whatever fails, the models that are there stay as they
  * are. Every method throws SoundpostError.
@@ -76,6 +84,11 @@ export interface Installer {
   pullRemote(remote: RemoteModel, options?: InstallOptions): Promise<InstalledModel>;
   /** Converts, checks and installs a checkpoint that is on this machine. */
   importCheckpoint(wanted: Import, options?: InstallOptions): Promise<InstalledModel>;
+  /**
+   * Checks and installs an ONNX network that is on this machine, with a manifest that is proposed from its graph. Throws
+   * `onnx_facts` where that does not tell enough.
+   */
+  importOnnx(wanted: OnnxImport, options?: InstallOptions): Promise<InstalledModel>;
   /**
    * @param inUse models that something depends on.
    * @throws `model_in_use`, `model_bundled`, `model_unknown`.
@@ -281,6 +294,40 @@ export function createInstaller(dependencies: {
       });
     },
 
+    async importOnnx({ file, id, labels: given, title, facts }, options = {}) {
+      await refusePresent(id);
+      const { size, sha256 } = await lookAt(file);
+      return install(id, options, async (folder) => {
+        const onnxPath = join(folder, 'model.onnx');
+        await copyFile(file, onnxPath);
+        const signature = await readSignature(onnxPath, options.signal).catch((error: unknown) => {
+          // What was opened is a copy in a folder that nobody knows.
+          throw new SoundpostError(codeOf(error), messageOf(error).replaceAll(onnxPath, file), {
+            cause: error,
+          });
+        });
+        const labels = given === undefined ? setOfClasses(declaredClasses(signature)) : LABELS_FILE;
+        if (given !== undefined) await writeLabels(folder, given);
+        const count = given?.length ?? (await registry.labelSet(labels)).length;
+        const manifest: Manifest = {
+          id,
+          title: title ?? id,
+          family: 'own',
+          architecture: 'own',
+          ...(await proposeManifest(signature, count, facts)),
+          labels,
+          thresholds: null,
+          metrics: {},
+          parameters: null,
+          macs: null,
+          licence: 'unknown',
+          source: { url: file, sha256, bytes: size },
+          onnx_sha256: sha256,
+        };
+        return { manifest };
+      });
+    },
+
     async remove(id, inUse) {
       const [models, problems] = [await registry.list(), await registry.problems()];
       const found = [
@@ -333,6 +380,17 @@ export function createInstaller(dependencies: {
 }
 
 const LABELS_FILE = 'labels.json';
+
+/** The label set of a network with so many classes: AudioSet's are known by their number. */
+function setOfClasses(classes: number | undefined): string {
+  if (classes === 527) return AUDIOSET;
+  if (classes === 447) return 'audioset-strong-447';
+  const many = classes === undefined ? '' : ` has ${classes} classes and`;
+  throw new SoundpostError(
+    'onnx_facts',
+    `The network${many} does not tell what they are: --labels FILE, with their names in the order of its output.`,
+  );
+}
 
 async function writeLabels(folder: string, labels: readonly LabelEntry[]): Promise<void> {
   await writeFile(join(folder, LABELS_FILE), `${JSON.stringify(labels, null, 1)}\n`);

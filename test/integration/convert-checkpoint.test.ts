@@ -115,14 +115,7 @@ t.test('a checkpoint of training becomes a model that works', async (t) => {
     const plain = join(folder, 'plain.pth');
     await writeSyntheticCheckpoint(plain, { ...golden, state_dict: small });
     const expected = await convert(plain);
-    for (const prefix of [
-      'model.',
-      'net.',
-      'module.',
-      '_orig_mod.',
-      'module._orig_mod.model.',
-      'task.backbone.',
-    ]) {
+    for (const prefix of ['model.', 'module.', 'module._orig_mod.task.backbone.']) {
       const wrapped = join(folder, `${prefix}pth`);
       await writeSyntheticCheckpoint(wrapped, { ...golden, state_dict: small }, (name) => `${prefix}${name}`);
       t.same(await convert(wrapped), expected, prefix);
@@ -138,16 +131,19 @@ t.test('a checkpoint of training becomes a model that works', async (t) => {
     const twice = join(folder, 'twice.pth');
     const copies = [
       ...small,
-      ...small.map(([name, shape, dtype]) => [`ema_model.${name}`, shape, dtype] as const),
+      ...small
+        .filter(([name]) => !name.includes('extractor'))
+        .map(([name, shape, dtype]) => [`ema_model.${name}`, shape, dtype] as const),
     ];
     await writeSyntheticCheckpoint(twice, { ...golden, state_dict: copies }, (name) =>
       name.startsWith('ema_model.') ? name : `model.${name}`,
     );
     await t.rejects(convert(twice), {
       code: 'checkpoint_shape',
-      message: /2 times, as (ema_)?model and (ema_)?model: choose one with --state-dict/,
+      message:
+        /2 times, as model\.(ema_)?model and model\.(ema_)?model: choose one with --state-dict model\./,
     });
-    t.same(await convert(twice, 'model'), expected);
+    t.same(await convert(twice, 'model.model'), expected);
     await t.rejects(convert(twice, 'modell'), {
       code: 'checkpoint_unreadable',
       message: /no tensors under "modell"/,

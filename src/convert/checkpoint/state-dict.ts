@@ -10,32 +10,50 @@ const MOST_DEPTH = 4;
 /** A dict with fewer tensors than this share of the largest one is not a second network. */
 const LEAST_SHARE = 0.5;
 
+/** A state dict of a checkpoint. */
+export interface StateDict {
+  /** The keys that lead to it, with dots between them; empty where it is the checkpoint itself. */
+  path: string;
+  tensors: Map<string, TensorView>;
+}
+
 /**
  * The tensors of a checkpoint by name: those at `path`, or where none is given of the dict under "model" or
  * "state_dict", of the checkpoint itself, or of the only dict in it that holds a network's worth of them. `path` is made
  * of keys with dots between them (`ema.weights`); what is left of it where a state dict is reached is the beginning of
  * the names that are meant. What is no tensor is left out (counters, hyper-parameters). Throws faults.
  */
-export function findStateDict(root: PickleValue, path?: string): Map<string, TensorView> {
-  const reached = path === undefined ? tensorsOf(findUsual(root)) : follow(root, path);
-  const tensors = reached.size === 0 ? chooseBehind(tensorsOf(findUsual(root)), path) : reached;
+export function findStateDict(root: PickleValue, path?: string): StateDict {
+  const found = path === undefined ? findUsual(root) : { path, tensors: follow(root, path) };
+  const { tensors } = found;
+  if (path !== undefined && tensors.size === 0) {
+    const usual = findUsual(root);
+    const behind = chooseBehind(usual.tensors, path);
+    if (behind.size > 0) return { path: joined(usual.path, path), tensors: behind };
+  }
   if (tensors.size === 0) throw unreadable(`there are no tensors ${placeOf(path)}; ${keysOf(root)}`);
-  return tensors;
+  return found;
 }
 
-function findUsual(root: PickleValue): PickleValue {
-  if (!(root instanceof Map)) return root;
+/** A path below another. */
+export function joined(path: string, rest: string): string {
+  return path === '' ? rest : `${path}.${rest}`;
+}
+
+function findUsual(root: PickleValue): StateDict {
+  const itself = { path: '', tensors: tensorsOf(root) };
+  if (!(root instanceof Map)) return itself;
   for (const key of USUAL_KEYS) {
     const inner = root.get(key);
-    if (inner instanceof Map && hasTensors(inner)) return inner;
+    if (inner instanceof Map && hasTensors(inner)) return { path: key, tensors: tensorsOf(inner) };
   }
-  if (hasTensors(root)) return root;
+  if (itself.tensors.size > 0) return itself;
   const found = stateDictsIn(root, '', MOST_DEPTH, new Set());
-  const most = Math.max(...found.map(({ tensors }) => tensors));
-  const networks = found.filter(({ tensors }) => tensors >= LEAST_SHARE * most);
+  const most = Math.max(...found.map(({ tensors }) => tensors.size));
+  const networks = found.filter(({ tensors }) => tensors.size >= LEAST_SHARE * most);
   const [only] = networks;
-  if (only === undefined) return root;
-  if (networks.length === 1) return only.dict;
+  if (only === undefined) return itself;
+  if (networks.length === 1) return only;
   const paths = networks.map(({ path }) => shown(path));
   throw new Fault(
     'checkpoint_unreadable',
@@ -44,20 +62,14 @@ function findUsual(root: PickleValue): PickleValue {
   );
 }
 
-interface Found {
-  path: string;
-  dict: PickleDict;
-  tensors: number;
-}
-
 /** The dicts with tensors below a container. A pickle may hold the same dict in any number of places. */
-function stateDictsIn(dict: PickleDict, before: string, depth: number, seen: Set<PickleDict>): Found[] {
-  return [...dict].flatMap(([key, inner]): Found[] => {
+function stateDictsIn(dict: PickleDict, before: string, depth: number, seen: Set<PickleDict>): StateDict[] {
+  return [...dict].flatMap(([key, inner]): StateDict[] => {
     if (typeof key !== 'string' || NO_WEIGHTS.test(key) || !(inner instanceof Map) || seen.has(inner))
       return [];
     seen.add(inner);
     const path = `${before}${key}`;
-    if (hasTensors(inner)) return [{ path, dict: inner, tensors: tensorsOf(inner).size }];
+    if (hasTensors(inner)) return [{ path, tensors: tensorsOf(inner) }];
     return depth > 1 ? stateDictsIn(inner, `${path}.`, depth - 1, seen) : [];
   });
 }
