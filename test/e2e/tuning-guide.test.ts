@@ -13,8 +13,7 @@ t.test('the worked example of docs/tuning.md', async (t) => {
   for (const [, command, expected] of blocks) {
     // As a shell takes it: what stands in single quotes is one argument.
     const args = [...command!.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare!);
-    const { stdout, stderr } = await cli(args, { env, cwd: projectPath('.') });
-    t.equal(stderr, '');
+    const { stdout } = await cli(args, { env, cwd: projectPath('.') });
     t.equal(stdout, expected, command!);
   }
 });
