@@ -259,7 +259,7 @@ command(
 command(
   models,
   'import',
-  'convert, check and install a checkpoint of your own',
+  'convert, check and install a checkpoint or an ONNX network of your own',
   async () => (await import('./cli/model-install.js')).modelsImportCommand,
   {
     handlesSignals: true,
@@ -268,12 +268,33 @@ command(
       new Option('--id <id>', 'what to call the model'),
       new Option(
         '--labels <file>',
-        'its classes: a JSON list, or one name a line; those of the released weights where left out',
+        'its classes: a JSON list, CSV, or one name a line; those of the released weights where left out',
+      ),
+      new Option(
+        '--state-dict <path>',
+        'where in the checkpoint the weights are, for instance ema.weights; found where left out',
       ),
       new Option('--title <text>', 'a name for people'),
+      new Option('--sample-rate <hz>', 'ONNX: of the sound it takes'),
+      new Option('--window <seconds>', 'ONNX: how much sound it looks at'),
+      new Option(
+        '--min-seconds <seconds>',
+        'ONNX: the least that it takes; 1, or the window where that is less',
+      ),
+      new Option(
+        '--frontend <name>',
+        'ONNX that takes a log-mel: panns, efficientat, efficientsed, convnext, or the architecture whose log-mel it takes',
+      ),
+      new Option('--layout <order>', 'ONNX that takes a log-mel: NCTF or NCFT'),
+      new Option(
+        '--activation <what>',
+        'ONNX: what is still to be done to its scores: none, sigmoid (each label by itself), softmax (one of all)',
+      ).default(undefined, 'none'),
+      new Option('--scores <name>', 'ONNX: the output with the scores'),
+      new Option('--frames-hop <seconds>', 'ONNX: from one frame to the next of its output with frames'),
     ],
   },
-).argument('<file>', 'a PyTorch checkpoint or a safetensors file');
+).argument('<file>', 'a PyTorch checkpoint, a safetensors file, or an ONNX network (.onnx)');
 command(
   models,
   'remove',

@@ -132,7 +132,7 @@ export function createService(options: {
     await installer.removeLeftovers();
     const fallback = await registry.get(BUNDLED_MODEL);
     const wanted = await registry.get(wishes.modelId).catch((error: unknown) => {
-      log.error({ code: codeOf(error) }, `${messageOf(error)}. Going on with ${BUNDLED_MODEL}`);
+      log.error({ code: codeOf(error) }, `${messageOf(error)} Going on with ${BUNDLED_MODEL}`);
       return fallback;
     });
 

@@ -9,11 +9,12 @@ import { formatMarkdown, formatTerminal, short } from '../bench/models/table.js'
 import { createWorkFolder, type WorkFolder } from '../bench/work-folder.js';
 import { SoundpostError } from '../common/errors.js';
 import { silentLogger } from '../common/log.js';
+import { didYouMean } from '../common/nearest.js';
 import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';
 import { architectures, findArchitecture } from '../convert/architectures/index.js';
 import { createStartEngine } from '../inference/start-engine.js';
-import { readCatalogue } from '../models/catalogue.js';
+import { modelUnknown, readCatalogue } from '../models/catalogue.js';
 import type { ModelRegistry } from '../models/registry.js';
 import { readSoc } from '../telemetry/soc.js';
 import { createBar, duration } from './bar.js';
@@ -166,10 +167,16 @@ async function chooseSubjects(
     subjects.push(...(await synthetic(registry, chosen.length > 0 ? chosen : architectures, folder)));
   }
   if (wanted.size > 0) {
-    const ids = installed.map(({ manifest }) => manifest.id).join(', ');
+    const ids = installed.map(({ manifest }) => manifest.id);
+    const catalogue = await readCatalogue(join(projectRoot(), 'models'));
+    const faults = [...wanted].map((name) =>
+      folder === undefined
+        ? modelUnknown(name, { installed: ids, catalogue }).message
+        : `There is no ${name}.${didYouMean(name, [...ids, ...architectures.map((one) => one.name)])} Installed: ${ids.join(', ')}.`,
+    );
     throw new SoundpostError(
       'usage',
-      `--models ${text ?? ''}: there is no ${[...wanted].join(', ')}. Installed: ${ids}. ${
+      `--models ${text ?? ''}: ${faults.join(' ')} ${
         folder !== undefined
           ? `Architectures: ${architectures.map(({ name }) => name).join(', ')}.`
           : 'With --architectures a name may also be an architecture (mn10, Cnn14), which is measured with synthetic weights.'

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, mkdir, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describeDevices, findDevice, listInputDevices } from '../audio/devices.js';
 import { createFileSource } from '../audio/file-source.js';
@@ -12,11 +13,13 @@ import { codeOfErrno } from '../common/errno.js';
 import { codeOf, messageOf } from '../common/errors.js';
 import { readHealth } from '../common/health-file.js';
 import { silentLogger, type Logger } from '../common/log.js';
+import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';
 import { openStateStore } from '../config/state-store.js';
 import type { Config } from '../config/schema.js';
 import { createStartEngine } from '../inference/start-engine.js';
-import { verifyModel } from '../inference/verify.js';
+import { summariseReport, verifyModel } from '../inference/verify.js';
+import { readCatalogue } from '../models/catalogue.js';
 import { startEmbeddedBroker } from '../mqtt/broker.js';
 import { startingWishes, withUsableLabels } from '../service/remembered.js';
 import { thresholdsInForce, type ThresholdInForce } from '../tagging/thresholds.js';
@@ -28,6 +31,7 @@ import type { CommandContext } from './context.js';
 import { checkOwnBroker } from './doctor-broker.js';
 import { openRegistry } from './models.js';
 import { createProgress } from './progress.js';
+import { staleFramesAdvice } from './stale-frames.js';
 import { table } from './table.js';
 import { originNames, summariseThresholds, thresholdText } from './thresholds.js';
 
@@ -140,16 +144,17 @@ async function checkDisk({ data_dir: folder }: Config): Promise<Check> {
 }
 
 async function checkModel(context: CommandContext, config: Config): Promise<Check> {
+  const registry = openRegistry(context);
   const report = await verifyModel(config.model.id, {
-    registry: openRegistry(context),
+    registry,
     startEngine: createStartEngine({ log: silentLogger }),
     threads: config.model.threads,
   });
-  const last = report.steps.at(-1);
-  return {
-    verdict: report.ok ? 'ok' : 'fail',
-    detail: `${config.model.id}: ${last?.detail ?? 'nothing to check'}`,
-  };
+  const detail = `${config.model.id}: ${summariseReport(report)}`;
+  if (!report.ok) return { verdict: 'fail', detail };
+  const { models } = await readCatalogue(join(projectRoot(), 'models'));
+  const stale = staleFramesAdvice(await registry.get(config.model.id), models);
+  return stale === undefined ? { verdict: 'ok', detail } : { verdict: 'warn', detail: `${detail}; ${stale}` };
 }
 
 /**

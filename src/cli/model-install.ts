@@ -1,6 +1,7 @@
 import { join, resolve } from 'node:path';
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import { silentLogger } from '../common/log.js';
+import { didYouMean } from '../common/nearest.js';
 import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
@@ -9,6 +10,7 @@ import { optimizedFolderIn } from '../inference/optimized-copy.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { convertCheckpoint } from '../convert/convert.js';
 import { createInstaller, type Installer, type InstallProgress } from '../install/installer.js';
+import type { OnnxFacts } from '../install/propose-manifest.js';
 import { createUpdateLock, updateLockPath } from '../install/update-lock.js';
 import { megabytes } from '../models/download.js';
 import { readLabelNames } from '../models/labels.js';
@@ -17,6 +19,7 @@ import { startingWishes } from '../service/remembered.js';
 import type { CommandContext } from './context.js';
 import { openRegistry } from './models.js';
 import { createProgress } from './progress.js';
+import { positive } from './tag.js';
 
 type Flags = Record<string, string | boolean | undefined>;
 
@@ -33,29 +36,119 @@ export async function modelsPullCommand(
   });
 }
 
-/** `soundpost models import FILE --architecture NAME --id ID`: convert, check and install a checkpoint. */
+/**
+ * `soundpost models import FILE --id ID`: convert, check and install a checkpoint (`--architecture NAME`), or check and
+ * install a network that is ONNX already.
+ */
 export async function modelsImportCommand(
   context: CommandContext,
   [file = '']: string[],
   own: Flags,
 ): Promise<number> {
+  const isOnnx = /\.onnx$/i.test(file);
   const [architecture, id] = [textOf(own['architecture']), textOf(own['id'])];
-  if (architecture === undefined || id === undefined) {
+  if (id === undefined || (architecture === undefined) !== isOnnx) {
     throw new SoundpostError(
       'usage',
-      'models import needs --architecture NAME and --id ID, for example: npx soundpost models import weights.pt --architecture mn10 --id my_mn10',
+      isOnnx
+        ? 'models import of an ONNX network needs --id ID and no --architecture, for example: npx soundpost models import tagger.onnx --id my_tagger --labels labels.txt --sample-rate 16000 --window 1'
+        : 'models import needs --architecture NAME and --id ID, for example: npx soundpost models import weights.pt --architecture mn10 --id my_mn10',
     );
+  }
+  const facts = onnxFacts(own);
+  const given = ONNX_FLAGS.filter(([name]) => own[name] !== undefined).map(([, flag]) => flag);
+  if (!isOnnx && given.length > 0) {
+    throw new SoundpostError(
+      'usage',
+      `${given.join(', ')}: only for ONNX networks; a checkpoint has it from its architecture.`,
+    );
+  }
+  if (isOnnx && own['stateDict'] !== undefined) {
+    throw new SoundpostError('usage', '--state-dict: only for checkpoints.');
   }
   const labelsFile = textOf(own['labels']);
   const labels = labelsFile === undefined ? undefined : await readLabelNames(labelsFile);
+  const wanted = { file: resolve(file), id, labels, title: textOf(own['title']) };
   return withProgress(`importing ${file}`, async (onProgress, signal) => {
-    const wanted = { file: resolve(file), architecture, id, labels, title: textOf(own['title']) };
-    report(
-      context,
-      await openInstaller(context).importCheckpoint(wanted, { onProgress, signal }),
-      'installed',
-    );
+    const installer = openInstaller(context);
+    const options = { onProgress, signal };
+    const model =
+      architecture === undefined
+        ? await installer.importOnnx({ ...wanted, facts }, options).catch(explainOutput)
+        : await installer.importCheckpoint(
+            { ...wanted, architecture, stateDict: textOf(own['stateDict']) },
+            options,
+          );
+    report(context, model, 'installed');
+    if (architecture === undefined && !context.json) context.stdout.write(onnxNote(model));
   });
+}
+
+/** The flags that only ONNX networks have, as commander and as people call them. */
+const ONNX_FLAGS = [
+  ['sampleRate', '--sample-rate'],
+  ['window', '--window'],
+  ['minSeconds', '--min-seconds'],
+  ['frontend', '--frontend'],
+  ['layout', '--layout'],
+  ['activation', '--activation'],
+  ['scores', '--scores'],
+  ['framesHop', '--frames-hop'],
+] as const;
+
+function onnxFacts(own: Flags): OnnxFacts {
+  const number = (name: string, flag: string) =>
+    own[name] === undefined ? undefined : positive(flag, own[name]);
+  return {
+    sampleRate: number('sampleRate', '--sample-rate'),
+    windowSeconds: number('window', '--window'),
+    minSeconds: number('minSeconds', '--min-seconds'),
+    frontend: textOf(own['frontend']),
+    layout: oneOf('--layout', textOf(own['layout'])?.toUpperCase(), ['NCTF', 'NCFT']),
+    activation: oneOf('--activation', textOf(own['activation']), ['none', 'sigmoid', 'softmax']),
+    scores: textOf(own['scores']),
+    framesHopSeconds: number('framesHop', '--frames-hop'),
+  };
+}
+
+function oneOf<const T extends string>(
+  flag: string,
+  value: string | undefined,
+  allowed: readonly T[],
+): T | undefined {
+  if (value === undefined) return undefined;
+  const found = allowed.find((one) => one === value);
+  if (found === undefined) {
+    throw new SoundpostError(
+      'usage',
+      `${flag} ${value}: has to be ${allowed.join(' or ')}.${didYouMean(value, allowed)}`,
+    );
+  }
+  return found;
+}
+
+/** Numbers that are no scores are mostly logits; the graph does not say of which kind. */
+function explainOutput(error: unknown): never {
+  if (codeOf(error) !== 'model_output') throw error;
+  throw new SoundpostError(
+    'model_output',
+    `${messageOf(error)} If its output is logits, say how they become scores: --activation sigmoid where each label is there or not, --activation softmax where it is one of all.`,
+    { cause: error },
+  );
+}
+
+/** What was taken for granted, to be looked at. */
+function onnxNote({ manifest: { input, output }, folder }: InstalledModel): string {
+  const frames = output.frames;
+  const when =
+    frames === null
+      ? 'no frames (it does not say when)'
+      : `frames "${frames.name}" every ${frames.hop_seconds} s`;
+  return (
+    `Its manifest was proposed from the graph: ${input.kind}, ${input.sample_rate} Hz, windows of ${input.window_seconds} s ` +
+    `(at least ${input.min_seconds} s), scores "${output.scores}", activation ${output.activation}, ${when}.\n` +
+    `Correct ${join(folder, 'model.json')} where that is not so.\n`
+  );
 }
 
 /** `soundpost models remove ID`. */

@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import { codeOf, SoundpostError } from '../common/errors.js';
+import { didYouMean } from '../common/nearest.js';
 import { projectRoot } from '../common/project.js';
 import { readCatalogue } from '../models/catalogue.js';
 import type { Label } from '../models/labels.js';
 import type { ModelRegistry } from '../models/registry.js';
-import { recommendedThreshold, suggest } from '../tagging/watch.js';
+import { recommendedThreshold } from '../tagging/watch.js';
 import type { CommandContext } from './context.js';
 import { openRegistry } from './models.js';
 import { clip, table } from './table.js';
@@ -27,8 +28,10 @@ export async function modelsLabelsCommand(
     ({ name, mid }) => name.toLowerCase().includes(wanted) || mid?.toLowerCase() === wanted,
   );
   if (labels.length === 0) {
-    const near = suggest(search, all).map((name) => `"${name}"`);
-    const hint = near.length === 0 ? '' : ` Did you mean ${near.join(' or ')}?`;
+    const hint = didYouMean(
+      search,
+      all.map(({ name }) => name),
+    );
     throw new SoundpostError(
       'label_unknown',
       `${id} has no label with "${search}" in its name.${hint} "npx soundpost models labels ${id}" lists all ${all.length}.`,

@@ -1,17 +1,17 @@
 import { join } from 'node:path';
-import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
+import { codeOf } from '../common/errors.js';
 import { silentLogger } from '../common/log.js';
-import { nearest } from '../common/nearest.js';
 import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { verifyModel } from '../inference/verify.js';
-import { licenceOf, readCatalogue, whyNotBuildable, type CatalogueEntry } from '../models/catalogue.js';
+import { licenceOf, readCatalogue, type CatalogueEntry } from '../models/catalogue.js';
 import { megabytes } from '../models/download.js';
 import type { FramesSpec } from '../models/manifest.js';
 import { createRegistry, type InstalledModel, type ModelRegistry } from '../models/registry.js';
 import { recommendedThreshold } from '../tagging/watch.js';
 import type { CommandContext } from './context.js';
+import { staleFramesAdvice } from './stale-frames.js';
 import { clip, table } from './table.js';
 import { summariseThresholds } from './thresholds.js';
 
@@ -90,17 +90,7 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
     if (codeOf(error) !== 'model_unknown') throw error;
     const catalogue = await readCatalogue(bundledFolder());
     const entry = catalogue.models.find((candidate) => candidate.id === id);
-    if (entry === undefined) {
-      const why = whyNotBuildable(catalogue, id);
-      if (why !== undefined) throw new SoundpostError('model_unknown', why);
-      const meant = nearest(
-        id,
-        catalogue.models.map((candidate) => candidate.id),
-      );
-      const hint =
-        meant === undefined ? '' : ` Did you mean ${meant}? ("npx soundpost models list" shows them all.)`;
-      throw new SoundpostError('model_unknown', `${messageOf(error)}${hint}`);
-    }
+    if (entry === undefined) throw error;
     context.stdout.write(
       context.json
         ? `${JSON.stringify({ ...catalogueSummary(entry), ...entry })}\n`
@@ -114,6 +104,11 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
     return 0;
   }
   const { input } = manifest;
+  const catalogue = await readCatalogue(bundledFolder());
+  const stale = staleFramesAdvice(model, catalogue.models);
+  const released = catalogue.models.find(
+    (entry) => entry.id === manifest.id && entry.architecture === manifest.architecture,
+  );
   const rows = [
     ['id', manifest.id],
     ['title', manifest.title],
@@ -140,10 +135,12 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
     ],
     ['thresholds', summariseThresholds(labels.map(recommendedThreshold))],
     ...framesRow(manifest.output.frames),
+    ...(stale === undefined ? [] : [['frames', `none: ${stale}`]]),
     ['parameters', amount(manifest.parameters)],
     ['MACs', amount(manifest.macs)],
     ['AudioSet mAP', manifest.metrics.audioset_map?.toFixed(3) ?? '-'],
     ['licence', manifest.licence],
+    ...(released?.licence.attribution == null ? [] : [['attribution', released.licence.attribution]]),
     ['source', manifest.source?.url ?? '-'],
     ['sha256', manifest.onnx_sha256],
   ];
@@ -203,7 +200,8 @@ function catalogueSummary(entry: CatalogueEntry) {
 }
 
 function catalogueRows(entry: CatalogueEntry): string[][] {
-  const { licence, md5 } = entry;
+  const { licence, md5, evidence } = entry;
+  const from = (source: string | undefined) => (source === undefined ? '' : ` (${source})`);
   const optional = (name: string, value: string | null) => (value === null ? [] : [[name, value]]);
   return [
     ['id', entry.id],
@@ -216,11 +214,25 @@ function catalogueRows(entry: CatalogueEntry): string[][] {
     ['MACs', `${amount(entry.macs)} for 10 s of sound`],
     ['AudioSet mAP', entry.audioset_map?.toFixed(3) ?? 'not stated'],
     ['licence', licenceOf(entry)],
+    ...optional('', licence.evidence === null ? null : `of the weights: ${licence.evidence}`),
     ...optional('', licence.note),
-    ['file', `${entry.file}, ${sizeOf(entry)}`],
-    ['source', entry.url ?? 'no address is known'],
-    ['sha256', entry.sha256 ?? 'not known: pull asks you to accept what comes'],
+    ...optional('attribution', licence.attribution),
+    [
+      'file',
+      `${entry.file}, ${entry.bytes === null ? sizeOf(entry) : `${entry.bytes} bytes`}${from(evidence.bytes)}`,
+    ],
+    ['source', `${entry.url ?? 'no address is known'}${from(evidence.url)}`],
+    [
+      'sha256',
+      entry.sha256 === null
+        ? 'not known: pull asks you to accept what comes'
+        : `${entry.sha256}${from(evidence.sha256)}`,
+    ],
     ...optional('md5', md5 === null ? null : `${md5.value} (${md5.evidence})`),
+    ...optional(
+      '',
+      md5 === null || entry.sha256 !== null ? null : 'finds a damaged file, does not prove who made it',
+    ),
     ...optional('note', entry.note),
   ];
 }
@@ -232,7 +244,8 @@ const LICENCE_WIDTH = 11;
 /** `MIT/?`: the licence of the code and that of the weights. */
 function shortLicence(licence: string): string {
   const match = /^code (.+), weights (.+)$/.exec(licence);
-  const word = (text: string | undefined) => (text === 'not stated' ? '?' : (text ?? '?'));
+  const word = (text: string | undefined) =>
+    text === 'not stated' ? '?' : (text ?? '?').replace(/^CC-BY-[\d.]+$/, 'CC BY');
   return match === null ? licence.replace('unknown', '?') : `${word(match[1])}/${word(match[2])}`;
 }
 

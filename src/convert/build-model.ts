@@ -2,11 +2,10 @@ import { join } from 'node:path';
 import { SoundpostError } from '../common/errors.js';
 import type { Architecture, FrameGeometry } from './architecture.js';
 import { findArchitecture } from './architectures/index.js';
-import { checkShapes } from './check-shapes.js';
-import { openCheckpoint, type Checkpoint } from './checkpoint/open.js';
-import { TRANSPOSED } from './graph.js';
-import { buildNetwork, SCORES } from './network.js';
-import { writeOnnx, type OnnxGraph } from './onnx.js';
+import { openCheckpoint, type Checkpoint, type TensorInfo } from './checkpoint/open.js';
+import { fitCheckpoint } from './fit.js';
+import { buildNetwork } from './network.js';
+import { writeOnnx } from './onnx.js';
 import { createWeights, type Tensor } from './weights.js';
 
 export interface BuildRequest {
@@ -15,6 +14,8 @@ export interface BuildRequest {
   /** How many labels there are. */
   labels: number;
   onnxPath: string;
+  /** Where in the checkpoint the weights are; see `findStateDict`. */
+  stateDict?: string | undefined;
 }
 
 export interface BuiltModel {
@@ -51,19 +52,14 @@ export async function buildModel(
   onProgress: (progress: BuildProgress) => void,
 ): Promise<BuiltModel> {
   const architecture = findArchitecture(request.architecture);
-  const checkpoint = await openCheckpoint(request.checkpointPath);
+  const checkpoint = await openCheckpoint(request.checkpointPath, { stateDict: request.stateDict });
   try {
-    const needed = [...checkpoint.tensors.values()].filter(({ name }) => !architecture.unused?.(name));
-    try {
-      checkBeforeReading(architecture, checkpoint, request.labels);
-    } catch (error) {
-      throw naming(request.checkpointPath, architecture, error);
-    }
+    const needed = tensorsOf(architecture, checkpoint, request);
     const tensors = new Map<string, Tensor>();
-    const total = needed.reduce((sum, { elements }) => sum + elements, 0);
+    const total = [...needed.values()].reduce((sum, { elements }) => sum + elements, 0);
     let done = 0;
-    for (const { name, shape, elements } of needed) {
-      tensors.set(name, { shape, data: await checkpoint.read(name) });
+    for (const [name, { name: stored, shape, elements }] of needed) {
+      tensors.set(name, { shape, data: await checkpoint.read(stored) });
       done += elements;
       onProgress({ stage: 'read', fraction: done / total });
     }
@@ -71,12 +67,24 @@ export async function buildModel(
     onProgress({ stage: 'write', fraction: 0 });
     const { bytes, sha256 } = await writeOnnx(request.onnxPath, model);
     onProgress({ stage: 'write', fraction: 1 });
-    const parameters = needed
-      .filter(({ name }) => !isBuffer(name))
-      .reduce((sum, { elements }) => sum + elements, 0);
+    const parameters = [...needed]
+      .filter(([name]) => !isBuffer(name))
+      .reduce((sum, [, { elements }]) => sum + elements, 0);
     return { hasEmbedding, frames, parameters, nodes, bytes, sha256 };
   } finally {
     await checkpoint.close();
+  }
+}
+
+function tensorsOf(
+  architecture: Architecture,
+  checkpoint: Checkpoint,
+  { checkpointPath, labels }: BuildRequest,
+): ReadonlyMap<string, TensorInfo> {
+  try {
+    return fitCheckpoint(architecture, checkpoint, labels).tensors;
+  } catch (error) {
+    throw naming(checkpointPath, architecture, error);
   }
 }
 
@@ -91,33 +99,4 @@ function naming(path: string, { name }: Architecture, error: unknown): unknown {
 /** What a state dict holds beside what was trained. */
 export function isBuffer(tensor: string): boolean {
   return /(^|\.)(running_mean|running_var|lambdas|init_v|freqs)$/.test(tensor);
-}
-
-/** Builds the graph of shapes alone: every tensor is there, but without its values. */
-function checkBeforeReading(architecture: Architecture, checkpoint: Checkpoint, labels: number): void {
-  const tensors = new Map<string, Tensor>();
-  for (const { name, shape } of checkpoint.tensors.values()) {
-    if (!architecture.unused?.(name)) tensors.set(name, { shape, data: new Float32Array(0) });
-  }
-  const { graph } = buildNetwork(architecture, createWeights(tensors)).model;
-  const classes = checkShapes(graph).get(SCORES)?.at(-1);
-  if (classes == null || classes === labels) return;
-  throw new SoundpostError(
-    'checkpoint_labels',
-    `the network has ${classes} classes${classTensor(graph, tensors, classes)}, but there are ${labels} labels: give those it was trained with, in their order.`,
-  );
-}
-
-/** The weight whose outputs are the classes, for the message. */
-function classTensor(graph: OnnxGraph, tensors: ReadonlyMap<string, Tensor>, classes: number): string {
-  const weights = graph.nodes
-    .flatMap(({ inputs }) => inputs.map((name) => name.replace(TRANSPOSED, '')))
-    .filter((name) => tensors.has(name));
-  const last = weights.reverse().find((name) => {
-    const { shape } = tensors.get(name)!;
-    return shape.length >= 2 && shape[0] === classes;
-  });
-  return last === undefined
-    ? ''
-    : ` (the tensor ${last} has the shape [${tensors.get(last)!.shape.join(', ')}])`;
 }

@@ -23,6 +23,8 @@ export interface ConversionRequest {
   architecture: string;
   /** How many labels there are for the network's classes. */
   labels: number;
+  /** Where in the checkpoint the weights are, for instance `ema.weights`; found where left out. */
+  stateDict?: string | undefined;
   /** An existing folder; `model.onnx` is written into it. */
   outFolder: string;
   /** Seconds of sound that the network is to be run on; those it was trained with are 10. */
@@ -63,13 +65,21 @@ const PROCESS_FILE = join(import.meta.dirname, 'process.js');
  * process is gone, mostly for want of memory); `aborted`. Then `model.onnx` is not there.
  */
 export async function convertCheckpoint(request: ConversionRequest): Promise<Conversion> {
-  const { checkpointPath, labels, outFolder, windowSeconds = WINDOW_SECONDS, onProgress, signal } = request;
+  const {
+    checkpointPath,
+    labels,
+    outFolder,
+    stateDict,
+    windowSeconds = WINDOW_SECONDS,
+    onProgress,
+    signal,
+  } = request;
   const architecture = findArchitecture(request.architecture);
   const { name } = architecture;
   const onnxPath = onnxPathIn(outFolder);
   try {
     const built = await askProcess(
-      { kind: 'build', request: { checkpointPath, architecture: name, labels, onnxPath } },
+      { kind: 'build', request: { checkpointPath, architecture: name, labels, onnxPath, stateDict } },
       'built',
       { signal, onProgress },
     );

@@ -81,6 +81,19 @@ export async function verifyModel(
   return report;
 }
 
+/** A report in one line: what is wrong, or what was found in order. */
+export function summariseReport({ steps }: VerifyReport): string {
+  const failed = steps.find(({ ok }) => !ok);
+  if (failed !== undefined) return failed.detail;
+  const detailOf = (name: VerifyStep['name']) => steps.find((step) => step.name === name)?.detail ?? '';
+  const selfTest = steps.some(({ name, detail }) => name === 'self-test' && detail !== NO_SELF_TEST)
+    ? ' and as when it was installed'
+    : '';
+  return `${detailOf('manifest')}; ${detailOf('load')}; its digest is right, and it gives scores${selfTest}`;
+}
+
+const NO_SELF_TEST = 'none came with this model, so only that it works was checked';
+
 /** The digest is compared again by the process that loads the model; here it gets a line of its own. */
 async function describeFile({ manifest, onnxPath }: InstalledModel): Promise<string> {
   const digest = await checkDigest(manifest.id, onnxPath, manifest.onnx_sha256);
@@ -89,7 +102,7 @@ async function describeFile({ manifest, onnxPath }: InstalledModel): Promise<str
 
 async function describeSelfTest(engine: InferenceEngine): Promise<string> {
   const outcome = await runSelfTest(engine);
-  if (outcome === null) return 'none came with this model';
+  if (outcome === null) return NO_SELF_TEST;
   return `the same answer to the test sound as when it was installed (largest difference ${outcome.worst.toExponential(1)})`;
 }
 

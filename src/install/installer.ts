@@ -1,13 +1,20 @@
 import { copyFile, link, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { messageOf, SoundpostError } from '../common/errors.js';
+import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { SelfTest } from '../convert/self-test.js';
 import type { StartEngine } from '../inference/engine.js';
 import { removeOptimizedCopies } from '../inference/optimized-copy.js';
 import { makeSelfTest, runSelfTest, writeSelfTest } from '../inference/self-test.js';
+import { readSignature } from '../inference/read-signature.js';
 import { currentModelId, FORMER_MODELS } from '../models/bundled.js';
-import { catalogueEntry, licenceOf, readCatalogue, type Catalogue } from '../models/catalogue.js';
+import {
+  catalogueEntry,
+  licenceOf,
+  modelUnknown,
+  readCatalogue,
+  type Catalogue,
+} from '../models/catalogue.js';
 import type { DownloadTuning } from '../models/download.js';
 import { digestOfFile } from '../models/files.js';
 import { numberLabels, type LabelEntry } from '../models/labels.js';
@@ -15,6 +22,7 @@ import { manifestSchema, modelIdSchema, type Manifest } from '../models/manifest
 import type { InstalledModel, ModelRegistry } from '../models/registry.js';
 import { conversionShare, type ConvertCheckpoint } from './conversion.js';
 import { obtainCheckpoint, obtainFromAddress, type SourceSettings } from './obtain.js';
+import { declaredClasses, proposeManifest, type OnnxFacts } from './propose-manifest.js';
 import { installAtomically, removeAtomically, removeLeftovers } from './staging.js';
 import type { UpdateLock } from './update-lock.js';
 
@@ -51,7 +59,15 @@ export interface Import {
    * architecture, mostly AudioSet's 527.
    */
   labels?: readonly LabelEntry[] | undefined;
+  /** Where in the checkpoint the weights are, for instance `ema.weights`; found where left out. */
+  stateDict?: string | undefined;
   title?: string | undefined;
+}
+
+/** A ready ONNX network on this machine. */
+export interface OnnxImport extends Pick<Import, 'file' | 'id' | 'labels' | 'title'> {
+  /** What the graph does not tell. */
+  facts: OnnxFacts;
 }
 
 /**
@@ -68,6 +84,11 @@ export interface Installer {
   pullRemote(remote: RemoteModel, options?: InstallOptions): Promise<InstalledModel>;
   /** Converts, checks and installs a checkpoint that is on this machine. */
   importCheckpoint(wanted: Import, options?: InstallOptions): Promise<InstalledModel>;
+  /**
+   * Checks and installs an ONNX network that is on this machine, with a manifest that is proposed from its graph. Throws
+   * `onnx_facts` where that does not tell enough.
+   */
+  importOnnx(wanted: OnnxImport, options?: InstallOptions): Promise<InstalledModel>;
   /**
    * @param inUse models that something depends on.
    * @throws `model_in_use`, `model_bundled`, `model_unknown`.
@@ -154,7 +175,7 @@ export function createInstaller(dependencies: {
   /** Converts into the folder and gives what the conversion adds to the manifest. */
   async function convertInto(
     folder: string,
-    wanted: { checkpointPath: string; architecture: string; labels: number },
+    wanted: { checkpointPath: string; architecture: string; labels: number; stateDict?: string | undefined },
     { onProgress, signal }: InstallOptions,
   ) {
     onProgress?.({ step: 'converting', share: 0 });
@@ -175,7 +196,11 @@ export function createInstaller(dependencies: {
       const there = await present(id);
       if (there !== undefined) return { model: there, installed: false };
       const known = await catalogue();
-      const entry = catalogueEntry(known, id);
+      const entry = catalogueEntry(
+        known,
+        id,
+        (await registry.list()).map(({ manifest }) => manifest.id),
+      );
       const labels = await registry.labelSet(entry.labels);
       options.onProgress?.({ step: 'downloading', share: null });
       const file = await obtainCheckpoint(entry, options.sha256, {
@@ -245,7 +270,12 @@ export function createInstaller(dependencies: {
         if (wanted.labels !== undefined) await writeLabels(folder, wanted.labels);
         const { made, selfTest } = await convertInto(
           folder,
-          { checkpointPath: wanted.file, architecture: wanted.architecture, labels: labels.length },
+          {
+            checkpointPath: wanted.file,
+            architecture: wanted.architecture,
+            labels: labels.length,
+            stateDict: wanted.stateDict,
+          },
           options,
         );
         const manifest: Manifest = {
@@ -264,14 +294,53 @@ export function createInstaller(dependencies: {
       });
     },
 
+    async importOnnx({ file, id, labels: given, title, facts }, options = {}) {
+      await refusePresent(id);
+      const { size, sha256 } = await lookAt(file);
+      return install(id, options, async (folder) => {
+        const onnxPath = join(folder, 'model.onnx');
+        await copyFile(file, onnxPath);
+        const signature = await readSignature(onnxPath, options.signal).catch((error: unknown) => {
+          // What was opened is a copy in a folder that nobody knows.
+          throw new SoundpostError(codeOf(error), messageOf(error).replaceAll(onnxPath, file), {
+            cause: error,
+          });
+        });
+        const labels = given === undefined ? setOfClasses(declaredClasses(signature)) : LABELS_FILE;
+        if (given !== undefined) await writeLabels(folder, given);
+        const count = given?.length ?? (await registry.labelSet(labels)).length;
+        const manifest: Manifest = {
+          id,
+          title: title ?? id,
+          family: 'own',
+          architecture: 'own',
+          ...(await proposeManifest(signature, count, facts)),
+          labels,
+          thresholds: null,
+          metrics: {},
+          parameters: null,
+          macs: null,
+          licence: 'unknown',
+          source: { url: file, sha256, bytes: size },
+          onnx_sha256: sha256,
+        };
+        return { manifest };
+      });
+    },
+
     async remove(id, inUse) {
       const [models, problems] = [await registry.list(), await registry.problems()];
       const found = [
         ...models.map(({ manifest, bundled }) => ({ id: manifest.id, bundled })),
         ...problems,
       ].filter((candidate) => candidate.id === id);
-      // Says what is installed where there is no such model.
-      const meant = found.length === 0 ? (await registry.get(id)).manifest.id : id;
+      const meant = currentModelId(id);
+      // The id of a former bundled model stands for its successor.
+      if (found.length === 0 && meant === id) {
+        throw modelUnknown(id, {
+          installed: models.filter(({ bundled }) => !bundled).map(({ manifest }) => manifest.id),
+        });
+      }
       // A folder that only has the name of the bundled model is not it, and may go.
       if (found.every(({ bundled }) => bundled)) {
         throw new SoundpostError('model_bundled', `${meant} ships with the program and cannot be removed.`);
@@ -311,6 +380,17 @@ export function createInstaller(dependencies: {
 }
 
 const LABELS_FILE = 'labels.json';
+
+/** The label set of a network with so many classes: AudioSet's are known by their number. */
+function setOfClasses(classes: number | undefined): string {
+  if (classes === 527) return AUDIOSET;
+  if (classes === 447) return 'audioset-strong-447';
+  const many = classes === undefined ? '' : ` has ${classes} classes and`;
+  throw new SoundpostError(
+    'onnx_facts',
+    `The network${many} does not tell what they are: --labels FILE, with their names in the order of its output.`,
+  );
+}
 
 async function writeLabels(folder: string, labels: readonly LabelEntry[]): Promise<void> {
   await writeFile(join(folder, LABELS_FILE), `${JSON.stringify(labels, null, 1)}\n`);

@@ -4,7 +4,13 @@ import { join, resolve } from 'node:path';
 import { SoundpostError } from '../common/errors.js';
 import { isPublicAddress } from '../common/public-address.js';
 import type { Catalogue, CatalogueEntry } from '../models/catalogue.js';
-import { credentialsOf, CREDENTIALS_ADVICE, download, type DownloadTuning } from '../models/download.js';
+import {
+  credentialsOf,
+  CREDENTIALS_ADVICE,
+  download,
+  type DownloadRequest,
+  type DownloadTuning,
+} from '../models/download.js';
 import { digestOfFile } from '../models/files.js';
 import { hostIsAmong, hostIsNamed, shownUrl } from '../models/hosts.js';
 import { DOWNLOADS, whileLocked } from './staging.js';
@@ -47,7 +53,7 @@ interface ObtainOptions {
  * its digest.
  * @param accepted the SHA-256 that whoever asks has seen and trusts.
  * @throws SoundpostError `digest_unknown` where nobody knows a SHA-256 and one is required (the message has the one of
- * what came, and the file is kept), `digest_mismatch` (the file is removed), `no_address`, or an error of `download`.
+ * what came, and the file is kept), `digest_mismatch` (twice in a row; the file is removed), `no_address`, or an error of `download`.
  */
 export async function obtainCheckpoint(
   entry: CatalogueEntry,
@@ -55,7 +61,9 @@ export async function obtainCheckpoint(
   options: ObtainOptions,
 ): Promise<Obtained> {
   const source = sourceOf(entry, options.settings);
-  const expected = entry.sha256 ?? accepted ?? null;
+  const sha256 = entry.sha256 ?? accepted ?? null;
+  // Where a SHA-256 is known the weaker digest says nothing more.
+  const md5 = entry.sha256 === null ? (entry.md5?.value ?? null) : null;
   if (entry.sha256 !== null && accepted !== undefined && accepted !== entry.sha256) {
     throw new SoundpostError(
       'digest_mismatch',
@@ -65,7 +73,7 @@ export async function obtainCheckpoint(
   const file = await fetchFile(
     source,
     `${entry.id}-${entry.file}`,
-    expected,
+    { sha256, md5 },
     entry.bytes ?? entry.approximate_bytes,
     {
       ...options,
@@ -73,8 +81,7 @@ export async function obtainCheckpoint(
       reserveBytes: Math.round(1.1 * (entry.bytes ?? entry.approximate_bytes)) + 64e6,
     },
   );
-  if (entry.md5 !== null) await checkMd5(file, entry.md5, entry.file);
-  if (expected === null && options.settings.requireDigest) throw digestUnknown(entry, file);
+  if (sha256 === null && options.settings.requireDigest) throw digestUnknown(entry, file);
   return file;
 }
 
@@ -110,7 +117,7 @@ export async function obtainFromAddress(
   }
   const permit = (next: URL) => refusePrivate(next, options);
   const more = { permit, reserveBytes: 64e6, refetch: sha256 === null };
-  return fetchFile({ kind: 'url', url }, name, sha256, null, { ...options, ...more });
+  return fetchFile({ kind: 'url', url }, name, { sha256, md5: null }, null, { ...options, ...more });
 }
 
 /**
@@ -152,10 +159,16 @@ function sourceOf(entry: CatalogueEntry, { mirror }: SourceSettings): Source {
   return { kind: 'url', url: new URL(`${mirror.replace(/\/$/, '')}/${encodeURIComponent(entry.file)}`) };
 }
 
+/** The digests that a file should have; null where none is known. */
+interface Expected {
+  sha256: string | null;
+  md5: string | null;
+}
+
 async function fetchFile(
   source: Source,
   name: string,
-  sha256: string | null,
+  expected: Expected,
   expectedBytes: number | null,
   options: ObtainOptions & {
     reserveBytes: number;
@@ -164,47 +177,50 @@ async function fetchFile(
     refetch?: boolean;
   },
 ): Promise<Obtained> {
-  if (source.kind === 'file') return fromFolder(source.path, sha256);
+  if (source.kind === 'file') return fromFolder(source.path, expected);
   const { root, signal, onProgress, permit, refetch = false } = options;
   await mkdir(join(root, DOWNLOADS), { recursive: true });
   const path = join(root, DOWNLOADS, name);
+  const request: DownloadRequest = {
+    url: source.url,
+    path,
+    allowedHosts: allowedHosts(options),
+    expectedBytes,
+    reserveBytes: options.reserveBytes,
+    ...(permit === undefined ? {} : { permit }),
+    ...(onProgress === undefined ? {} : { onProgress }),
+    ...(signal === undefined ? {} : { signal }),
+  };
   return whileLocked(path, name, async () => {
     const discard = () => rm(path, { force: true });
-    const describe = async (digest: string) => ({
+    const describe = async (sha256: string) => ({
       path,
-      sha256: digest,
+      sha256,
       bytes: (await stat(path)).size,
       origin: shownUrl(source.url),
       discard,
     });
     // Kept by an earlier call that nobody had a digest for.
     const isHere = !refetch && (await stat(path).catch(() => undefined)) !== undefined;
-    const kept = isHere ? await digestOfFile(path, 'sha256') : undefined;
-    if (kept !== undefined && (sha256 === null || kept === sha256)) return describe(kept);
-    await discard();
-    await download(
-      {
-        url: source.url,
-        path,
-        allowedHosts: allowedHosts(options),
-        expectedBytes,
-        reserveBytes: options.reserveBytes,
-        ...(permit === undefined ? {} : { permit }),
-        ...(onProgress === undefined ? {} : { onProgress }),
-        ...(signal === undefined ? {} : { signal }),
-      },
-      options.tuning,
-    );
-    const came = await digestOfFile(path, 'sha256');
-    if (sha256 !== null && came !== sha256) {
-      await discard();
-      throw mismatch(name, 'SHA-256', came, sha256);
+    if (isHere) {
+      const kept = await examine(path, expected);
+      if (kept.fault === null) return describe(kept.sha256);
     }
-    return describe(came);
+    let before: Examined | undefined;
+    for (;;) {
+      await discard();
+      await download(request, options.tuning);
+      const came = await examine(path, expected);
+      if (came.fault === null) return describe(came.sha256);
+      await discard();
+      // Servers were seen to send another file now and then, which is gone at the next try.
+      if (before !== undefined) throw mismatch(name, came.fault, againText(before, came));
+      before = came;
+    }
   });
 }
 
-async function fromFolder(path: string, sha256: string | null): Promise<Obtained> {
+async function fromFolder(path: string, expected: Expected): Promise<Obtained> {
   const found = await stat(path).catch(() => undefined);
   if (found?.isFile() !== true) {
     throw new SoundpostError(
@@ -212,37 +228,53 @@ async function fromFolder(path: string, sha256: string | null): Promise<Obtained
       `${path} does not exist; models.mirror names the folder where checkpoints are looked for.`,
     );
   }
-  const digest = await digestOfFile(path, 'sha256');
-  if (sha256 !== null && digest !== sha256) throw mismatch(path, 'SHA-256', digest, sha256);
-  return { path, sha256: digest, bytes: found.size, origin: path, discard: () => Promise.resolve() };
+  const { sha256, fault } = await examine(path, expected);
+  if (fault !== null) throw mismatch(path, fault, '');
+  return { path, sha256, bytes: found.size, origin: path, discard: () => Promise.resolve() };
 }
 
-async function checkMd5(
-  file: Obtained,
-  md5: NonNullable<CatalogueEntry['md5']>,
-  name: string,
-): Promise<void> {
-  const digest = await digestOfFile(file.path, 'md5');
-  if (digest === md5.value) return;
-  await file.discard();
-  throw mismatch(name, 'MD5', digest, md5.value);
+interface Examined {
+  sha256: string;
+  /** The digest that is not as it should be, or null. */
+  fault: { kind: string; actual: string; expected: string } | null;
 }
 
-function mismatch(name: string, kind: string, actual: string, expected: string): SoundpostError {
+/** Compares the digests of a file with those that it should have. */
+async function examine(path: string, expected: Expected): Promise<Examined> {
+  const sha256 = await digestOfFile(path, 'sha256');
+  const fault = (kind: string, actual: string, wanted: string | null) =>
+    wanted === null || wanted === actual ? null : { kind, actual, expected: wanted };
+  const wrong =
+    fault('SHA-256', sha256, expected.sha256) ??
+    (expected.md5 === null ? null : fault('MD5', await digestOfFile(path, 'md5'), expected.md5));
+  return { sha256, fault: wrong };
+}
+
+function againText(first: Examined, second: Examined): string {
+  return first.sha256 === second.sha256
+    ? ' It was downloaded twice and was the same both times: the server has another file.'
+    : ' It was downloaded twice, and was something else each time: the server or the network damages it.';
+}
+
+function mismatch(name: string, fault: NonNullable<Examined['fault']>, again: string): SoundpostError {
   return new SoundpostError(
     'digest_mismatch',
-    `${name} is damaged or another file: its ${kind} is ${actual}, it should be ${expected}. It was not installed.`,
+    `${name} is damaged or another file: its ${fault.kind} is ${fault.actual}, it should be ${fault.expected}.${again} It was not installed.`,
   );
 }
 
 function digestUnknown(entry: CatalogueEntry, file: Obtained): SoundpostError {
+  const size =
+    entry.bytes === null || entry.bytes === file.bytes
+      ? ''
+      : ` Beware: others saw ${entry.bytes} bytes, so this may be another file.`;
   const md5 =
     entry.md5 === null
       ? 'Nobody is known to have published a digest of it'
       : 'Its MD5 is the one that others have published, which shows that it arrived whole, not who made it';
   return new SoundpostError(
     'digest_unknown',
-    `No SHA-256 is known for ${entry.id}. What came from ${file.origin}: ${entry.file}, ${file.bytes} bytes, SHA-256 ${file.sha256}. ${md5}. It is kept; if you trust it, say so: npx soundpost models pull ${entry.id} --accept-digest ${file.sha256} (over MQTT: "sha256":"${file.sha256}").`,
+    `No SHA-256 is known for ${entry.id}. What came from ${file.origin}: ${entry.file}, ${file.bytes} bytes, SHA-256 ${file.sha256}.${size} ${md5}. It is kept; if you trust it, say so: npx soundpost models pull ${entry.id} --accept-digest ${file.sha256} (over MQTT: "sha256":"${file.sha256}").`,
   );
 }
 

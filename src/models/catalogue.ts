@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { nearest } from '../common/nearest.js';
+import { didYouMean } from '../common/nearest.js';
 import { SoundpostError } from '../common/errors.js';
 import { readSmallText } from './files.js';
 import { modelIdSchema } from './manifest.js';
@@ -33,9 +33,21 @@ const entrySchema = z.strictObject({
     .string()
     .regex(/^[0-9a-f]{64}$/)
     .nullable(),
+  /** Where what is said of the file comes from. */
+  evidence: z
+    .strictObject({ url: text.exactOptional(), bytes: text.exactOptional(), sha256: text.exactOptional() })
+    .default({}),
   /** A digest that others have published. It finds damage, but proves nothing about the origin. */
   md5: z.strictObject({ value: z.string().regex(/^[0-9a-f]{32}$/), evidence: text }).nullable(),
-  licence: z.strictObject({ code: text.nullable(), weights: text.nullable(), note: text.nullable() }),
+  licence: z.strictObject({
+    code: text.nullable(),
+    weights: text.nullable(),
+    note: text.nullable(),
+    /** Who made the weights and where they are from, in the words to be given where they are passed on. */
+    attribution: text.nullable().default(null),
+    /** Where the licence of the weights is stated. */
+    evidence: text.nullable().default(null),
+  }),
   audioset_map: z.number().min(0).max(1).nullable(),
   parameters: count,
   /** Multiply-accumulates of the network for 10 s of sound, without the front end. */
@@ -84,18 +96,41 @@ export function whyNotBuildable(catalogue: Pick<Catalogue, 'not_buildable'>, id:
   return reason === undefined ? undefined : `${id} cannot be converted: ${reason}.`;
 }
 
+/**
+ * The error where a model was named that is not here: how to get it where the catalogue has it, else which id may have
+ * been meant.
+ * @param catalogue left out where only an installed model would do.
+ */
+export function modelUnknown(
+  id: string,
+  known: { installed: readonly string[]; catalogue?: Pick<Catalogue, 'models' | 'not_buildable'> | undefined },
+): SoundpostError {
+  const { installed, catalogue } = known;
+  const fail = (message: string) => new SoundpostError('model_unknown', message);
+  if (catalogue?.models.some((entry) => entry.id === id) === true) return fail(`The model ${id} is not installed. ${howToGet(id)}`);
+  const why = catalogue && whyNotBuildable(catalogue, id);
+  if (why !== undefined) return fail(why);
+  const meant = didYouMean(id, [...installed, ...(catalogue?.models ?? []).map((entry) => entry.id)]);
+  const here = `Installed: ${installed.join(', ') || 'none'}.`;
+  return catalogue === undefined
+    ? fail(`There is no model "${id}" here.${meant} ${here}`)
+    : fail(`There is no model "${id}", neither here nor in the catalogue.${meant} ${here} "npx soundpost models list" shows all.`);
+}
+
+/** What to do to have a model of the catalogue. */
+export function howToGet(id: string): string {
+  return `Get it with "npx soundpost models pull ${id}" (over MQTT: request/model/pull with {"id":"${id}"}).`;
+}
+
 /** @throws SoundpostError `model_unknown`, with the id that was probably meant, or why it cannot be had. */
-export function catalogueEntry(catalogue: Catalogue, id: string): CatalogueEntry {
+export function catalogueEntry(
+  catalogue: Catalogue,
+  id: string,
+  installed: readonly string[] = [],
+): CatalogueEntry {
   const entry = catalogue.models.find((candidate) => candidate.id === id);
-  if (entry !== undefined) return entry;
-  const why = whyNotBuildable(catalogue, id);
-  if (why !== undefined) throw new SoundpostError('model_unknown', why);
-  const ids = catalogue.models.map((candidate) => candidate.id);
-  const meant = nearest(id, ids);
-  throw new SoundpostError(
-    'model_unknown',
-    `There is no model "${id}" in the catalogue.${meant === undefined ? '' : ` Did you mean ${meant}?`} "npx soundpost models list" shows what there is.`,
-  );
+  if (entry === undefined) throw modelUnknown(id, { installed, catalogue });
+  return entry;
 }
 
 /** The licences of code and weights in a few words; what is not stated is said to be so. */

@@ -89,12 +89,13 @@ export async function readLabelSet(path: string): Promise<Label[]> {
 }
 
 /**
- * The labels of a file that a person has written: a file as `readLabels` takes it, a JSON list of names, or one name
- * a line.
+ * The labels of a file that a person has written: a file as `readLabels` takes it, a JSON list of names, CSV (a file
+ * that is called so) with a heading such as that of AudioSet, `index,mid,display_name`, or one name a line.
  * @throws SoundpostError `model_labels`.
  */
 export async function readLabelNames(path: string): Promise<LabelEntry[]> {
   const text = await readSmallText(path, MAX_BYTES, 'model_labels');
+  if (/\.csv$/i.test(path)) return labelsOfCsv(text.replace(/^\uFEFF/, ''), path);
   if (/^\uFEFF?\s*\{/.test(text)) return labelsFrom(text, path);
   if (!/^\uFEFF?\s*\[/.test(text)) {
     return numberLabels(text.replace(/^\uFEFF/, '').split('\n').map((line) => line.trim()).filter(Boolean), path);
@@ -102,6 +103,41 @@ export async function readLabelNames(path: string): Promise<LabelEntry[]> {
   const items = parseJson(z.array(z.unknown()), text, path, 'model_labels');
   if (!items.every((item) => typeof item === 'string')) return labelsFrom(text, path);
   return numberLabels(items, path);
+}
+
+const NAME_COLUMNS = ['display_name', 'name', 'label', 'class', 'category'];
+
+/** One column of names without a heading, or columns of which the heading says which one has the names. */
+function labelsOfCsv(text: string, path: string): LabelEntry[] {
+  const rows = text
+    .split(/\r?\n/)
+    .filter((line) => line.trim() !== '')
+    .map((line) => cellsOf(line, path));
+  const heading = (rows[0] ?? []).map((cell) => cell.toLowerCase());
+  const at = (names: readonly string[]) => heading.findIndex((cell) => names.includes(cell));
+  const [name, index, mid] = [at(NAME_COLUMNS), at(['index']), at(['mid'])];
+  if (name === -1) {
+    if (rows.every((row) => row.length === 1)) return numberLabels(rows.flat(), path);
+    throw unfit(path, `its heading has to name the column with the names (${NAME_COLUMNS.join(', ')})`);
+  }
+  const entries = rows.slice(1).map((row, position) => ({
+    index: index === -1 ? position : Number(row[index]),
+    name: row[name] ?? '',
+    mid: mid === -1 || row[mid] === '' ? null : row[mid],
+  }));
+  return labelsFrom(JSON.stringify(entries), path);
+}
+
+/** A line of CSV (RFC 4180): cells with a comma in them are in double quotes. */
+function cellsOf(line: string, path: string): string[] {
+  const cells = line.match(/(?:^|,)(?:\s*"(?:[^"]|"")*"\s*|[^",]*)/g) ?? [];
+  if (cells.join('').length !== line.length) {
+    throw unfit(path, `this line is no CSV: ${line.slice(0, 80)}`);
+  }
+  return cells.map((cell) => {
+    const bare = cell.replace(/^,/, '').trim();
+    return bare.startsWith('"') ? bare.slice(1, -1).replaceAll('""', '"').trim() : bare;
+  });
 }
 
 /**

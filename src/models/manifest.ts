@@ -82,8 +82,11 @@ export const manifestSchema = z
   output: z.strictObject({
     /** Name of the graph's output with one score per label. */
     scores: z.string().min(1),
-    /** What still has to be done to the output: nothing, or a sigmoid where it gives logits. */
-    activation: z.enum(['none', 'sigmoid']),
+    /**
+     * What still has to be done to the output: nothing, or where it gives logits a sigmoid (each label by itself) or a
+     * softmax (one of all labels).
+     */
+    activation: z.enum(['none', 'sigmoid', 'softmax']),
     embedding: z.string().nullable().default(null),
     /** Null: the model only says what a window holds, not when. */
     frames: framesSchema.nullable().default(null),
@@ -161,6 +164,9 @@ export function firstFinalSeconds(
 }
 
 export type Manifest = z.infer<typeof manifestSchema>;
+
+/** What is still to be done to the numbers of a network. */
+export type Activation = Manifest['output']['activation'];
 
 /**
  * A window is a whole multiple of so many samples. A network that takes samples and their log-mel joins the two by

@@ -3,6 +3,7 @@ import { basename, join, resolve } from 'node:path';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { currentModelId, successorMessage } from './bundled.js';
+import { modelUnknown, readCatalogue } from './catalogue.js';
 import { readSmallText } from './files.js';
 import {
   readLabels,
@@ -42,7 +43,8 @@ export interface ModelRegistry {
   problems(): Promise<ModelProblem[]>;
   /**
    * One model. The id of a former bundled model stands for its successor, with a line in the log.
-   * @throws SoundpostError `model_unknown`, naming what is installed; or what is wrong with its folder.
+   * @throws SoundpostError `model_unknown`, with how to get it or what may have been meant; or what is wrong with its
+   * folder.
    */
   get(id: string): Promise<InstalledModel>;
   /**
@@ -179,8 +181,11 @@ export function createRegistry(options: { bundledFolder: string; dataDir: string
       if (model !== undefined) return model;
       const problem = problems.find((candidate) => candidate.id === id);
       if (problem !== undefined) throw problem.error;
-      const known = models.map((candidate) => candidate.manifest.id).join(', ');
-      throw new SoundpostError('model_unknown', `There is no model "${id}" here. Installed: ${known || 'none'}.`);
+      throw modelUnknown(id, {
+        installed: models.map(({ manifest }) => manifest.id),
+        // A catalogue that cannot be read is no reason to say less of the model.
+        catalogue: await readCatalogue(bundledFolder).catch(() => undefined),
+      });
     },
   };
 }

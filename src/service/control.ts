@@ -1,5 +1,6 @@
 import { collectGarbage } from '../common/collect-garbage.js';
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
+import { didYouMean } from '../common/nearest.js';
 import type { Logger } from '../common/log.js';
 import type { Config } from '../config/schema.js';
 import type { StateStore } from '../config/state-store.js';
@@ -147,9 +148,11 @@ export function createControl(options: {
       const kept = value === null && Object.hasOwn(tagging.thresholds, label) ? label : null;
       const name = announcer.nameOf(label) ?? kept;
       if (name === null) {
+        const labels = pipeline.ready ? pipeline.model.labels : [];
+        const names = [...announcer.watched(), ...labels].map((known) => known.name);
         throw new SoundpostError(
           'label_unknown',
-          `${state.now.model ?? 'the model'} has no label or group "${label}": take a name as it is in B/tags`,
+          `${state.now.model ?? 'The model'} has no label or group "${label}".${didYouMean(label, names)} Take a name as it is in B/tags.`,
         );
       }
       // The same label may be there by its MID or in another case.

@@ -1,3 +1,4 @@
+import { didYouMean } from '../common/nearest.js';
 import type { Logger } from '../common/log.js';
 import { schema, type Config } from '../config/schema.js';
 import type { CatalogueEntry } from '../models/catalogue.js';
@@ -82,7 +83,13 @@ export function createHomeAssistant(options: {
   const choose = (offer: Offer) => offeredModels(offer, options.catalogue, options.mirrored);
   const { offered, unknown, unreachable } = choose(options.offer);
   for (const id of unknown) {
-    log.warn({ code: 'model_unknown' }, `homeassistant.models names ${id}, which is not in the catalogue`);
+    log.warn(
+      { code: 'model_unknown' },
+      `homeassistant.models names ${id}, which is not in the catalogue.${didYouMean(
+        id,
+        options.catalogue.map((entry) => entry.id),
+      )}`,
+    );
   }
   for (const id of unreachable) {
     log.warn(

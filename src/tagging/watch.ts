@@ -1,5 +1,5 @@
 import { SoundpostError } from '../common/errors.js';
-import { editDistance } from '../common/nearest.js';
+import { guesses } from '../common/nearest.js';
 import { parseConfirm, type Confirm } from './confirm.js';
 import type { Label, Recommender } from '../models/labels.js';
 import { hereFrom } from './hop.js';
@@ -52,7 +52,6 @@ export type ThresholdOrigin = 'thresholds' | 'group' | 'threshold' | Recommender
 
 /** A long list of unknown names, or an endless one, must not keep the event loop busy with guessing. */
 const suggestionLimit = 20;
-const suggestionNameLength = 100;
 
 /** One label of a watched item, with the thresholds that hold for it there. */
 export interface Member {
@@ -159,6 +158,7 @@ export function resolveWatched(labels: readonly Label[], settings: TaggingSettin
   }
   const slugs = uniqueSlugs([...items.values()].map((item) => item.name));
   const named = [...items.values()].map((item, position) => ({ ...item, slug: slugs[position]! }));
+  const names = labels.map((label) => label.name);
   return {
     items: named.flatMap(({ members, timing, ...item }) =>
       members === null ? [] : [{ ...item, ...timing, members }],
@@ -166,7 +166,7 @@ export function resolveWatched(labels: readonly Label[], settings: TaggingSettin
     named: named.map(({ name, slug, group, members }) => ({ name, slug, group, known: members !== null })),
     unknown: [...unknownNames].map((name, position) => ({
       name,
-      suggestions: position < suggestionLimit ? suggest(name, labels) : [],
+      suggestions: position < suggestionLimit ? guesses(name, names) : [],
     })),
   };
 }
@@ -256,22 +256,4 @@ function checkSettings(settings: TaggingSettings): void {
     checkSeconds(entry.min_duration_seconds ?? 0, `The minimum duration ${of}`);
     checkSeconds(entry.min_gap_seconds ?? 0, `The minimum gap ${of}`);
   }
-}
-
-/** Names that contain the wanted one or are contained in it, then those that few changes of letters turn into it. */
-export function suggest(wanted: string, labels: readonly Label[]): string[] {
-  const want = fold(wanted);
-  if (want === '' || want.length > suggestionNameLength) return [];
-  const limit = Math.max(2, Math.floor(want.length * 0.4));
-  return labels
-    .map((label) => {
-      const name = fold(label.name);
-      const distance = editDistance(want, name, limit);
-      const within = name.includes(want) || (name.length >= 3 && want.includes(name));
-      return { name: label.name, rank: within ? Math.abs(name.length - want.length) / 1000 : distance };
-    })
-    .filter(({ rank }) => rank <= limit)
-    .sort((a, b) => a.rank - b.rank)
-    .slice(0, 3)
-    .map(({ name }) => name);
 }

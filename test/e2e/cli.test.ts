@@ -74,7 +74,7 @@ void t.test('models', { skip: noShared }, async (t) => {
   t.match(list.stdout, /^ID +LABELS +MACS +MAP +SIZE +LICENCE +STATE\n/);
   t.match(list.stdout, /\nsoundpost-home .* bundled\n/);
   t.match(list.stdout, /\nmn04_as +527 +110 M +0\.432 +4\.1 MB +MIT +installed\n/);
-  t.match(list.stdout, /\ncnn14 +527 +20\.0 G +0\.431 +~327 MB +MIT\/\? +available\n/);
+  t.match(list.stdout, /\ncnn14 +527 +20\.0 G +0\.431 +327 MB +MIT\/CC BY +available\n/);
   t.match(list.stdout, /\nBROKEN hollow: .*model\.json/);
   const healthy = list.stdout.slice(0, list.stdout.indexOf('\nBROKEN'));
   t.same(
@@ -141,7 +141,7 @@ void t.test('models', { skip: noShared }, async (t) => {
   t.match((await cli(['models', 'labels', 'mn04_as', '/m/05tny_'], options)).stdout, /\n +75 +Bark +/);
   const misspelt = await cli(['models', 'labels', 'mn04_as', 'barkk'], options);
   t.strictSame([misspelt.code, misspelt.stdout], [1, '']);
-  t.match(misspelt.stderr, /no label with "barkk" in its name\. Did you mean "Bark"\?/);
+  t.match(misspelt.stderr, /no label with "barkk" in its name\. Did you mean Bark\?/);
   const nowhere = await cli(['models', 'labels', 'mn99'], options);
   t.strictSame([nowhere.code, nowhere.stdout], [1, '']);
   t.match(nowhere.stderr, /no model "mn99"/);
@@ -172,7 +172,7 @@ void t.test('models', { skip: noShared }, async (t) => {
   });
   const unknown = await cli(['models', 'verify', 'mn40'], options);
   t.strictSame([unknown.code, unknown.stdout], [1, '']);
-  t.match(unknown.stderr, /no model "mn40".*Installed: soundpost-home, mn04_as/);
+  t.match(unknown.stderr, /no model "mn40".*Did you mean mn40_as.*Installed: soundpost-home, mn04_as/);
   const tag = await cli(['tag', '--model', 'spoilt', sharedPath('golden', 'audio', 'speech.wav')], options);
   t.strictSame([tag.code, tag.stdout], [1, '']);
   t.match(tag.stderr, /spoilt/);
@@ -275,6 +275,17 @@ void t.test('doctor knows the watched labels and their thresholds', async (t) =>
   t.match((await doctor(...labels)).stdout, /\nok +labels .*\n {15}Speech +0\.\d+ +model\n/);
   t.equal(readFileSync(join(own, 'state.json'), 'utf8'), 'half a {', 'it is left to the service');
 
+  t.match(
+    (await doctor()).stdout,
+    /\nok +model +soundpost-home: .*94 labels; loaded .*digest is right, and it gives scores\n/,
+    'what was found of the model, and not what there is none of',
+  );
+  if (noShared === false) {
+    const old = await doctor('--model.id', 'mn04_as', '--data_dir', env.SOUNDPOST_DATA_DIR);
+    t.match(old.stdout, /\nwarn +model +mn04_as: .*before mn04 could say when.*models pull mn04_as"/);
+    const info = await cli(['models', 'info', 'mn04_as'], { env });
+    t.match(info.stdout, /frames +none: .*models pull mn04_as/);
+  }
   const none = await doctor('--tagging.labels', '["Spech"]');
   t.equal(none.code, 1);
   t.match(none.stdout, /\nfail +labels +nothing would ever be heard.*"Spech".*models labels soundpost-home/);

@@ -96,6 +96,60 @@ t.test('a checkpoint of training becomes a model that works', async (t) => {
     t.equal(selfTest.scores.length, 10);
   });
 
+  await t.test('whatever training has wrapped it in', async (t) => {
+    const small = golden.state_dict.map(([name, shape, dtype]) =>
+      name.startsWith('fc_audioset.')
+        ? ([name, [10, ...shape.slice(1)], dtype] as const)
+        : ([name, shape, dtype] as const),
+    );
+    const convert = async (path: string, stateDict?: string) =>
+      (
+        await convertCheckpoint({
+          checkpointPath: path,
+          architecture: 'Cnn6',
+          labels: 10,
+          outFolder: temporaryFolder(t),
+          stateDict,
+        })
+      ).selfTest.scores;
+    const plain = join(folder, 'plain.pth');
+    await writeSyntheticCheckpoint(plain, { ...golden, state_dict: small });
+    const expected = await convert(plain);
+    for (const prefix of ['model.', 'module.', 'module._orig_mod.task.backbone.']) {
+      const wrapped = join(folder, `${prefix}pth`);
+      await writeSyntheticCheckpoint(wrapped, { ...golden, state_dict: small }, (name) => `${prefix}${name}`);
+      t.same(await convert(wrapped), expected, prefix);
+    }
+    // Lightning: the loss has weights too, and only then is the prefix not that of all names.
+    const loss = join(folder, 'loss.pth');
+    const withLoss = { ...golden, state_dict: [...small, ['loss.running_mean', [10], 'float32'] as const] };
+    await writeSyntheticCheckpoint(loss, withLoss, (name) =>
+      name.startsWith('loss.') ? name : `model.${name}`,
+    );
+    t.same(await convert(loss), expected, 'beside the weights of a loss');
+    // A second copy, with moving averages.
+    const twice = join(folder, 'twice.pth');
+    const copies = [
+      ...small,
+      ...small
+        .filter(([name]) => !name.includes('extractor'))
+        .map(([name, shape, dtype]) => [`ema_model.${name}`, shape, dtype] as const),
+    ];
+    await writeSyntheticCheckpoint(twice, { ...golden, state_dict: copies }, (name) =>
+      name.startsWith('ema_model.') ? name : `model.${name}`,
+    );
+    await t.rejects(convert(twice), {
+      code: 'checkpoint_shape',
+      message:
+        /2 times, as model\.(ema_)?model and model\.(ema_)?model: choose one with --state-dict model\./,
+    });
+    t.same(await convert(twice, 'model.model'), expected);
+    await t.rejects(convert(twice, 'modell'), {
+      code: 'checkpoint_unreadable',
+      message: /no tensors under "modell"/,
+    });
+  });
+
   /** The conversion must fail, with words that help, and leave nothing. */
   const fails = (
     name: string,
@@ -111,12 +165,18 @@ t.test('a checkpoint of training becomes a model that works', async (t) => {
 
   fails(
     'other labels',
-    { code: 'checkpoint_labels', message: /fc_audioset\.weight.*\[527, 512\].*46 labels/ },
+    {
+      code: 'checkpoint_labels',
+      message: /of that architecture.*fc_audioset\.weight.*\[527, 512\].*46 labels.*--labels FILE/,
+    },
     { labels: 46 },
   );
   fails(
     'another architecture',
-    { code: 'checkpoint_shape', message: /Cnn6\.pth.*Cnn10.*conv_block1/ },
+    {
+      code: 'checkpoint_shape',
+      message: /Cnn6\.pth.*Cnn10.*conv_block1.*It fits Cnn6: --architecture Cnn6\./,
+    },
     { architecture: 'Cnn10' },
   );
   fails(

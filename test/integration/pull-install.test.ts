@@ -184,6 +184,32 @@ t.test('a file that nobody has published a digest of', async (t) => {
   await t.rejects(installer.pull('lost'), { code: 'download_refused', message: /does not exist/ });
 });
 
+t.test('a file that is not what it should be is downloaded once more', async (t) => {
+  const server = await startFileServer(t);
+  const { installer, sha256, root } = await setUp(t, { mirror: server.url });
+  for (const [id, kind] of [
+    ['tones', 'SHA-256'],
+    ['other', 'MD5'],
+  ] as const) {
+    const path = `/${id}=1.pt`;
+    const pull = () => installer.pull(id, { sha256 });
+    server.files.set(path, CHECKPOINT);
+    server.mischief.set(path, { otherFile: { body: Buffer.from('somebody else'), times: 2 } });
+    server.requests.length = 0;
+    await t.rejects(id === 'tones' ? pull() : installer.pull(id), {
+      code: 'digest_mismatch',
+      message: new RegExp(`its ${kind} is .*twice and was the same both times`),
+    });
+    t.equal(server.requests.length, 2, 'but not a third time');
+    t.same(await readdir(join(root, '.downloads')), []);
+    server.mischief.set(path, { otherFile: { body: Buffer.from('somebody else'), times: 1 } });
+    const { model } = await pull();
+    t.equal(model.manifest.source?.sha256, sha256, 'a wrong answer is not the last word');
+    t.equal(server.requests.length, 4);
+    t.same(await readdir(join(root, '.downloads')), []);
+  }
+});
+
 t.test('what cannot be pulled', async (t) => {
   const { installer, left, mirror } = await setUp(t);
   await t.rejects(installer.pull('tonnes'), { code: 'model_unknown', message: /Did you mean tones/ });
@@ -282,7 +308,8 @@ t.test('weights of one’s own', async (t) => {
   ]);
 
   await t.rejects(installer.remove('shop', ['shop']), { code: 'model_in_use', message: /model\/set/ });
-  await t.rejects(installer.remove('nothing', []), { code: 'model_unknown' });
+  await t.rejects(installer.remove('nothing', []), { code: 'model_unknown', message: /Installed: shop\./ });
+  await t.rejects(installer.remove('shopp', []), { code: 'model_unknown', message: /Did you mean shop\?/ });
   await t.rejects(installer.remove('../mirror', []), { code: 'model_unknown' });
   writeFileSync(join(root, 'shop', 'model.json'), 'spoilt');
   await installer.remove('shop', ['shop']);

@@ -16,6 +16,8 @@ export interface Mischief {
   chunked?: boolean;
   status?: number;
   location?: string;
+  /** Sends this file in place of the right one, as often as `times` says. */
+  otherFile?: { body: Buffer; times: number };
   /** Milliseconds between two pieces of 64 KiB. */
   slowMs?: number;
 }
@@ -43,7 +45,8 @@ export async function startFileServer(t: { teardown(end: () => unknown): void })
     const { range, authorization } = request.headers;
     requests.push({ path, range, authorization });
     const trick = mischief.get(path) ?? mischief.get('*') ?? {};
-    const body = files.get(path);
+    const other = trick.otherFile !== undefined && trick.otherFile.times-- > 0 ? trick.otherFile : undefined;
+    const body = other?.body ?? files.get(path);
     if (trick.status !== undefined) {
       response
         .writeHead(trick.status, trick.location === undefined ? {} : { location: trick.location })

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { explainMissingRuntime } from '../../src/inference/runtime.js';
-import { finishScores } from '../../src/inference/scores.js';
+import { finishFrames, finishScores } from '../../src/inference/scores.js';
 import { createSampleWindow } from '../../src/inference/window.js';
 
 t.test('scores are finished and checked', (t) => {
@@ -14,6 +14,21 @@ t.test('scores are finished and checked', (t) => {
   const logits = Float32Array.of(0, -200, 200);
   t.equal(finishScores(logits, 'sigmoid', 3), undefined);
   t.strictSame([...logits], [0.5, 0, 1]);
+  const classes = Float32Array.of(1000, 1000 - Math.log(3), -1000);
+  t.equal(finishScores(classes, 'softmax', 3), undefined);
+  t.same(
+    [...classes].map((score) => Math.round(1e4 * score) / 1e4),
+    [0.75, 0.25, 0],
+    'without an overflow',
+  );
+  const frames = Float32Array.of(0, 0, Math.log(3), 0);
+  t.equal(finishFrames(frames, 'softmax', 2), undefined);
+  t.same(
+    [...frames].map((score) => Math.round(1e4 * score) / 1e4),
+    [0.5, 0.5, 0.75, 0.25],
+    'over the labels of each frame',
+  );
+  t.match(finishFrames(Float32Array.of(0, 0, 0, NaN), 'softmax', 2), /label 0 in a frame is NaN/);
   t.match(finishScores(Float32Array.of(0.5), 'none', 2), /1 scores, but the model has 2 labels/);
   t.match(finishScores(Float32Array.of(0, 1.5), 'none', 2), /label 1 is 1\.5.*"activation": "sigmoid"/);
   t.match(finishScores(Float32Array.of(-0.1), 'none', 1), /not from 0 to 1/);
@@ -26,7 +41,7 @@ t.test('what passes is a number from 0 to 1, whatever the network gave', (t) => 
   fc.assert(
     fc.property(
       fc.float32Array({ minLength: 1 }),
-      fc.constantFrom('none', 'sigmoid'),
+      fc.constantFrom('none', 'sigmoid', 'softmax'),
       (output, activation) => {
         const fault = finishScores(output, activation, output.length);
         return fault !== undefined || output.every((score) => score >= 0 && score <= 1);

@@ -24,7 +24,9 @@ import { temporaryFolder } from '../support/temporary.js';
 const TOPIC = 'homeassistant/device/soundpost_attic/config';
 let catalogue: readonly CatalogueEntry[] = [];
 t.before(async () => {
-  catalogue = (await readCatalogue(projectPath('models'))).models;
+  const { models } = await readCatalogue(projectPath('models'));
+  // One for which nobody knows an address.
+  catalogue = models.map((entry) => (entry.id === 'convnext_tiny_bl_ac' ? { ...entry, url: null } : entry));
 });
 
 const known = (...names: string[]): WatchedLabel[] =>

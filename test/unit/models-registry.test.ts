@@ -100,7 +100,10 @@ t.test('a manifest is read strictly, and what is wrong is said by key', (t) => {
       { input: { ...LOG_MEL, frontend: { ...LOG_MEL.frontend, kind: 'gmp' } } },
       /frontend\.mean: a list of 64 numbers/,
     ],
-    [{ output: { scores: 'scores', activation: 'softmax' } }, /output\.activation: .*"none"\|"sigmoid"/],
+    [
+      { output: { scores: 'scores', activation: 'relu' } },
+      /output\.activation: .*"none"\|"sigmoid"\|"softmax"/,
+    ],
     [{ labels: '../../etc/passwd' }, /labels: a plain file name without folders/],
     [{ labels: '..' }, /labels: a plain file name/],
     [{ thresholds: '/etc/passwd' }, /thresholds: a plain file name/],
@@ -168,8 +171,22 @@ t.test('the bundled models', async (t) => {
   );
   await t.rejects(registry.get('mn40_as'), {
     code: 'model_unknown',
-    message: 'There is no model "mn40_as" here. Installed: soundpost-home.',
+    message:
+      'The model mn40_as is not installed. Get it with "npx soundpost models pull mn40_as" (over MQTT: request/model/pull with {"id":"mn40_as"}).',
   });
+  const asked: [id: string, message: RegExp][] = [
+    [
+      'soundpost-hme',
+      /neither here nor in the catalogue\. Did you mean soundpost-home\? Installed: soundpost-home\./,
+    ],
+    ['MN10_AS', /Did you mean mn10_as[,?]/],
+    ['mn10', /Did you mean mn10_as[, ]/],
+    ['cnn14_16', /Did you mean cnn14_16k[,?]/],
+    ['fmn10_hybrid_256_strong', /cannot be converted: .*ONNX has no operator/],
+    ['zzzzzzzz', /catalogue\. Installed: soundpost-home\. "npx soundpost models list" shows all\./],
+  ];
+  for (const [id, message] of asked)
+    await t.rejects(registry.get(id), { code: 'model_unknown', message }, id);
 });
 
 t.test('the id of a former bundled model stands for its successor', async (t) => {

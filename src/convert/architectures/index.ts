@@ -1,4 +1,4 @@
-import { nearest } from '../../common/nearest.js';
+import { didYouMean } from '../../common/nearest.js';
 import { SoundpostError } from '../../common/errors.js';
 import type { Architecture } from '../architecture.js';
 import { cnnArchitectures } from './cnn.js';
@@ -31,9 +31,8 @@ export function findArchitecture(name: string): Architecture {
   const why = whyNoFmn(name);
   if (why !== undefined) throw new SoundpostError('architecture_unknown', why);
   const names = architectures.map((architecture) => architecture.name);
-  const near = nearest(name, names);
   throw new SoundpostError(
     'architecture_unknown',
-    `there is no architecture "${name}"${near === undefined ? '' : `; did you mean ${near}?`} Known: ${names.join(', ')}`,
+    `there is no architecture "${name}".${didYouMean(name, names)} Known: ${names.join(', ')}`,
   );
 }

@@ -5,7 +5,7 @@ import { namingFile, notAFile, shown, tooLarge, unreadable } from './faults.js';
 import { createBudget, LIMITS, type Budget } from './limits.js';
 import type { OpenFile, TorchFile } from './open-file.js';
 import { looksLikeSafetensors, readSafetensors } from './safetensors.js';
-import { findStateDict, withoutPrefix } from './state-dict.js';
+import { chooseBehind, findStateDict } from './state-dict.js';
 import { locate, readFully, readingBytes, readStoredTensor, type StoredTensor } from './stored-tensor.js';
 import { readTorchLegacy } from './torch-legacy.js';
 import { readTorchZip } from './torch-zip.js';
@@ -25,6 +25,8 @@ export interface TensorInfo {
 /** The weights of an open file; tensors are read from it one by one, when asked for. */
 export interface Checkpoint {
   readonly format: CheckpointFormat;
+  /** Where in it the state dict was found, in the form of `stateDict`; empty for the checkpoint itself. */
+  readonly stateDict: string;
   /** In the order of the file. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /**
@@ -39,8 +41,8 @@ export interface Checkpoint {
 export interface OpenCheckpointOptions {
   /** Ends opening and reading with its reason. */
   signal?: AbortSignal | undefined;
-  /** Keys that lead to the state dict, where it is not in one of the usual places. */
-  stateDictPath?: readonly string[] | undefined;
+  /** Where the state dict is, see `findStateDict`; found where left out. */
+  stateDict?: string | undefined;
   /** Counts the memory that opening takes; for those who want to know. */
   budget?: Budget | undefined;
 }
@@ -48,7 +50,7 @@ export interface OpenCheckpointOptions {
 /**
  * Opens a file of torch.save (zip, or legacy from before PyTorch 1.6) or of safetensors. Nothing in it is run: of the
  * pickle of torch.save only tensors and plain containers are known. Time and memory are bounded whatever is in the
- * file. The state dict is taken from where official checkpoints keep it, and "module." (DataParallel) off its names.
+ * file. Names are as they are in the file.
  *
  * Rejects with SoundpostError `checkpoint_unreadable` (no checkpoint, cut off, contradicts itself),
  * `checkpoint_forbidden` (names what only code could answer; the message says which global) and
@@ -62,9 +64,13 @@ export async function openCheckpoint(path: string, options: OpenCheckpointOption
     try {
       const { size } = await file.stat();
       const budget = options.budget ?? createBudget();
-      const { format, tensors } = await readIndex({ file, bytes: size, budget, signal }, path, options);
+      const { format, stateDict, tensors } = await readIndex(
+        { file, bytes: size, budget, signal },
+        path,
+        options,
+      );
       refuseRereads(tensors, size);
-      return checkpointOf(path, file, format, tensors, signal);
+      return checkpointOf(path, file, { format, stateDict, tensors }, signal);
     } catch (error) {
       await file.close();
       throw error;
@@ -83,6 +89,7 @@ async function openRegular(path: string): Promise<FileHandle> {
 
 interface Index {
   format: CheckpointFormat;
+  stateDict: string;
   tensors: ReadonlyMap<string, StoredTensor>;
 }
 
@@ -92,19 +99,20 @@ async function readIndex(source: OpenFile, path: string, options: OpenCheckpoint
   const head = Buffer.alloc(Math.min(16, bytes));
   await readFully(file, head, 0);
   if (head.subarray(0, 4).equals(Buffer.from('PK\x03\x04'))) {
-    return { format: 'zip', tensors: tensorsOf(await readTorchZip(source), options) };
+    return { format: 'zip', ...tensorsOf(await readTorchZip(source), options) };
   }
   if (path.endsWith('.safetensors') || looksLikeSafetensors(head, bytes)) {
-    const tensors = withoutPrefix(await readSafetensors(source));
+    const tensors = chooseBehind(await readSafetensors(source), options.stateDict);
     if (tensors.size === 0) throw unreadable('there are no tensors in it');
-    return { format: 'safetensors', tensors };
+    return { format: 'safetensors', stateDict: options.stateDict ?? '', tensors };
   }
-  return { format: 'legacy', tensors: tensorsOf(await readTorchLegacy(source), options) };
+  return { format: 'legacy', ...tensorsOf(await readTorchLegacy(source), options) };
 }
 
-function tensorsOf(torch: TorchFile, options: OpenCheckpointOptions): Map<string, StoredTensor> {
+function tensorsOf(torch: TorchFile, options: OpenCheckpointOptions): Omit<Index, 'format'> {
   const tensors = new Map<string, StoredTensor>();
-  for (const [name, view] of findStateDict(torch.object, options.stateDictPath)) {
+  const found = findStateDict(torch.object, options.stateDict);
+  for (const [name, view] of found.tensors) {
     const { storage, shape, offset, strides } = view;
     const extent = torch.extents.get(storage);
     if (extent === undefined) throw unreadable(`the storage of its tensor ${shown(name)} is missing`);
@@ -113,7 +121,7 @@ function tensorsOf(torch: TorchFile, options: OpenCheckpointOptions): Map<string
       locate(name, { dtype: storage.dtype, shape, offset, strides }, storage.elements, extent),
     );
   }
-  return tensors;
+  return { stateDict: found.path, tensors };
 }
 
 /** Many views of one large storage would make a small file fill any memory. */
@@ -134,12 +142,12 @@ function refuseRereads(tensors: ReadonlyMap<string, StoredTensor>, fileBytes: nu
 function checkpointOf(
   path: string,
   file: FileHandle,
-  format: CheckpointFormat,
-  tensors: ReadonlyMap<string, StoredTensor>,
+  { format, stateDict, tensors }: Index,
   signal: AbortSignal | undefined,
 ): Checkpoint {
   return {
     format,
+    stateDict,
     tensors: new Map(
       [...tensors].map(([name, { dtype, shape, elements }]) => [name, { name, dtype, shape, elements }]),
     ),

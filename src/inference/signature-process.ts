@@ -1,0 +1,40 @@
+/**
+ * Opens one ONNX file, says what its inputs and outputs are, and ends. It is forked by read-signature.ts and may be
+ * killed at any time: a file that somebody gives may hang or break whoever opens it.
+ */
+import { messageOf } from '../common/errors.js';
+import type { FromSignatureProcess } from './read-signature.js';
+import { loadRuntime, sessionOptions } from './runtime.js';
+
+process.title = 'soundpost inference';
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => undefined);
+process.on('disconnect', () => process.exit(0));
+
+async function answer(path: string): Promise<FromSignatureProcess> {
+  try {
+    const runtime = await loadRuntime();
+    const session = await runtime.InferenceSession.create(path, {
+      ...sessionOptions(1),
+      // Nothing is computed.
+      graphOptimizationLevel: 'disabled',
+    });
+    const plain = (values: typeof session.inputMetadata) =>
+      values.map((value) => ({
+        name: value.name,
+        type: value.isTensor ? value.type : 'no tensor',
+        shape: value.isTensor ? [...value.shape] : [],
+      }));
+    return {
+      kind: 'signature',
+      inputs: plain(session.inputMetadata),
+      outputs: plain(session.outputMetadata),
+    };
+  } catch (error) {
+    return { kind: 'failed', message: messageOf(error) };
+  }
+}
+
+process.on('message', (path: string) => {
+  void answer(path).then((said) => process.send?.(said, undefined, undefined, () => undefined));
+});
