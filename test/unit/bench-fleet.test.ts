@@ -71,7 +71,7 @@ t.test('what was promised and not kept is said', (t) => {
     options: { devices: 3 },
     connect: { count: 3 },
     operator: { answered: 3, failed: 0 },
-    restart: { recovery: { count: 3 } },
+    restart: { devices_lost: 3, recovery: { count: 3 } },
     events: { published: 9, received: 9, lost: 0, out_of_order: 0, unknown: 0, dropped: 0 },
     statuses: { online_after_restart: 3, offline_after_stop: 3 },
   };
@@ -79,7 +79,9 @@ t.test('what was promised and not kept is said', (t) => {
   t.same(judge({}), []);
   t.match(judge({ connect: { count: 2 } }), [/1 of 3 devices never connected/]);
   t.match(judge({ operator: { answered: 1, failed: 2 } }), [/2 of 3 devices did not switch/]);
-  t.match(judge({ restart: { recovery: { count: 0 } } }), [/3 of 3 devices did not come back/]);
+  t.match(judge({ restart: { devices_lost: 3, recovery: { count: 0 } } }), [
+    /3 of 3 devices did not come back/,
+  ]);
   t.match(judge({ events: { ...good.events, lost: 2 } }), [/2 of 9 events were lost/]);
   t.match(judge({ events: { ...good.events, out_of_order: 1 } }), [/out of order/]);
   t.match(judge({ events: { ...good.events, published: 0 } }), [/No event was published/]);
