@@ -279,14 +279,17 @@ export function createLink(options: LinkOptions): Link {
     held: Hold | null;
     /** To be tried again at once, with what the broker agrees to. */
     atOnce: boolean;
+    /** It did not say why: an older version of the protocol is tried before the next address. */
+    stay: boolean;
   }
 
-  const neverOpen = (failure: Failure, atOnce = false): End => ({
+  const neverOpen = (failure: Failure, { atOnce = false, stay = false } = {}): End => ({
     failure,
     heldMs: 0,
     suspected: false,
     held: null,
     atOnce,
+    stay,
   });
 
   /** One connection from the first byte to the last. Returns why it is over. */
@@ -314,12 +317,13 @@ export function createLink(options: LinkOptions): Link {
     const { client, closed } = opened;
     const outcome = await opened.opened;
     if ('failure' in outcome) {
-      return neverOpen(outcome.failure, negotiation.refused(outcome.failure));
+      const atOnce = negotiation.refused(outcome.failure);
+      return neverOpen(outcome.failure, { atOnce, stay: negotiation.terms.version < terms.version });
     }
     const limits = negotiation.accepted(outcome.connack);
     if (limits === null) {
       await closeConnection(opened, timing.flushMs);
-      return neverOpen(lostWithoutReason, true);
+      return neverOpen(lostWithoutReason, { atOnce: true });
     }
     const since = performance.now();
 
@@ -344,18 +348,19 @@ export function createLink(options: LinkOptions): Link {
       heldMs: performance.now() - since,
       ...suspects.ended({ byBroker: byBroker && !stopped(), told }),
       atOnce: false,
+      stay: false,
     };
   }
 
   async function run(): Promise<void> {
     await pause(policy.beforeFirst(), stopping.signal);
     while (!stopped()) {
-      const { failure, heldMs, suspected, held, atOnce } = await connectOnce();
+      const { failure, heldMs, suspected, held, atOnce, stay } = await connectOnce();
       connection = null;
       if (stopped()) return;
       if (atOnce) continue;
       const left = current();
-      const { cause, delayMs } = policy.after(failure, heldMs, { suspected, found: held !== null });
+      const { cause, delayMs } = policy.after(failure, heldMs, { suspected, found: held !== null, stay });
       report(left, cause, heldMs > 0);
       if (held !== null) reportHold(held);
       await pause(delayMs, stopping.signal);

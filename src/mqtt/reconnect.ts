@@ -23,14 +23,14 @@ export interface ReconnectPolicy {
   beforeFirst(): number;
   /**
    * An attempt failed (`heldMs` 0) or a connection that had held for `heldMs` is over: `address` is the next one in
-   * turn, after the last one the first. Returns the reason to tell,
+   * turn, after the last one the first; with `stay` it is the same once more, to be asked for less. Returns the reason to tell,
    * which may be more than the failure itself says, and the milliseconds to wait. `suspected`: it may have been for a
    * message, and the next connection will tell; `found`: it was, and that message will not be sent again.
    */
   after(
     failure: Failure,
     heldMs: number,
-    message?: { suspected: boolean; found: boolean },
+    message?: { suspected: boolean; found: boolean; stay?: boolean },
   ): { cause: Failure; delayMs: number };
 }
 
@@ -72,7 +72,7 @@ export function createReconnectPolicy(options: {
       return address;
     },
     beforeFirst: () => (uptimeSeconds < JUST_BOOTED_SECONDS ? random() * timing.startSpreadMs : 0),
-    after(failure, heldMs, message = { suspected: false, found: false }) {
+    after(failure, heldMs, message = { suspected: false, found: false, stay: false }) {
       const lasted = heldMs >= timing.lastedMs;
       // Whoever has found what ended the connection has reason to hope.
       if (lasted || message.found) backoff.reset();
@@ -82,7 +82,7 @@ export function createReconnectPolicy(options: {
       const delayMs = backoff.next();
       if (cause.kind === 'unreachable') refusers.delete(address);
       else refusers.add(address);
-      address = (address + 1) % addresses;
+      if (message.stay !== true) address = (address + 1) % addresses;
       // Another one may let us in: only who has refused is left alone for longer.
       if (!refusers.has(address)) return { cause, delayMs };
       // A whole fleet may be refused at once (a broker that has lost its passwords), so this is jittered as well.

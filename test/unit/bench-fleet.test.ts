@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { natsConfiguration, rabbitmqConfiguration } from '../../src/bench/fleet/clusters.js';
 import { createHearing } from '../../src/bench/fleet/hearing.js';
 import { createLedger } from '../../src/bench/fleet/ledger.js';
 import { deviceId, deviceNumber } from '../../src/bench/fleet/messages.js';
@@ -50,6 +51,29 @@ t.test('the ledger of events', (t) => {
     );
     t.end();
   });
+  t.end();
+});
+
+t.test('every node of a cluster listens on the loopback address only, and knows all of them', (t) => {
+  const nats = natsConfiguration({
+    name: 'a',
+    folder: '/x',
+    client: 1,
+    mqtt: 2,
+    cluster: 3,
+    routes: [3, 4, 5],
+  });
+  t.match(nats, /stream_replicas: 3, consumer_replicas: 3/);
+  for (const port of [3, 4, 5]) t.match(nats, `nats-route://127.0.0.1:${port}`);
+  t.equal(nats.match(/listen: "127\.0\.0\.1:/g)?.length, 3);
+  t.notMatch(
+    natsConfiguration({ name: 'a', folder: '/x', client: 1, mqtt: 2, cluster: 3, routes: [3] }),
+    /cluster/,
+  );
+  const rabbitmq = rabbitmqConfiguration({ amqp: 1, mqtt: 2, names: ['a@localhost', 'b@localhost'] });
+  t.equal(rabbitmq.match(/tcp\.1 = 127\.0\.0\.1:/g)?.length, 2);
+  t.match(rabbitmq, 'classic_config.nodes.2 = b@localhost');
+  t.match(rabbitmq, 'mqtt.durable_queue_type = quorum');
   t.end();
 });
 

@@ -132,6 +132,7 @@ t.test('the policy of reconnecting', (t) => {
         draw: drawn,
         failure: fc.constantFrom(lost, absent, refused),
         heldMs: fc.constantFrom(0, 10, 60_000),
+        stay: fc.boolean(),
       });
       fc.assert(
         fc.property(
@@ -149,12 +150,16 @@ t.test('the policy of reconnecting', (t) => {
             let fails = 0;
             let place = 0;
             t.equal(policy.address, 0, 'the first one first');
-            for (const { draw: next, failure, heldMs } of steps) {
+            for (const { draw: next, failure, heldMs, stay } of steps) {
               draw = next;
               if (heldMs >= timing.lastedMs) fails = 0;
-              const { delayMs, cause } = policy.after(failure, heldMs);
+              const { delayMs, cause } = policy.after(failure, heldMs, {
+                suspected: false,
+                found: false,
+                stay,
+              });
               lastWord.set(place, cause.kind);
-              place = (place + 1) % addresses;
+              if (!stay) place = (place + 1) % addresses;
               if (policy.address !== place) return false;
               const end = Math.min(60_000, 4000 * 2 ** Math.floor(fails / addresses));
               fails += 1;
