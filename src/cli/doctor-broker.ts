@@ -5,8 +5,9 @@ import {
   abortConnection,
   closeConnection,
   openConnection,
-  parseAccess,
+  parseAddresses,
   type Connection,
+  type ParsedAccess,
 } from '../mqtt/connection.js';
 import type { Failure } from '../mqtt/failure.js';
 import { clientIdOf } from '../mqtt/link.js';
@@ -24,13 +25,29 @@ export interface BrokerFinding {
 const MAX_ATTEMPTS = 12;
 
 /**
- * Connects to the broker of the configuration as the service does: the same options, will and terms, found in the same
+ * Tries every address of the configuration, one after the other: in a cluster the second connection with one id ends
+ * the first. The service is well with one of them; whoever wrote down several wants to know of each.
+ */
+export async function checkOwnBroker(config: Config, timeoutMs: number): Promise<BrokerFinding> {
+  const found: BrokerFinding[] = [];
+  for (const access of parseAddresses({ url: config.mqtt.url, ...brokerAccess(config) })) {
+    found.push(await checkAddress(access, config, timeoutMs));
+  }
+  const verdicts = new Set(found.map(({ verdict }) => verdict));
+  const [only = 'fail'] = verdicts;
+  return {
+    verdict: verdicts.size === 1 ? only : 'warn',
+    detail: found.map(({ detail }) => detail).join('. '),
+  };
+}
+
+/**
+ * Connects to one address of the configuration as the service does: the same options, will and terms, found in the same
  * way. Only the id is another one, so that a service at work keeps its connection. What it subscribes to it asks for on
  * a second connection without a will: a broker that ends that one has nothing to say in the name of the service.
  */
-export async function checkOwnBroker(config: Config, timeoutMs: number): Promise<BrokerFinding> {
+async function checkAddress(access: ParsedAccess, config: Config, timeoutMs: number): Promise<BrokerFinding> {
   const { mqtt, device, homeassistant } = config;
-  const access = parseAccess({ url: mqtt.url, ...brokerAccess(config) });
   const topics = createTopics(
     mqtt.base_topic,
     device.id,

@@ -38,17 +38,22 @@ const FIRST_SPREAD = 4;
  * - "Decorrelated jitter" cuts what is above `maxMs` down to exactly `maxMs`: in a long outage most of the crowd
  *   would wait the same time. Here no single delay is likelier than another.
  * - Without the floor a broker that closes at once would be asked again at once.
+ *
+ * Where the attempts go to `targets` brokers in turn, the end doubles once for each round: none of them is asked more
+ * often than if it were alone.
  */
 export function createCrowdBackoff(options: {
   firstMs: number;
   maxMs: number;
   random?: () => number;
+  /** How many brokers there are to try in turn; 1 by default. */
+  targets?: number;
 }): Backoff {
-  const { firstMs, maxMs, random = Math.random } = options;
+  const { firstMs, maxMs, random = Math.random, targets = 1 } = options;
   let attempt = 0;
   return {
     next() {
-      const end = Math.min(maxMs, firstMs * FIRST_SPREAD * 2 ** Math.min(attempt, 30));
+      const end = Math.min(maxMs, firstMs * FIRST_SPREAD * 2 ** Math.min(Math.floor(attempt / targets), 30));
       attempt += 1;
       const floor = Math.min(firstMs, end);
       return floor + random() * (end - floor);

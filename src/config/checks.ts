@@ -1,4 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { addressesOf } from './formats.js';
 import type { Config } from './schema.js';
 
 /** What is wrong between keys that are right by themselves, and the keys that are to blame. */
@@ -21,7 +22,9 @@ export function crossChecks(config: Config, origin: (key: string) => string): Cr
     );
   }
   const tlsKey = (['ca', 'cert', 'key', 'alpn'] as const).find((name) => mqtt[name] !== '');
-  if (tlsKey !== undefined && mqtt.url !== '' && !/^(mqtts|wss):/.test(mqtt.url)) {
+  const addresses = addressesOf(mqtt.url);
+  const isEncrypted = (address: string) => /^(mqtts|wss):/i.test(address);
+  if (tlsKey !== undefined && addresses.length > 0 && !addresses.some(isEncrypted)) {
     problem(
       [`mqtt.${tlsKey}`, 'mqtt.url'],
       `${at(`mqtt.${tlsKey}`)}: needs an mqtts:// or wss:// address in mqtt.url`,

@@ -202,6 +202,10 @@ export const brokerAddress: Format<string> = {
   read(value) {
     const read = plainBrokerAddress.read(value);
     const url = parseUrl(read);
+    // Several addresses of which only the first was given a scheme would be taken for one strange host.
+    if (url?.hostname.includes(',')) {
+      throw new FormatError('must have no "," in its host: in a list every address has a scheme of its own');
+    }
     if (url?.hash) {
       throw new FormatError('must have no "#": what follows one is never sent (in a query write %23)');
     }
@@ -213,6 +217,56 @@ export const brokerAddress: Format<string> = {
     return read;
   },
 };
+
+/** More are no list of one's brokers. */
+const MAX_BROKER_ADDRESSES = 32;
+/** Between addresses in one text. A comma in a password or in a query is followed by no scheme. */
+const addressSeparator = /(?:\s*,\s*|[\r\n]+\s*)(?=(?:mqtt|ws)s?:\/\/)/i;
+
+/**
+ * Where the broker is, or where its nodes are, to be tried in turn. One address is read as text, several as a list; in
+ * one text they stand as JSON, with commas between them, or on lines of their own.
+ */
+export const brokerAddresses: Format<string | readonly string[]> = {
+  allowed: `${brokerAddress.allowed}; or a list of up to ${MAX_BROKER_ADDRESSES} such addresses (in the environment and in flags: with commas between them, or JSON)`,
+  typed: false,
+  read(value) {
+    const list = addressList(value);
+    if (list === undefined) return brokerAddress.read(value);
+    if (list.length === 0 || list.length > MAX_BROKER_ADDRESSES) return refuse(brokerAddresses.allowed);
+    const read = list.map((entry, index) => {
+      try {
+        return entry === '' ? refuse(brokerAddress.allowed) : brokerAddress.read(entry);
+      } catch (error) {
+        throw error instanceof FormatError
+          ? new FormatError(`address ${index + 1} of the list ${error.message}`)
+          : error;
+      }
+    });
+    const twice = read.findIndex((entry, index) => read.indexOf(entry) !== index);
+    if (twice >= 0)
+      throw new FormatError(`address ${twice + 1} of the list stands there twice; take one away`);
+    return read.length === 1 ? read[0]! : read;
+  },
+};
+
+/** The entries of what was written as a list; undefined where it is one address, or nothing that we know. */
+function addressList(value: unknown): readonly unknown[] | undefined {
+  if (Array.isArray(value)) return value as unknown[];
+  if (typeof value !== 'string') return undefined;
+  if (value.trimStart().startsWith('[')) {
+    const parsed = structured(value, brokerAddresses.allowed);
+    return Array.isArray(parsed) ? (parsed as unknown[]) : refuse(brokerAddresses.allowed);
+  }
+  const parts = value.trim().split(addressSeparator);
+  return parts.length > 1 ? parts : undefined;
+}
+
+/** The addresses of `mqtt.url` or of any such key, in the order of trying; none where it is empty. */
+export function addressesOf(url: string | readonly string[]): readonly string[] {
+  if (typeof url !== 'string') return url;
+  return url === '' ? [] : [url];
+}
 
 /** The name of a protocol for ALPN (RFC 7301): one to 255 bytes of ASCII; empty is allowed. */
 export const alpnProtocol: Format<string> = {

@@ -297,10 +297,12 @@ function shown(candidate: Candidate): string {
   return text === undefined || text.length > 80 ? '' : ` = ${text}`;
 }
 
-/** Moves a user name and a password out of `mqtt.url` into their keys, so that the address can be shown. */
+/** Moves a user name and a password out of `mqtt.url` into their keys, so that the address can be shown; only where it is the one. */
 function splitCredentials(values: Map<string, Value>): string[] {
   const address = values.get('mqtt.url')!;
-  const url = parseUrl(String(address.value));
+  // In a list each keeps its own, and the keys are for those that have none.
+  if (typeof address.value !== 'string') return [];
+  const url = parseUrl(address.value);
   const credentials = url && credentialsOf(url);
   if (!url || !credentials) return [];
   const problems: string[] = [];

@@ -1,4 +1,4 @@
-import { credentialsOf, parseUrl } from './formats.js';
+import { addressesOf, credentialsOf, parseUrl } from './formats.js';
 import { keys, type Config } from './schema.js';
 import type { Entry } from './load.js';
 
@@ -28,6 +28,7 @@ export function maskUrl(url: string): string {
 export function maskValue(key: string, value: unknown): unknown {
   if (value === '' || value === null) return value;
   if (keys.get(key)?.secret) return mask;
+  if (Array.isArray(value)) return value.map((entry: unknown) => maskValue(key, entry));
   if (typeof value !== 'string') return value;
   return key.endsWith('.url') || (key === 'models.mirror' && /^https?:/i.test(value))
     ? maskUrl(value)
@@ -59,7 +60,7 @@ function maskSection(section: Record<string, unknown>, prefix: string): Record<s
 /** Every piece of text in the configuration that must not come up in a log: for the logger's `secrets`. */
 export function secretsOf(config: Config): string[] {
   const found = [config.mqtt.password, config.mqtt.key];
-  for (const address of [config.mqtt.url, config.audio.url, config.models.mirror]) {
+  for (const address of [...addressesOf(config.mqtt.url), config.audio.url, config.models.mirror]) {
     const url = parseUrl(address);
     if (!url) continue;
     found.push(url.password, credentialsOf(url)?.password ?? '', ...url.searchParams.values());

@@ -17,7 +17,7 @@ const otherSections: Readonly<Record<string, readonly string[]>> = {
 /** Names that other programs of this field use, by the key that says the same here. */
 const otherNames: Readonly<Record<string, readonly string[]>> = {
   'mqtt.url':
-    'host hostname server broker address addr uri port broker_url broker_host server_url tls ssl use_tls'.split(
+    'host hostname server broker address addr uri port broker_url broker_host server_url urls brokers servers addresses tls ssl use_tls'.split(
       ' ',
     ),
   'mqtt.username': ['user', 'user_name', 'login'],

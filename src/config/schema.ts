@@ -3,7 +3,7 @@ import {
   alpnProtocol,
   audioChannel,
   audioDevice,
-  brokerAddress,
+  brokerAddresses,
   confirm,
   decimal,
   deviceId,
@@ -78,8 +78,8 @@ export const schema = {
     path: true,
   }),
   mqtt: {
-    url: key(brokerAddress, '', {
-      doc: 'The broker. A user name and a password may be part of it (percent-encoded) instead of standing in keys of their own. Of `ws://` and `wss://` addresses path and query go out as they are written, for gateways that want a token there.',
+    url: key<string | readonly string[]>(brokerAddresses, '', {
+      doc: 'The broker, or a list of addresses, such as the nodes of a cluster: the first one is tried first, and after a loss or a failed attempt the next one in turn. The log names the one that is connected. A user name and a password may be part of it (percent-encoded) instead of standing in keys of their own. Of `ws://` and `wss://` addresses path and query go out as they are written, for gateways that want a token there. In a list each address may have its own; `mqtt.username` and `mqtt.password` are for those that have none, and a password goes in the clear to an address without encryption.',
       defaultDoc: 'the embedded broker',
       fromFile: true,
     }),

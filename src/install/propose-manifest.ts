@@ -135,6 +135,7 @@ function proposeFrames(
     offset_seconds: 0,
     context_seconds: 0,
     spread_seconds: 0,
+    lookback_seconds: 0,
     role: 'scores',
   };
 }

@@ -7,7 +7,7 @@ export type { Failure } from './failure.js';
 
 /** Where the broker is and who we are to it. */
 export interface BrokerAccess {
-  /** `mqtt://`, `mqtts://`, `ws://` or `wss://`; may carry a user and a password. */
+  /** `mqtt://`, `mqtts://`, `ws://` or `wss://`; may carry a user and a password, which win over those below. */
   url: string;
   username?: string | undefined;
   password?: string | undefined;
@@ -18,6 +18,17 @@ export interface BrokerAccess {
   key?: string | undefined;
   /** The protocol to ask for with ALPN; by default what the broker is known to want. */
   alpn?: string | undefined;
+}
+
+/** The same where there may be several addresses, in the order of trying. */
+export type BrokersAccess = Omit<BrokerAccess, 'url'> & { url: string | readonly string[] };
+
+/** An address that can be tried. */
+export interface ParsedAccess {
+  options: IClientOptions;
+  address: string;
+  /** The address without secrets. */
+  label: string;
 }
 
 /** One network connection, from the first attempt to its end. Nothing of it outlives it. */
@@ -32,14 +43,25 @@ export interface Connection {
 const schemes = new Set(['mqtt:', 'mqtts:', 'ws:', 'wss:']);
 
 /**
- * Checks what can be checked without a network. Throws SoundpostError `invalid_broker_url` or
- * `invalid_broker_tls`. The returned `label` is the address without secrets.
+ * The same as `parseAccess` for each address of a list. What is for encrypted connections goes to those of the list
+ * only; there must be one.
  */
-export function parseAccess(access: BrokerAccess): {
-  options: IClientOptions;
-  address: string;
-  label: string;
-} {
+export function parseAddresses(access: BrokersAccess): readonly [ParsedAccess, ...ParsedAccess[]] {
+  const { url, ...others } = access;
+  const plain = { username: others.username, password: others.password };
+  const [first = '', ...rest] = typeof url === 'string' ? [url] : url;
+  const isEncrypted = (one: string) => /^(mqtts|wss):/i.test(one);
+  const anyEncrypted = [first, ...rest].some(isEncrypted);
+  const parse = (one: string): ParsedAccess =>
+    parseAccess({ ...(isEncrypted(one) || !anyEncrypted ? others : plain), url: one });
+  return [parse(first), ...rest.map(parse)];
+}
+
+/**
+ * Checks what can be checked without a network. Throws SoundpostError `invalid_broker_url` or
+ * `invalid_broker_tls`.
+ */
+export function parseAccess(access: BrokerAccess): ParsedAccess {
   let url: URL;
   try {
     url = new URL(access.url);
@@ -76,8 +98,9 @@ export function parseAccess(access: BrokerAccess): {
       'mqtt.cert and mqtt.key belong together: set both or neither.',
     );
   }
-  const username = access.username ?? (url.username === '' ? undefined : decodeURIComponent(url.username));
-  const password = access.password ?? (url.password === '' ? undefined : decodeURIComponent(url.password));
+  // What an address brings itself is for it alone; the rest is for whoever brings nothing.
+  const username = url.username === '' ? access.username : decodeURIComponent(url.username);
+  const password = url.password === '' ? access.password : decodeURIComponent(url.password);
   // Left in the address, they would win over the options and appear in messages; so would "?clientId=".
   url.username = '';
   url.password = '';

@@ -5,8 +5,8 @@ import {
   abortConnection,
   closeConnection,
   openConnection,
-  parseAccess,
-  type BrokerAccess,
+  parseAddresses,
+  type BrokersAccess,
   type Connection,
   type Failure,
 } from './connection.js';
@@ -52,7 +52,7 @@ export type LinkStatus =
   | { state: 'offline' | 'refused'; code: string; reason: string }
   | { state: 'stopped' };
 
-export interface LinkOptions extends BrokerAccess {
+export interface LinkOptions extends BrokersAccess {
   protocolVersion?: 4 | 5;
   /** The keep-alive to ask for; the broker may order another one. */
   keepaliveSeconds?: number;
@@ -141,7 +141,7 @@ const TOPIC_BYTES = 256;
 
 /**
  * The connection to the broker. Invariants:
- * - at most one connection or attempt at a time, each with a fresh mqtt.js client that carries nothing over;
+ * - at most one connection or attempt at a time, at one address of the list after the other, each with a fresh mqtt.js client that carries nothing over;
  * - messages go through the sender, which keeps what cannot be sent yet, bounded;
  * - after every connect: subscriptions, `status` online, all other states, then what waited.
  *
@@ -151,7 +151,7 @@ export function createLink(options: LinkOptions): Link {
   const { log, onRequest } = options;
   const timing = { ...defaultTiming, ...options.timing };
   const topics = createTopics(options.baseTopic, options.deviceId, options.birthTopic);
-  const access = parseAccess(options);
+  const addresses = parseAddresses(options);
   const suspects = createSuspects({ timing, familyOf });
   const sender = createSender({
     suspects,
@@ -162,11 +162,19 @@ export function createLink(options: LinkOptions): Link {
   });
   const policy = createReconnectPolicy({
     timing,
+    addresses: addresses.length,
     ...(options.random !== undefined && { random: options.random }),
     ...(options.uptimeSeconds !== undefined && { uptimeSeconds: options.uptimeSeconds }),
   });
 
-  const negotiation = createNegotiation({ newest: options.protocolVersion ?? 5, log });
+  // They need not be of one kind: each has its own.
+  const brokers = addresses.map((access) => ({
+    access,
+    negotiation: createNegotiation({ newest: options.protocolVersion ?? 5, log }),
+    /** Why it could not be reached, as it was told last; null since we have been connected. */
+    told: null as string | null,
+  }));
+  const current = () => brokers[policy.address]!;
   const listeners = new Set<(status: LinkStatus) => void>();
   const limitListeners = new Set<(bytes: number) => void>();
   let textLimit = Infinity;
@@ -240,6 +248,7 @@ export function createLink(options: LinkOptions): Link {
   }
 
   async function ask(client: MqttClient, filters: readonly string[]): Promise<void> {
+    const { negotiation } = current();
     try {
       // Our own messages never come back; the retain flag stays as it was sent, so that a stale command shows.
       const flags = negotiation.terms.version === 5 ? { nl: true, rap: true, rh: 0 } : {};
@@ -270,18 +279,22 @@ export function createLink(options: LinkOptions): Link {
     held: Hold | null;
     /** To be tried again at once, with what the broker agrees to. */
     atOnce: boolean;
+    /** It did not say why: an older version of the protocol is tried before the next address. */
+    stay: boolean;
   }
 
-  const neverOpen = (failure: Failure, atOnce = false): End => ({
+  const neverOpen = (failure: Failure, { atOnce = false, stay = false } = {}): End => ({
     failure,
     heldMs: 0,
     suspected: false,
     held: null,
     atOnce,
+    stay,
   });
 
   /** One connection from the first byte to the last. Returns why it is over. */
   async function connectOnce(): Promise<End> {
+    const { access, negotiation } = current();
     const { terms } = negotiation;
     let opened: Connection;
     try {
@@ -304,12 +317,13 @@ export function createLink(options: LinkOptions): Link {
     const { client, closed } = opened;
     const outcome = await opened.opened;
     if ('failure' in outcome) {
-      return neverOpen(outcome.failure, negotiation.refused(outcome.failure));
+      const atOnce = negotiation.refused(outcome.failure);
+      return neverOpen(outcome.failure, { atOnce, stay: negotiation.terms.version < terms.version });
     }
     const limits = negotiation.accepted(outcome.connack);
     if (limits === null) {
       await closeConnection(opened, timing.flushMs);
-      return neverOpen(lostWithoutReason, true);
+      return neverOpen(lostWithoutReason, { atOnce: true });
     }
     const since = performance.now();
 
@@ -318,9 +332,10 @@ export function createLink(options: LinkOptions): Link {
     if (client.connected) {
       setTextLimit(limits);
       sender.begin(client, limits, outgoing('status', topics.of('status'), 'online'), trials);
+      for (const broker of brokers) broker.told = null;
       log.info(
         { broker: access.label, protocolVersion: terms.version },
-        `Connected to ${access.label} (MQTT ${terms.version === 5 ? '5' : '3.1.1'})${keepaliveNote(limits)}`,
+        `Connected to ${access.label}${placeNote()} (MQTT ${terms.version === 5 ? '5' : '3.1.1'})${keepaliveNote(limits)}`,
       );
       setStatus({ state: 'connected', protocolVersion: terms.version });
     }
@@ -333,18 +348,20 @@ export function createLink(options: LinkOptions): Link {
       heldMs: performance.now() - since,
       ...suspects.ended({ byBroker: byBroker && !stopped(), told }),
       atOnce: false,
+      stay: false,
     };
   }
 
   async function run(): Promise<void> {
     await pause(policy.beforeFirst(), stopping.signal);
     while (!stopped()) {
-      const { failure, heldMs, suspected, held, atOnce } = await connectOnce();
+      const { failure, heldMs, suspected, held, atOnce, stay } = await connectOnce();
       connection = null;
       if (stopped()) return;
       if (atOnce) continue;
-      const { cause, delayMs } = policy.after(failure, heldMs, { suspected, found: held !== null });
-      report(cause, heldMs > 0);
+      const left = current();
+      const { cause, delayMs } = policy.after(failure, heldMs, { suspected, found: held !== null, stay });
+      report(left, cause, heldMs > 0);
       if (held !== null) reportHold(held);
       await pause(delayMs, stopping.signal);
     }
@@ -364,14 +381,22 @@ export function createLink(options: LinkOptions): Link {
     );
   }
 
-  /** One line for each change of the reason; repeats only at debug level. */
-  function report(failure: Failure, wasConnected: boolean): void {
+  /** Which one of several it is. */
+  function placeNote(): string {
+    return brokers.length === 1 ? '' : `, address ${policy.address + 1} of ${brokers.length}`;
+  }
+
+  /** One line for each change of the reason at an address; repeats only at debug level. */
+  function report(broker: (typeof brokers)[number], failure: Failure, wasConnected: boolean): void {
+    const { label } = broker.access;
     const state = failure.kind === 'unreachable' ? 'offline' : 'refused';
-    const known = (status.state === 'offline' || status.state === 'refused') && status.code === failure.code;
+    const known = broker.told === failure.code;
+    broker.told = failure.code;
+    const next = brokers.length === 1 ? 'It goes on trying' : `Next comes ${current().access.label}`;
     const text = wasConnected
-      ? `Lost the connection to ${access.label}: ${failure.reason}. It goes on trying`
-      : `No connection to ${access.label}: ${failure.reason}. It goes on trying`;
-    const fields = { broker: access.label, code: failure.code };
+      ? `Lost the connection to ${label}: ${failure.reason}. ${next}`
+      : `No connection to ${label}: ${failure.reason}. ${next}`;
+    const fields = { broker: label, code: failure.code };
     if (known) log.debug(fields, text);
     else log.warn(fields, text);
     setStatus({ state, code: failure.code, reason: failure.reason });

@@ -46,7 +46,7 @@ async function setUp(t: Test) {
   return { folder, authority, stranger, ports, broker };
 }
 
-function makeLink(t: Test, options: Partial<LinkOptions> & { url: string }): Link {
+function makeLink(t: Test, options: Partial<LinkOptions> & Pick<LinkOptions, 'url'>): Link {
   const link = createLink({
     baseTopic: 'soundpost',
     deviceId: 'attic',

@@ -70,6 +70,28 @@ t.test('twenty devices lose nothing when their broker is killed', { skip: noMosq
   t.same(await readdir(folder), ['report.json'], 'nothing is left behind');
 });
 
+t.test(
+  'nine devices lose nothing when one node of three is killed',
+  { skip: skipWithout('nats-server') },
+  async (t) => {
+    const folder = temporaryFolder(t);
+    const json = join(folder, 'report.json');
+    const flags = ['--broker', 'nats', '--nodes', '3', '--devices', '9', '--event-seconds', '2', ...quick];
+    const { code, out, err } = await bench([...flags, '--json', json], folder);
+    t.equal(code, 0, err);
+    t.match(JSON.parse(await readFile(json, 'utf8')), {
+      machine: { broker: /^nats-server \d/ },
+      options: { nodes: 3, devices: 9 },
+      traffic: { packets_in_per_s: null },
+      restart: { devices_lost: 3, recovery: { count: 3 }, down_ms: 0 },
+      events: { lost: 0, unknown: 0, dropped: 0 },
+      abilities: { retained: true, session_other_node: true, will: true },
+    });
+    t.match(out, /one node killed: 3 devices lost their connection/);
+    t.same(await readdir(folder), ['report.json'], 'nothing is left behind');
+  },
+);
+
 t.test('an interrupted bench leaves nothing behind', { skip: noMosquitto }, async (t) => {
   const folder = temporaryFolder(t);
   const { code, out, err } = await bench(['--devices', '3', ...quick], folder, (said, interrupt) => {
@@ -87,6 +109,9 @@ t.test('flags that cannot work are refused in words', async (t) => {
     [['--devices', '1.5'], /--devices.*whole number from 1 to 20000/],
     [['--event-seconds', '1'], /--event-seconds at least 2/],
     [['--seconds', '4'], /--autosave-seconds smaller/],
+    [['--nodes', '3'], /mosquitto has one node/],
+    [['--broker', 'nats', '--nodes', '2'], /--nodes.*1, 3 or 5/],
+    [['--broker', 'other'], /Allowed choices are mosquitto, nats, rabbitmq/],
   ] as const) {
     const { code, err } = await bench([...flags], folder);
     t.equal(code, 2, flags.join(' '));

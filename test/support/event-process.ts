@@ -7,8 +7,8 @@ import { endWith, eventWith } from './events.js';
 
 /*
  * A process with nothing in it but the outbox and the link, that hears a sound every few milliseconds, to be killed by
- * a test. It prints each event as soon as the outbox has it: from then on it is promised. Arguments: broker URL,
- * device id, folder of the outbox, the number of this life. SIGUSR2 ends the sounds, SIGTERM the process.
+ * a test. It prints each event as soon as the outbox has it: from then on it is promised. Arguments: broker
+ * URLs with commas between them, device id, folder of the outbox, the number of this life. SIGUSR2 ends the sounds, SIGTERM the process.
  */
 const [url = '', deviceId = '', folder = '', life = ''] = process.argv.slice(2);
 const outbox = await openDiskOutbox({
@@ -18,7 +18,7 @@ const outbox = await openDiskOutbox({
   tuning: { aliveMs: 100, removeAfterMs: 50 },
 });
 const link = createLink({
-  url,
+  url: url.split(','),
   baseTopic: 'soundpost',
   deviceId,
   log: silentLogger,

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { natsConfiguration, rabbitmqConfiguration } from '../../src/bench/fleet/clusters.js';
 import { createHearing } from '../../src/bench/fleet/hearing.js';
 import { createLedger } from '../../src/bench/fleet/ledger.js';
 import { deviceId, deviceNumber } from '../../src/bench/fleet/messages.js';
@@ -53,6 +54,29 @@ t.test('the ledger of events', (t) => {
   t.end();
 });
 
+t.test('every node of a cluster listens on the loopback address only, and knows all of them', (t) => {
+  const nats = natsConfiguration({
+    name: 'a',
+    folder: '/x',
+    client: 1,
+    mqtt: 2,
+    cluster: 3,
+    routes: [3, 4, 5],
+  });
+  t.match(nats, /stream_replicas: 3, consumer_replicas: 3/);
+  for (const port of [3, 4, 5]) t.match(nats, `nats-route://127.0.0.1:${port}`);
+  t.equal(nats.match(/listen: "127\.0\.0\.1:/g)?.length, 3);
+  t.notMatch(
+    natsConfiguration({ name: 'a', folder: '/x', client: 1, mqtt: 2, cluster: 3, routes: [3] }),
+    /cluster/,
+  );
+  const rabbitmq = rabbitmqConfiguration({ amqp: 1, mqtt: 2, names: ['a@localhost', 'b@localhost'] });
+  t.equal(rabbitmq.match(/tcp\.1 = 127\.0\.0\.1:/g)?.length, 2);
+  t.match(rabbitmq, 'classic_config.nodes.2 = b@localhost');
+  t.match(rabbitmq, 'mqtt.durable_queue_type = quorum');
+  t.end();
+});
+
 t.test('what is told of many devices', (t) => {
   t.same(spreadOf([30, 10, 20]), { count: 3, p50_ms: 20, p95_ms: 30, max_ms: 30 });
   t.same(spreadOf([]), { count: 0, p50_ms: null, p95_ms: null, max_ms: null });
@@ -71,7 +95,7 @@ t.test('what was promised and not kept is said', (t) => {
     options: { devices: 3 },
     connect: { count: 3 },
     operator: { answered: 3, failed: 0 },
-    restart: { recovery: { count: 3 } },
+    restart: { devices_lost: 3, recovery: { count: 3 } },
     events: { published: 9, received: 9, lost: 0, out_of_order: 0, unknown: 0, dropped: 0 },
     statuses: { online_after_restart: 3, offline_after_stop: 3 },
   };
@@ -79,7 +103,9 @@ t.test('what was promised and not kept is said', (t) => {
   t.same(judge({}), []);
   t.match(judge({ connect: { count: 2 } }), [/1 of 3 devices never connected/]);
   t.match(judge({ operator: { answered: 1, failed: 2 } }), [/2 of 3 devices did not switch/]);
-  t.match(judge({ restart: { recovery: { count: 0 } } }), [/3 of 3 devices did not come back/]);
+  t.match(judge({ restart: { devices_lost: 3, recovery: { count: 0 } } }), [
+    /3 of 3 devices did not come back/,
+  ]);
   t.match(judge({ events: { ...good.events, lost: 2 } }), [/2 of 9 events were lost/]);
   t.match(judge({ events: { ...good.events, out_of_order: 1 } }), [/out of order/]);
   t.match(judge({ events: { ...good.events, published: 0 } }), [/No event was published/]);

@@ -369,6 +369,18 @@ t.test('what is refused, and how', (t) => {
     [{ 'mqtt.url': 'http://x' }, /must be an address/],
     [{ 'mqtt.url': 'mqtt://' }, /names a host/],
     [{ 'mqtt.url': 'mqtt://x:99999' }, /must be an address/],
+    [{ 'mqtt.url': 'mqtt://a,b' }, /no "," in its host: in a list every address has a scheme/],
+    [{ 'mqtt.url': 'mqtt://a,mqtt://b:99999' }, /: address 2 of the list must be an address that begins/],
+    [{ 'mqtt.url': 'mqtt://a, mqtt://a' }, /address 2 of the list stands there twice/],
+    [{ 'mqtt.url': 'mqtt://a, mqtt://u:1#@b' }, /address 2 of the list must have every "@"/],
+    [{ 'mqtt.url': '[]' }, /or a list of up to 32/],
+    [{ 'mqtt.url': '["mqtt://a", 1]' }, /address 2 of the list must be an address/],
+    [{ 'mqtt.url': '["mqtt://a", ""]' }, /address 2 of the list must be an address/],
+    [{ 'mqtt.url': '["mqtt://a"' }, /or a list of up to 32/],
+    [
+      { 'mqtt.url': 'mqtt://a, ws://b', 'mqtt.ca': certificate },
+      /mqtt\.ca .*needs an mqtts:\/\/ or wss:\/\/ address/,
+    ],
     [{ 'mqtt.url': 'mqtt://a:%zz@x' }, /percent-encoded/],
     [{ 'mqtt.url': 'mqtt://a:1/2@x' }, /percent-encoded/],
     [{ 'mqtt.url': 'mqtt://broker/?clientId=x' }, /must have no "\?": only ws.*device\.id/],
@@ -635,6 +647,46 @@ t.test('secrets', (t) => {
       refusal({ flags: both }),
       /audio\.file \(--audio\.file\): audio\.url \(--audio\.url\) is given as well/,
     );
+    t.end();
+  });
+
+  t.test('in a list of addresses', (t) => {
+    const folder = temporaryFolder(t);
+    const list = ['mqtts://me:hush@one:8883', 'ws://other:hu%20sh@two/mqtt?token=a,b', 'mqtt://three'];
+    writeFileSync(join(folder, 'own.yaml'), `mqtt:\n  url: ${JSON.stringify(list)}\n`);
+    writeFileSync(
+      join(folder, 'block.yaml'),
+      `mqtt:\n  url:\n${list.map((one) => `    - ${one}\n`).join('')}`,
+    );
+    writeFileSync(join(folder, 'urls'), `${list.join('\n')}\n`);
+    const ways: Parameters<typeof load>[0][] = [
+      { cwd: folder, configPath: 'own.yaml' },
+      { cwd: folder, configPath: 'block.yaml' },
+      { env: { SOUNDPOST_MQTT_URL: JSON.stringify(list) } },
+      { env: { SOUNDPOST_MQTT_URL: list.join(',') } },
+      { env: { SOUNDPOST_MQTT_URL: list.join(' , ') } },
+      { flags: { 'mqtt.url': list.join(', ') } },
+      { cwd: folder, env: { SOUNDPOST_MQTT_URL_FILE: 'urls' } },
+    ];
+    for (const way of ways) {
+      const { config, entries } = load(way);
+      t.same(config.mqtt.url, list);
+      const shown = ['mqtts://***:***@one:8883', 'ws://***:***@two/mqtt?token=***', 'mqtt://three'];
+      t.match(maskConfig(config), { mqtt: { url: shown, username: '', password: '' } });
+      t.same(entryOf(maskEntries(entries), 'mqtt.url').value, shown);
+      t.same(secretsOf(config).sort(), ['a,b', 'hu sh', 'hu%20sh', 'hush', 'me', 'other'].sort());
+    }
+    const one = load({ env: { SOUNDPOST_MQTT_URL: '["mqtt://me:hush@one"]' } }).config.mqtt;
+    t.match(
+      one,
+      { url: 'mqtt://one', username: 'me', password: 'hush' },
+      'one is one, however it is written',
+    );
+    const comma = 'mqtt://me:a%2Cb,c@one';
+    t.match(load({ env: { SOUNDPOST_MQTT_URL: comma } }).config.mqtt, {
+      url: 'mqtt://one',
+      password: 'a,b,c',
+    });
     t.end();
   });
 

@@ -125,6 +125,57 @@ t.test('the policy of reconnecting', (t) => {
     t.end();
   });
 
+  t.test(
+    'several addresses: each in turn, after delays that grow once a round, a refusal felt by who refused',
+    (t) => {
+      const step = fc.record({
+        draw: drawn,
+        failure: fc.constantFrom(lost, absent, refused),
+        heldMs: fc.constantFrom(0, 10, 60_000),
+        stay: fc.boolean(),
+      });
+      fc.assert(
+        fc.property(
+          fc.integer({ min: 1, max: 5 }),
+          fc.array(step, { minLength: 1, maxLength: 60 }),
+          (addresses, steps) => {
+            let draw = 0;
+            const policy = createReconnectPolicy({
+              timing,
+              addresses,
+              uptimeSeconds: 3600,
+              random: () => draw,
+            });
+            const lastWord = new Map<number, string>();
+            let fails = 0;
+            let place = 0;
+            t.equal(policy.address, 0, 'the first one first');
+            for (const { draw: next, failure, heldMs, stay } of steps) {
+              draw = next;
+              if (heldMs >= timing.lastedMs) fails = 0;
+              const { delayMs, cause } = policy.after(failure, heldMs, {
+                suspected: false,
+                found: false,
+                stay,
+              });
+              lastWord.set(place, cause.kind);
+              if (!stay) place = (place + 1) % addresses;
+              if (policy.address !== place) return false;
+              const end = Math.min(60_000, 4000 * 2 ** Math.floor(fails / addresses));
+              fails += 1;
+              const jittered = 1000 + draw * (end - 1000);
+              const patient = Math.max(jittered, 30_000 * (1 + draw));
+              const due = lastWord.get(place) === 'refused' ? patient : jittered;
+              if (Math.abs(delayMs - due) > 1e-6) return false;
+            }
+            return true;
+          },
+        ),
+      );
+      t.end();
+    },
+  );
+
   t.test('three connections in a row that the broker ends soon are told, and nobody is blamed', (t) => {
     const policy = createReconnectPolicy({ timing, uptimeSeconds: 3600 });
     t.equal(policy.after(lost, 10).cause, lost);
@@ -151,6 +202,16 @@ t.test('the policy of reconnecting', (t) => {
     t.ok(just.every((delayMs) => delayMs >= 0 && delayMs <= 4000));
     t.ok(densest(just, 100) < 0.06, 'a building that comes up at once does not connect at once');
     t.equal(createReconnectPolicy({ timing, uptimeSeconds: 7200 }).beforeFirst(), 0);
+    t.end();
+  });
+
+  t.test('a thousand devices go over to the second address spread out', (t) => {
+    const there = Array.from({ length: 1000 }, (_, seed) => {
+      const options = { timing, addresses: 3, uptimeSeconds: 3600, random: randomOf(seed) };
+      return createReconnectPolicy(options).after(lost, 3_600_000).delayMs;
+    });
+    t.ok(Math.min(...there) >= 1000 && Math.max(...there) <= 4000);
+    t.ok(densest(there, 100) < 0.06, 'no tenth of a second has many of them');
     t.end();
   });
 

@@ -1,26 +1,49 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
-import { delimiter, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf, SoundpostError } from '../../common/errors.js';
-import { freePort } from '../broker-process.js';
+import { spawnSync } from 'node:child_process';
+import { stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { startNats, startRabbitmq } from './clusters.js';
+import { createNode, lastingPorts } from './node.js';
 
-/** One mosquitto, set up as an operator of a fleet would. Its port and its data stay the same through a crash. */
+export type BrokerKind = 'mosquitto' | 'nats' | 'rabbitmq';
+
+/** A broker of one or more nodes, set up as an operator of a fleet would. Ports and data stay through a crash. */
 export interface FleetBroker {
-  readonly url: string;
-  /** Of the process that runs now; null while there is none. */
-  pid(): number | null;
-  /** Ends it without a goodbye. */
+  /** Its name and its version. */
+  readonly version: string;
+  /** One address for each node; the first node is the one that crashes. */
+  readonly urls: readonly [string, ...string[]];
+  /** Whether it publishes what it counts below `$SYS`, as mosquitto does. */
+  readonly counts: boolean;
+  /** Of all processes that run now. */
+  pids(): number[];
+  /** Ends the first node without a goodbye. */
   crash(): Promise<void>;
   /** Starts it again; resolves when it takes connections. */
   revive(): Promise<void>;
   stop(): Promise<void>;
+  /** What it keeps on the disk, in bytes; null where that is not one file. */
+  dataBytes(): Promise<number | null>;
 }
 
-/** Debian keeps daemons in sbin, which is not on every user's path. */
-const environment = { ...process.env, PATH: `${process.env.PATH ?? ''}${delimiter}/usr/sbin` };
+/** Throws SoundpostError `no_broker` where it is not installed or does not start. */
+export function startFleetBroker(options: {
+  kind: BrokerKind;
+  nodes: number;
+  /** An empty one. */
+  folder: string;
+  autosaveSeconds: number;
+  signal: AbortSignal;
+}): Promise<FleetBroker> {
+  switch (options.kind) {
+    case 'mosquitto':
+      return startMosquitto(options);
+    case 'nats':
+      return startNats(options);
+    case 'rabbitmq':
+      return startRabbitmq(options);
+  }
+}
+
 const START_LIMIT_MS = 30_000;
 
 /**
@@ -54,71 +77,31 @@ export function brokerConfiguration(options: {
   ].join('\n');
 }
 
-/** Throws SoundpostError `no_broker` where mosquitto is not installed or does not start. */
-export async function startFleetBroker(options: {
-  folder: string;
-  autosaveSeconds: number;
-}): Promise<FleetBroker> {
-  const port = await freePort();
+async function startMosquitto(options: { folder: string; autosaveSeconds: number }): Promise<FleetBroker> {
+  const [port = 0] = await lastingPorts(1);
   const file = join(options.folder, 'mosquitto.conf');
   await writeFile(file, brokerConfiguration({ ...options, port }));
-  let child: ChildProcess | null = null;
-
-  async function revive(): Promise<void> {
-    const born = spawn('mosquitto', ['-c', file], { env: environment, stdio: ['ignore', 'ignore', 'pipe'] });
-    let said = '';
-    const ended: string[] = [];
-    born.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-2000)));
-    born.once('error', (error) => ended.push(messageOf(error)));
-    born.once('exit', (code) => ended.push(`it ended with ${code}: ${said.trim()}`));
-    child = born;
-    const until = performance.now() + START_LIMIT_MS;
-    while (!(await listens(port))) {
-      const problem = ended[0] ?? (performance.now() > until ? 'it takes no connections' : null);
-      if (problem !== null) {
-        born.kill('SIGKILL');
-        throw new SoundpostError(
-          'no_broker',
-          `mosquitto could not be started (${problem}). The bench needs it: on Debian, apt-get install mosquitto`,
-        );
-      }
-      await delay(10);
-    }
-  }
-
-  async function end(signal: NodeJS.Signals): Promise<void> {
-    const present = child;
-    child = null;
-    if (present === null || present.exitCode !== null || present.signalCode !== null) return;
-    const gone = once(present, 'exit');
-    present.kill(signal);
-    await gone;
-  }
-
-  await revive();
-  return {
-    url: `mqtt://127.0.0.1:${port}`,
-    pid: () => child?.pid ?? null,
-    crash: () => end('SIGKILL'),
-    revive,
-    stop: () => end('SIGTERM'),
-  };
-}
-
-async function listens(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
+  const node = createNode({
+    name: 'mosquitto',
+    debianPackage: 'mosquitto',
+    command: ['mosquitto', '-c', file],
+    port,
+    startLimitMs: START_LIMIT_MS,
   });
-}
-
-/** The soft limit of open files of a process; Infinity where there is none, or it cannot be read. */
-export async function openFilesLimit(pid: number | 'self'): Promise<number> {
-  const limits = await readFile(`/proc/${pid}/limits`, 'utf8').catch(() => '');
-  const soft = /^Max open files\s+(\S+)/m.exec(limits)?.[1] ?? 'unlimited';
-  return soft === 'unlimited' ? Infinity : Number(soft);
+  await node.start();
+  const said = spawnSync('mosquitto', ['-h'], { encoding: 'utf8' }).stdout;
+  return {
+    version: `mosquitto ${/version (\S+)/.exec(said)?.[1] ?? '(version unknown)'}`,
+    urls: [`mqtt://127.0.0.1:${port}`],
+    counts: true,
+    pids: () => node.pids(),
+    crash: () => node.end('SIGKILL'),
+    revive: () => node.start(),
+    stop: () => node.end('SIGTERM'),
+    dataBytes: () =>
+      stat(join(options.folder, 'mosquitto.db')).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+  };
 }

@@ -24,41 +24,68 @@ export type Counts = Record<keyof typeof COUNTERS, number>;
 export interface Consumer {
   /** Deliveries so far. */
   count(): number;
+  /** The longest time without a delivery since the last call, in ms. */
+  takeSilenceMs(): number;
   stop(): Promise<void>;
 }
 
-/** Gets every event, with a session that outlives its connection. */
+/** The addresses as mqtt.js takes several: in turn, at every reconnect. */
+function servers(urls: readonly string[]): { host: string; port: number; protocol: 'mqtt' }[] {
+  return urls.map((url) => ({
+    host: new URL(url).hostname,
+    port: Number(new URL(url).port),
+    protocol: 'mqtt',
+  }));
+}
+
+/** Gets every event, with a session that outlives its connection; it begins at the first node, which will die. */
 export async function startConsumer(
-  url: string,
+  urls: readonly string[],
+  version: 4 | 5,
   onEvent: (device: number, key: string, late: boolean) => void,
 ): Promise<Consumer> {
-  const client = await connectAsync(url, {
+  const client = await connectAsync({
+    servers: servers(urls),
     clientId: 'fleet-bench-consumer',
-    protocolVersion: 5,
+    protocolVersion: version,
     clean: false,
-    properties: { sessionExpiryInterval: 3600, receiveMaximum: 65_535 },
+    ...(version === 5 && { properties: { sessionExpiryInterval: 3600, receiveMaximum: 65_535 } }),
     reconnectPeriod: 200,
+    connectTimeout: 5000,
   });
   ignoreErrors(client);
   let count = 0;
+  let lastAt = performance.now();
+  let silenceMs = 0;
   client.on('message', (topic, payload) => {
     count += 1;
+    silenceMs = Math.max(silenceMs, performance.now() - lastAt);
+    lastAt = performance.now();
     const device = deviceNumber(topic.split('/')[1] ?? '');
     const event = JSON.parse(payload.toString()) as { id: string; event_type: string; late: boolean };
     onEvent(device, eventKey(event.id, event.event_type), event.late);
   });
   await client.subscribeAsync(EVENTS, { qos: 1 });
-  return { count: () => count, stop: () => end(client) };
+  return {
+    count: () => count,
+    takeSilenceMs() {
+      const longest = Math.max(silenceMs, performance.now() - lastAt);
+      silenceMs = 0;
+      return longest;
+    },
+    stop: () => end(client),
+  };
 }
 
 export interface Gauge {
-  /** What the broker has counted since its start, about a second old. */
-  counts(): Counts;
+  /** What the broker has counted since its start, about a second old; null where it does not tell. */
+  counts(): Counts | null;
   stop(): Promise<void>;
 }
 
-/** Reads the broker's own counters. */
-export async function startGauge(url: string): Promise<Gauge> {
+/** Reads the broker's own counters, where it has some (`tells`). */
+export async function startGauge(url: string, tells: boolean): Promise<Gauge> {
+  if (!tells) return { counts: () => null, stop: () => Promise.resolve() };
   const client = await connectAsync(url, { reconnectPeriod: 200 });
   ignoreErrors(client);
   const counts: Counts = { packetsIn: 0, packetsOut: 0, bytesIn: 0, bytesOut: 0 };
@@ -74,22 +101,28 @@ export async function startGauge(url: string): Promise<Gauge> {
 /** How long each device took to answer, in ms; null for those that did not, or not with `ok`. */
 export type Answers = (number | null)[];
 
-/** Switches the model of every device, with a reply awaited from each. */
+/**
+ * Switches the model of every device, with a reply awaited from each: on one response topic with MQTT 5, on that of
+ * each device without it.
+ */
 export async function switchModels(
   url: string,
-  options: { devices: number; model: string; limitMs: number; signal: AbortSignal },
+  options: { version: 4 | 5; devices: number; model: string; limitMs: number; signal: AbortSignal },
 ): Promise<Answers> {
-  const { devices, model, limitMs, signal } = options;
-  const client = await connectAsync(url, { protocolVersion: 5, reconnectPeriod: 0 });
+  const { version, devices, model, limitMs, signal } = options;
+  const client = await connectAsync(url, { protocolVersion: version, reconnectPeriod: 0 });
   ignoreErrors(client);
   const sentAt: number[] = [];
   const answers: Answers = Array.from({ length: devices }, () => null);
   try {
     let missing = devices;
-    await client.subscribeAsync(REPLIES, { qos: 1 });
+    await client.subscribeAsync(version === 5 ? REPLIES : `${BASE_TOPIC}/+/response/model/set`, { qos: 1 });
     const all = new Promise<void>((resolve) => {
-      client.on('message', (_topic, payload, packet) => {
-        const device = Number(packet.properties?.correlationData?.toString() ?? NaN);
+      client.on('message', (topic, payload, packet) => {
+        const device =
+          version === 5
+            ? Number(packet.properties?.correlationData?.toString() ?? NaN)
+            : deviceNumber(topic.split('/')[1] ?? '');
         const reply = JSON.parse(payload.toString()) as { status: string };
         if (sentAt[device] === undefined || answers[device] !== null) return;
         missing -= 1;
@@ -103,7 +136,9 @@ export async function switchModels(
         sentAt[device] = performance.now();
         return client.publishAsync(`${BASE_TOPIC}/${deviceId(device)}/request/model/set`, request, {
           qos: 1,
-          properties: { responseTopic: REPLIES, correlationData: Buffer.from(String(device)) },
+          ...(version === 5 && {
+            properties: { responseTopic: REPLIES, correlationData: Buffer.from(String(device)) },
+          }),
         });
       }),
     );
@@ -114,10 +149,14 @@ export async function switchModels(
   return answers;
 }
 
-/** How many devices are `online` and `offline`, by the retained states that a newcomer gets. */
+/**
+ * How many devices are `online` and `offline`, by the retained states that a newcomer at this node gets: all at once,
+ * or, where the broker gives none for a wildcard, topic by topic.
+ */
 export async function countStatuses(
   url: string,
   devices: number,
+  wildcard: boolean,
 ): Promise<{ online: number; offline: number }> {
   const client = await connectAsync(url, { reconnectPeriod: 0 });
   ignoreErrors(client);
@@ -129,7 +168,8 @@ export async function countStatuses(
         if (states.size === devices) resolve();
       });
     });
-    await client.subscribeAsync(`${BASE_TOPIC}/+/status`, { qos: 1 });
+    const topics = Array.from({ length: devices }, (_, device) => `${BASE_TOPIC}/${deviceId(device)}/status`);
+    await client.subscribeAsync(wildcard ? `${BASE_TOPIC}/+/status` : topics, { qos: 1 });
     await withinLimit(all, STATUS_LIMIT_MS);
   } finally {
     await end(client);

@@ -26,7 +26,8 @@ const SWAP_MS = { least: 300, most: 1000 };
 
 /** What the devices of one process share: nothing of it is seen by the broker. */
 export interface DeviceSurroundings {
-  brokerUrl: string;
+  /** One address for each node of the broker. */
+  brokerUrls: readonly string[];
   /** Where the outboxes lie, one folder for each. */
   folder: string;
   /** What a device can be switched between; the first is at work at the start. */
@@ -73,7 +74,7 @@ export async function createDevice(
     log: silentLogger,
   });
   const real = createLink({
-    url: surroundings.brokerUrl,
+    url: turned(surroundings.brokerUrls, number),
     baseTopic: BASE_TOPIC,
     deviceId: id,
     log: silentLogger,
@@ -233,6 +234,12 @@ export async function createDevice(
     },
     counters: () => real.counters(),
   };
+}
+
+/** The list from another beginning for each device: so a fleet is spread over the nodes. */
+function turned(urls: readonly string[], by: number): readonly string[] {
+  const start = by % urls.length;
+  return [...urls.slice(start), ...urls.slice(0, start)];
 }
 
 function isEvent(key: OutKey, payload: unknown): payload is { id: string; event_type: string } {

@@ -3,7 +3,8 @@ export interface DeviceProcessSettings {
   /** The devices of this process are the numbers from `first` on. */
   first: number;
   count: number;
-  brokerUrl: string;
+  /** One address for each node of the broker; each device begins with another one. */
+  brokerUrls: readonly string[];
   /** The program's folder, with models/. */
   root: string;
   /** Empty folder for the outboxes. */

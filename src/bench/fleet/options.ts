@@ -1,7 +1,10 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { SoundpostError } from '../../common/errors.js';
+import type { BrokerKind } from './broker.js';
 
 export interface FleetOptions {
+  broker: BrokerKind;
+  nodes: number;
   devices: number;
   seconds: number;
   eventSeconds: number;
@@ -28,12 +31,24 @@ function number(what: { least: number; most: number; whole?: boolean }): (text: 
   };
 }
 
+/** Of an even number of nodes one more is needed for a majority, which gains nothing. */
+function oddNumber(text: string): number {
+  if (!/^[135]$/.test(text.trim())) throw new InvalidArgumentError('It has to be 1, 3 or 5.');
+  return Number(text);
+}
+
 /** Ends the process with 2 where an option is wrong, and 0 for `--help`. Throws SoundpostError `usage`. */
 export function parseFleetOptions(argv: readonly string[]): FleetOptions {
   const options = new Command('npm run bench:fleet --')
     .description(
-      'Many simulated devices against one mosquitto on this machine: connecting, traffic, an operator who switches all models, a broker that is killed and started again. Exits with 1 where an event is lost.',
+      'Many simulated devices against a broker on this machine: connecting, traffic, an operator who switches all models, a broker (or one of its nodes) that is killed and started again. Exits with 1 where an event is lost.',
     )
+    .addOption(
+      new Option('--broker <name>', 'which one')
+        .choices(['mosquitto', 'nats', 'rabbitmq'])
+        .default('mosquitto'),
+    )
+    .option('--nodes <n>', 'how many nodes it has: 1, 3 or 5', oddNumber, 1)
     .option('--devices <n>', 'how many devices', number({ least: 1, most: MOST_DEVICES, whole: true }), 1000)
     .option(
       '--seconds <s>',
@@ -56,7 +71,7 @@ export function parseFleetOptions(argv: readonly string[]): FleetOptions {
     )
     .option(
       '--down-seconds <s>',
-      'how long there is no broker after it was killed',
+      'how long the broker, or its node, is away after it was killed',
       number({ least: 0, most: 3600 }),
       2,
     )
@@ -86,7 +101,13 @@ export function parseFleetOptions(argv: readonly string[]): FleetOptions {
       `A sound every ${options.eventSeconds} s cannot be told apart at ${options.rateHz} inferences a second: make --event-seconds at least ${2 / options.rateHz}, or raise --rate-hz.`,
     );
   }
-  if (options.autosaveSeconds > options.seconds / 2) {
+  if (options.broker === 'mosquitto' && options.nodes > 1) {
+    throw new SoundpostError(
+      'usage',
+      'mosquitto has one node: --nodes needs --broker nats or --broker rabbitmq.',
+    );
+  }
+  if (options.broker === 'mosquitto' && options.autosaveSeconds > options.seconds / 2) {
     throw new SoundpostError(
       'usage',
       `The broker is killed after ${options.seconds / 2} s and would not have saved its sessions by then: make --autosave-seconds smaller, or --seconds at least ${options.autosaveSeconds * 2}.`,

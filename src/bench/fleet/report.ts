@@ -1,3 +1,4 @@
+import type { Abilities, CrashAbilities } from './abilities.js';
 import { percentile } from '../statistics.js';
 import type { EventReport } from './ledger.js';
 
@@ -22,21 +23,22 @@ export interface Rates {
   /** What the devices published, and events that the consumer received. */
   messages_published_per_s: number;
   events_received_per_s: number;
-  /** Packets of MQTT that the broker got and sent, acknowledgements included. */
-  packets_in_per_s: number;
-  packets_out_per_s: number;
+  /** Packets of MQTT that the broker got and sent, acknowledgements included; null where it does not count them. */
+  packets_in_per_s: number | null;
+  packets_out_per_s: number | null;
   /** The same in bytes, without those of TCP. */
-  bytes_in_per_s: number;
-  bytes_out_per_s: number;
-  bytes_per_device_per_s: number;
+  bytes_in_per_s: number | null;
+  bytes_out_per_s: number | null;
+  bytes_per_device_per_s: number | null;
   /** Of one core. */
   broker_cpu_percent: number;
   devices_cpu_percent: number;
 }
 
 export interface FleetReport {
-  machine: { cpu: string; cores: number; node: string; platform: string; load: number; mosquitto: string };
+  machine: { cpu: string; cores: number; node: string; platform: string; load: number; broker: string };
   options: {
+    nodes: number;
     devices: number;
     seconds: number;
     event_seconds: number;
@@ -53,29 +55,34 @@ export interface FleetReport {
   traffic: Rates;
   operator: Spread & { answered: number; failed: number; all_ms: number | null };
   restart: {
-    /** How long no broker took connections. */
+    /** How long no broker took connections; 0 where other nodes did. */
     down_ms: number;
-    /** From then on to the connection of each device. */
+    /** How many devices lost their connection. */
+    devices_lost: number;
+    /** From then on to the connection of each device that had lost it. */
     recovery: Spread;
     reconnects: Wave;
     /** Attempts that failed, by seconds since the crash. */
     failed_attempts_per_second: number[];
     /** What the broker got between its return and a second after the last device's. */
-    packets_in: number;
-    bytes_in: number;
+    packets_in: number | null;
+    bytes_in: number | null;
     /** Above what it gets in such a time anyway: what the coming back of a device costs. */
-    extra_packets_per_device: number;
-    extra_bytes_per_device: number;
+    extra_packets_per_device: number | null;
+    extra_bytes_per_device: number | null;
     broker_cpu_percent: number;
-    /** Time that the broker needed to load its data and listen. */
+    /** Time that the broker, or its node, needed to load its data and take connections. */
     start_ms: number;
+    /** The longest time in which the consumer got nothing, from the crash to the return of the last device. */
+    consumer_silence_ms: number;
   };
   events: EventReport & { dropped: number };
   /** By the retained `status` topics. */
   statuses: { online_after_restart: number; offline_after_stop: number };
-  memory: { device_bytes: number; broker_bytes: number | null; broker_data_bytes: number };
+  memory: { device_bytes: number; broker_bytes: number | null; broker_data_bytes: number | null };
   /** The worst delay of an event loop of the devices: what lies above it is the broker's, or the network's. */
   event_loop_max_ms: number;
+  abilities: Abilities & CrashAbilities;
   /** Empty where all is as promised. */
   failures: string[];
 }
@@ -118,8 +125,8 @@ export function failuresOf(report: Omit<FleetReport, 'failures'>): string[] {
     `${devices - operator.answered} of ${devices} devices did not switch their model: ${operator.failed} of them refused or said nothing.`,
   );
   expect(
-    restart.recovery.count === devices,
-    `${devices - restart.recovery.count} of ${devices} devices did not come back after the restart.`,
+    restart.recovery.count === restart.devices_lost,
+    `${restart.devices_lost - restart.recovery.count} of ${restart.devices_lost} devices did not come back after the restart.`,
   );
   expect(events.published > 0, 'No event was published: run it for longer.');
   expect(events.lost === 0, `${events.lost} of ${events.published} events were lost.`);
@@ -145,12 +152,13 @@ export function formatFleetReport(report: FleetReport): string {
     return value < 10_000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`;
   };
   const spread = (s: Spread): string => `p50 ${ms(s.p50_ms)}, p95 ${ms(s.p95_ms)}, last ${ms(s.max_ms)}`;
-  const whole = (value: number): string => String(Math.round(value));
-  const kb = (bytes: number): string => `${(bytes / 1000).toFixed(1)} kB`;
+  const whole = (value: number | null): string => (value === null ? '–' : String(Math.round(value)));
+  const kb = (bytes: number | null): string => (bytes === null ? '–' : `${(bytes / 1000).toFixed(1)} kB`);
+  const isOnly = options.nodes === 1;
   const rows: [string, string][] = [
     [
       'machine',
-      `${machine.cpu}, ${machine.cores} cores, ${machine.platform}, Node ${machine.node}, mosquitto ${machine.mosquitto}, load ${machine.load.toFixed(1)}`,
+      `${machine.cpu}, ${machine.cores} cores, ${machine.platform}, Node ${machine.node}, ${machine.broker}${isOnly ? '' : ` in ${options.nodes} nodes`}, load ${machine.load.toFixed(1)}`,
     ],
     [
       'fleet',
@@ -176,13 +184,19 @@ export function formatFleetReport(report: FleetReport): string {
       'switching models',
       `${operator.answered} of ${options.devices} answered; ${spread(operator)}; all in ${ms(operator.all_ms)}`,
     ],
-    ['restart', `killed, away for ${ms(restart.down_ms)} (${ms(restart.start_ms)} of it to start)`],
+    [
+      'restart',
+      isOnly
+        ? `killed, away for ${ms(restart.down_ms)} (${ms(restart.start_ms)} of it to start)`
+        : `one node killed: ${restart.devices_lost} devices lost their connection; it needs ${ms(restart.start_ms)} to come back`,
+    ],
     ['coming back', `${spread(restart.recovery)}; at most ${restart.reconnects.most_in_100_ms} in 100 ms`],
+    ['  the consumer', `at most ${ms(restart.consumer_silence_ms)} without an event`],
     ['  by seconds', restart.reconnects.per_second.join(' ')],
     ['  failed attempts', restart.failed_attempts_per_second.join(' ') || 'none'],
     [
       '  its cost',
-      `${restart.extra_packets_per_device.toFixed(1)} packets and ${kb(restart.extra_bytes_per_device)} for each device; broker at ${restart.broker_cpu_percent.toFixed(0)} % of a core`,
+      `${restart.extra_packets_per_device?.toFixed(1) ?? '–'} packets and ${kb(restart.extra_bytes_per_device)} for each device; broker at ${restart.broker_cpu_percent.toFixed(0)} % of a core`,
     ],
     [
       'events',
@@ -194,9 +208,17 @@ export function formatFleetReport(report: FleetReport): string {
     ],
     [
       'memory',
-      `${kb(memory.device_bytes)} for each device; broker ${memory.broker_bytes === null ? '–' : kb(memory.broker_bytes)}, its file ${kb(memory.broker_data_bytes)}`,
+      `${kb(memory.device_bytes)} for each device; broker ${kb(memory.broker_bytes)}, its file ${kb(memory.broker_data_bytes)}`,
     ],
     ['event loops', `at most ${ms(report.event_loop_max_ms)} late`],
+    ...Object.entries(report.abilities).map(([name, value]): [string, string] => [
+      name.replaceAll('_', ' '),
+      value === null
+        ? '–'
+        : String(value)
+            .replace(/^true$/, 'yes')
+            .replace(/^false$/, 'NO'),
+    ]),
   ];
   const width = Math.max(...rows.map(([name]) => name.length)) + 2;
   const lines = rows.map(([name, text]) => `${name.padEnd(width)}${text}`);
