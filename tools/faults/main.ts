@@ -57,9 +57,11 @@ async function measure(name: FaultName, signal: AbortSignal): Promise<Row> {
   const begun = performance.now();
   let notHere: string | null = null;
   let timer: NodeJS.Timeout | undefined;
+  let interrupted = (): void => undefined;
   const tooLong = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`it took longer than ${LIMIT_MS / 60_000} minutes`)), LIMIT_MS);
-    signal.addEventListener('abort', () => reject(new Error('interrupted')), { once: true });
+    interrupted = () => reject(new Error('interrupted'));
+    signal.addEventListener('abort', interrupted);
   });
   tooLong.catch(() => undefined);
   try {
@@ -71,6 +73,7 @@ async function measure(name: FaultName, signal: AbortSignal): Promise<Row> {
     else verdict.hold(false, messageOf(error).split('\n')[0]!);
   } finally {
     clearTimeout(timer);
+    signal.removeEventListener('abort', interrupted);
     await scope.close().catch((error: unknown) => verdict.hold(false, messageOf(error)));
   }
   return {
