@@ -27,6 +27,7 @@ interface Options {
   minutes: number;
   seed: number;
   only?: string[];
+  without?: string[];
   json?: boolean;
 }
 
@@ -182,12 +183,13 @@ async function killSome(world: World, random: Random, until: number, signal: Abo
   return kills;
 }
 
-async function run({ minutes, seed, only }: Options, scope: Scope, signal: AbortSignal) {
+async function run({ minutes, seed, only, without }: Options, scope: Scope, signal: AbortSignal) {
   const verdict = createVerdict();
   const random = createRandom(seed);
   const world = await makeWorld(scope);
   const faults = passingFaults.filter(
-    (fault) => fault.possible(world) && (only === undefined || only.includes(fault.name)),
+    (fault) =>
+      fault.possible(world) && (only?.includes(fault.name) ?? true) && without?.includes(fault.name) !== true,
   );
   const begun = performance.now();
   const end = begun + minutes * 60_000;
@@ -259,6 +261,7 @@ const options = new Command('npm run chaos --')
     Math.floor(Math.random() * 2 ** 31) + 1,
   )
   .option('--only <names>', 'these faults, separated by commas', (text: string) => text.split(','))
+  .option('--without <names>', 'not these faults', (text: string) => text.split(','))
   .option('--json', 'print JSON')
   .parse()
   .opts<Options>();

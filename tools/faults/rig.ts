@@ -93,7 +93,7 @@ export async function startRig(owner: Owner, options: RigOptions): Promise<Rig> 
   if (options.url === null) {
     await service.line(({ message }) => message.startsWith('Read along'));
   }
-  const watcher = early ?? (await startWatcher(owner, url, base));
+  const watcher = early ?? (await startWatcher(owner, url, base, 4));
   const rig = (running: ServiceProcess): Rig => ({
     service: running,
     watcher,

@@ -18,7 +18,7 @@ export interface Watcher {
   /** How many messages on `B/tags` there were, and the longest time between two of them, in ms. */
   readonly tags: { count: number; longestGapMs: number; reset(): void };
   json<T>(topic: string): Partial<T>;
-  /** Sends a request; its correlation. */
+  /** Sends a request, or any text in place of one; its correlation. */
   send(command: string, payload?: object | string): Promise<string>;
   request(command: string, payload?: object | string, seconds?: number): Promise<ResponsePayload>;
   /** Resolves with the seconds it took until so many further tags have come. */
@@ -27,7 +27,13 @@ export interface Watcher {
   readonly connected: boolean;
 }
 
-export async function startWatcher(owner: Owner, url: string, base: string): Promise<Watcher> {
+/** @param version the embedded broker speaks MQTT 3.1.1 only. */
+export async function startWatcher(
+  owner: Owner,
+  url: string,
+  base: string,
+  version: 4 | 5 = 5,
+): Promise<Watcher> {
   const events: EventPayload[] = [];
   const states = new Map<string, string>();
   const codes: string[] = [];
@@ -39,9 +45,9 @@ export async function startWatcher(owner: Owner, url: string, base: string): Pro
   let last: number | null = null;
   const client = mqtt.connect(url, {
     clientId: `watcher-${randomUUID().slice(0, 8)}`,
-    protocolVersion: 5,
+    protocolVersion: version,
     clean: false,
-    properties: { sessionExpiryInterval: 3600 },
+    ...(version === 5 && { properties: { sessionExpiryInterval: 3600 } }),
     reconnectPeriod: 50,
   });
   client.on('error', () => undefined);
@@ -57,8 +63,9 @@ export async function startWatcher(owner: Owner, url: string, base: string): Pro
       last = now;
       count += 1;
     } else if (path.startsWith('response/')) {
-      const correlation = packet.properties?.correlationData?.toString() ?? '';
-      replies.set(correlation, [...(replies.get(correlation) ?? []), JSON.parse(text) as ResponsePayload]);
+      const reply = JSON.parse(text) as ResponsePayload;
+      const correlation = packet.properties?.correlationData?.toString() ?? String(reply.transaction);
+      replies.set(correlation, [...(replies.get(correlation) ?? []), reply]);
     }
     arrived.emit('message');
   });
@@ -70,8 +77,10 @@ export async function startWatcher(owner: Owner, url: string, base: string): Pro
     const correlation = randomUUID();
     await client.publishAsync(
       `${base}/request/${command}`,
-      typeof payload === 'string' ? payload : JSON.stringify(payload),
-      { qos: 1, properties: { correlationData: Buffer.from(correlation) } },
+      typeof payload === 'string' && payload !== ''
+        ? payload
+        : JSON.stringify({ ...(typeof payload === 'object' && payload), transaction: correlation }),
+      { qos: 1, ...(version === 5 && { properties: { correlationData: Buffer.from(correlation) } }) },
     );
     return correlation;
   };
