@@ -85,12 +85,8 @@ function typesOf({ default: usual, reader }: Key<unknown>): readonly string[] {
   return /\bor\b|mix|index|all,/.test(reader.allowed) ? [own, 'number', 'string', 'list'] : [own];
 }
 
-/** Tries one value; what the program does wrong, or null. `refused` counts. */
-function tryValue(
-  key: string,
-  spec: Key<unknown>,
-  sources: Parameters<typeof loadConfig>[0],
-): 'taken' | 'refused' | string {
+/** Tries one value; `taken`, `refused`, or what the program does wrong. */
+function tryValue(key: string, spec: Key<unknown>, sources: Parameters<typeof loadConfig>[0]): string {
   try {
     const { entries } = loadConfig(sources);
     const { value } = entries.find((entry) => entry.key === key)!;

@@ -13,7 +13,7 @@ import {
   startPacedMicrophone,
   type PacedMicrophone,
 } from '../../../test/support/microphone.js';
-import { isAlive } from '../../../test/support/service.js';
+import { isAlive, makeDataDir, writeWav } from '../../../test/support/service.js';
 import { skipWithout } from '../../../test/support/tools.js';
 import type { Inject } from '../inject.js';
 import { beeps, childOf, RATE, residentMb, startBroker, startRig, type Rig } from '../rig.js';
@@ -117,10 +117,10 @@ async function growthMb(rig: Rig, seconds: number): Promise<number> {
 async function startStreamServer(owner: Owner, wav: Buffer): Promise<{ url: string; heal(): void }> {
   let good = false;
   const server = createServer((request, response) => {
-    const timer = setInterval(
-      () => void (good ? response.destroy() : response.write(randomBytes(16_384))),
-      10,
-    );
+    const timer = setInterval(() => {
+      if (good) response.destroy();
+      else response.write(randomBytes(16_384));
+    }, 10);
     response.on('close', () => clearInterval(timer));
     request.on('error', () => undefined);
     if (!good) return;
@@ -176,22 +176,21 @@ export const capture = {
     const missing = skipWithout('ffmpeg');
     if (missing !== false) throw new NotHere(missing);
     const broker = await startBroker(owner);
-    const server: { heal(): void; url: string }[] = [];
-    const { writeWav, makeDataDir } = await import('../../../test/support/service.js');
     const dataDir = await makeDataDir(owner);
     const long = new Float32Array(RATE * 60);
     for (let at = 0; at < long.length; at += RATE * 4) long.set(beeps(), at);
     await writeWav(join(dataDir, 'long.wav'), long, RATE);
-    server.push(await startStreamServer(owner, await readFile(join(dataDir, 'long.wav'))));
+    const server = await startStreamServer(owner, await readFile(join(dataDir, 'long.wav')));
     const rig = await startRig(owner, {
       url: broker.url,
       dataDir,
-      settings: { AUDIO_SOURCE: 'stream', AUDIO_FILE: '', AUDIO_LOOP: 'false', AUDIO_URL: server[0]!.url },
+      settings: { AUDIO_SOURCE: 'stream', AUDIO_FILE: '', AUDIO_LOOP: 'false', AUDIO_URL: server.url },
       untilTags: false,
     });
     const told = rig.service
       .line(({ message }) => message.includes('cannot be read as audio'))
       .then(() => true);
+    await until(() => (rig.watcher.json<TelemetryPayload>('telemetry').uptime_s ?? 0) > 10, 'the start', 40);
     const growth = await growthMb(rig, 15);
     verdict.note(`memory grew by ${growth.toFixed(0)} MB`);
     verdict.hold(growth < 60, 'memory grows by less than 60 MB');
@@ -200,7 +199,7 @@ export const capture = {
       await Promise.race([told, secondsUntil(() => false, 30).then(() => false)]),
       'the log says why',
     );
-    server[0]!.heal();
+    server.heal();
     verdict.within(await audioIs(rig, 'online', 70), 70, 'sound after');
     verdict.hold((await rig.service.stop()) === 0, 'ends as it should');
   },

@@ -123,7 +123,7 @@ async function powerCuts(owner: Owner, verdict: Verdict): Promise<void> {
   let slowest = 0;
   const kills = 8;
   for (let kill = 0; kill < kills; kill += 1) {
-    await hears(rig.service, 1);
+    await hears(rig.service, 2);
     await delay(random() * 2500);
     const children = await descendants(rig.service.pid);
     rig.service.signal('SIGKILL');
@@ -161,6 +161,11 @@ async function powerCutsInWrites(owner: Owner, verdict: Verdict): Promise<void> 
   const dataDir = await makeDataDir(owner);
   const consumer = await startConsumer(owner, broker.url, 'soundpost/writer');
   const promisedIds: string[] = [];
+  const arrived = () => new Set(consumer.events.map(({ id, event_type }) => `${id} ${event_type}`));
+  const missing = () => {
+    const there = arrived();
+    return promisedIds.filter((name) => !there.has(name));
+  };
   const lives = 25;
   for (let life = 0; life <= lives; life += 1) {
     const child = spawn(
@@ -192,14 +197,11 @@ async function powerCutsInWrites(owner: Owner, verdict: Verdict): Promise<void> 
     if (life < lives) child.kill('SIGKILL');
     else {
       child.kill('SIGUSR2');
-      await delay(500);
+      await secondsUntil(() => missing().length === 0 && unpaired(consumer.events).length === 0, 60);
       child.kill('SIGTERM');
     }
     await gone;
   }
-  const arrived = () => new Set(consumer.events.map(({ id, event_type }) => `${id} ${event_type}`));
-  const missing = () => promisedIds.filter((name) => !arrived().has(name));
-  await secondsUntil(() => missing().length === 0 && unpaired(consumer.events).length === 0, 30);
   const wrong = unpaired(consumer.events);
   verdict.note(
     `${lives} kills; ${promisedIds.length} events taken, ${arrived().size} arrived, ${missing().length} missing`,

@@ -6,6 +6,7 @@ import { canCrash, installBadModel, type BadModelKind } from '../../../test/supp
 import { cli } from '../../../test/support/cli.js';
 import { readGoldenArchitecture } from '../../../test/support/golden-architectures.js';
 import { makeDataDir } from '../../../test/support/service.js';
+import { installToneModel } from '../../../test/support/tone-models.js';
 import { writeSyntheticCheckpoint } from '../../../test/support/synthetic-checkpoint.js';
 import type { Inject } from '../inject.js';
 import { childOf, startBroker, startRig, type Rig } from '../rig.js';
@@ -106,9 +107,6 @@ function flipped(bytes: Buffer): Buffer {
 export const inference = {
   'inference-killed': async (owner, verdict) => {
     const rig = await toneRig(owner);
-    const seqs = new Set<number>();
-    const note = () => void seqs.add(rig.watcher.json<{ seq: number }>('tags').seq ?? -1);
-    note();
     process.kill(await childOf(rig.service.pid, 'inference'), 'SIGKILL');
     verdict.within(await rig.watcher.nextTags(4, 'tags', 15).catch(() => null), 15, 'tags after');
     verdict.hold(
@@ -155,7 +153,6 @@ export const inference = {
     Buffer.from(bytes.toString().replace('Sound 12"', 'Sounb 12"')),
   ),
   'title-too-long': async (owner, verdict) => {
-    const { installToneModel } = await import('../../../test/support/tone-models.js');
     const rig = await startRig(owner, {
       url: null,
       prepare: async (dataDir) => {
