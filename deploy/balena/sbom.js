@@ -1,35 +1,50 @@
-// The bill of materials as CycloneDX JSON: what is in node_modules at run time, as npm knows it, and on request the
+// The bill of materials as CycloneDX JSON: what is needed at run time, as npm knows it, and on request the
 // packages of the system below it. The same parts give the same text, so that a layer of the image stays the same.
 //
-//   node sbom.js [--debian] [--lock] [--licences] [--from FILE]
+//   node sbom.js [--installed] [--debian] [--licences] [--from FILE]
 //
-//   --lock      by package-lock.json, whether or not it is installed; by default what is installed
+//   --installed only what is in node_modules; by default all that package-lock.json names
 //   --debian    with the packages that dpkg has installed
 //   --licences  a table of packages and licences (Markdown) in place of it
 //   --from      add to this bill, in place of asking npm
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 
 const { values } = parseArgs({
   options: {
     debian: { type: 'boolean', default: false },
     licences: { type: 'boolean', default: false },
-    lock: { type: 'boolean', default: false },
+    installed: { type: 'boolean', default: false },
     from: { type: 'string' },
   },
 });
 
+/** `name@version` of what is needed at run time, and with --installed is there. */
+function neededAtRunTime() {
+  const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'));
+  return new Set(
+    Object.entries(packages)
+      .filter(([path, { dev }]) => path !== '' && dev !== true && (!values.installed || existsSync(path)))
+      .map(([path, { name, version }]) => `${name ?? path.replace(/^.*node_modules\//, '')}@${version}`),
+  );
+}
+
 function ofNpm() {
-  const lock = values.lock ? ['--package-lock-only'] : [];
-  const args = ['sbom', '--sbom-format', 'cyclonedx', '--omit', 'dev', ...lock];
-  const text = execFileSync('npm', args, {
+  const text = execFileSync('npm', ['sbom', '--sbom-format', 'cyclonedx', '--package-lock-only'], {
     encoding: 'utf8',
     maxBuffer: 64e6,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const bill = JSON.parse(text);
   const { name } = JSON.parse(readFileSync('package.json', 'utf8'));
+  // Not --omit dev: npm 11.19 leaves out with it what a development dependency needs as well (yaml).
+  const needed = neededAtRunTime();
+  const own = bill.metadata.component['bom-ref'];
+  bill.components = bill.components.filter((part) => needed.has(part['bom-ref']));
+  bill.dependencies = bill.dependencies
+    .filter(({ ref }) => ref === own || needed.has(ref))
+    .map(({ ref, dependsOn }) => ({ ref, dependsOn: dependsOn.filter((part) => needed.has(part)) }));
   // npm takes the name of the folder, the time and a number of its own.
   bill.metadata.component.name = name;
   bill.metadata.component.type = 'application';

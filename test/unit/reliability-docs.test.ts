@@ -25,7 +25,7 @@ const LICENCES = [
 ];
 
 const bill = (...options: string[]): string =>
-  execFileSync(process.execPath, [projectPath('deploy', 'balena', 'sbom.js'), '--lock', ...options], {
+  execFileSync(process.execPath, [projectPath('deploy', 'balena', 'sbom.js'), ...options], {
     cwd: projectPath(),
     encoding: 'utf8',
   });

@@ -15,7 +15,7 @@ import { microphoneSettings, startMicrophone } from '../faults/groups/capture.js
 import { heardBy, openHandles, residentMb, secondsUntilGone, startRig, type Rig } from '../faults/rig.js';
 import { createScope, type Scope } from '../faults/scope.js';
 import { createVerdict, NotHere } from '../faults/verdict.js';
-import { secondsUntil } from '../faults/waiting.js';
+import { secondsUntil, until } from '../faults/waiting.js';
 import { firstDeliveries, unpaired } from '../faults/watcher.js';
 import { passingFaults, type PassingFault, type World } from './faults.js';
 
@@ -79,17 +79,16 @@ interface Memory {
 async function collected({ service }: Rig, file: string): Promise<Memory> {
   await rm(file, { force: true });
   service.signal('SIGUSR2');
-  let memory: Memory | null = null;
-  const there = await secondsUntil(async () => {
+  const read = async (): Promise<Memory | null> => {
     try {
-      memory = JSON.parse(await readFile(file, 'utf8')) as Memory;
+      return JSON.parse(await readFile(file, 'utf8')) as Memory;
     } catch {
-      // It is being written.
+      // It is not there yet, or being written.
+      return null;
     }
-    return memory !== null;
-  }, 15);
-  if (there === null || memory === null) throw new Error('the service did not tell its memory');
-  return memory;
+  };
+  await until(async () => (await read()) !== null, 'what the service has in use', 15);
+  return (await read())!;
 }
 
 async function makeWorld(scope: Scope, memoryFile: string): Promise<World> {
@@ -184,11 +183,11 @@ async function storm(
   world: World,
   faults: readonly PassingFault[],
   random: Random,
-  until: number,
+  end: number,
   signal: AbortSignal,
 ): Promise<Map<string, number>> {
   const counts = new Map<string, number>();
-  while (performance.now() < until && !signal.aborted) {
+  while (performance.now() < end && !signal.aborted) {
     const chosen = new Set([faults[Math.floor(random() * faults.length)]!]);
     // Misfortunes seldom come singly.
     if (random() < 0.4) chosen.add(faults[Math.floor(random() * faults.length)]!);
@@ -198,7 +197,7 @@ async function storm(
       counts.set(fault.name, (counts.get(fault.name) ?? 0) + 1);
       await fault.begin(world);
     }
-    await delay(Math.min(seconds * 1000, Math.max(0, until - performance.now())));
+    await delay(Math.min(seconds * 1000, Math.max(0, end - performance.now())));
     for (const fault of chosen) await fault.end(world);
     await delay(between(PAUSE, random) * 1000);
     if (world.rig.service.lines.length > 0 && (await hasEnded(world.rig)))
@@ -211,9 +210,9 @@ async function hasEnded({ service }: Rig): Promise<boolean> {
   return (await readFile(`/proc/${service.pid}/stat`, 'utf8').catch(() => '')) === '';
 }
 
-async function killSome(world: World, random: Random, until: number, signal: AbortSignal): Promise<number> {
+async function killSome(world: World, random: Random, end: number, signal: AbortSignal): Promise<number> {
   let kills = 0;
-  while (performance.now() < until && !signal.aborted) {
+  while (performance.now() < end && !signal.aborted) {
     await delay(between([2, 8], random) * 1000);
     const below = await descendants(world.rig.service.pid);
     world.rig.service.signal('SIGKILL');

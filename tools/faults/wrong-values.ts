@@ -65,7 +65,7 @@ export const textValues: readonly string[] = [
 /** A text that this key must refuse. */
 export function wrongText({ reader, path, orPath }: Key<unknown>): string {
   if (orPath === true) return '/nonexistent/file.pem';
-  return reader.typed ? '{"no":' : path === true ? 'x'.repeat(5000) : '\u0001 not right';
+  return reader.typed ? '{"no":\u0001' : path === true ? 'x'.repeat(5000) : '\u0001 not right';
 }
 
 export interface Misbehaviour {

@@ -106,7 +106,9 @@ async function atScripted(
   verdict.note(`${broker.connects.length} connections, ${events().length} events`);
   verdict.hold((await service.stop()) === 0, 'ends as it should');
   // What could not be said before the stop waits for the next start.
+  const before = broker.connects.length;
   const again = launch('quiet.wav');
+  await secondsUntil(() => broker.connects.length > before, 40);
   const paired = await secondsUntil(() => unpaired(events()).length === 0, 60);
   verdict.hold(paired !== null, `events in pairs (${unpaired(events())[0] ?? ''})`);
   verdict.hold((await again.stop()) === 0, 'ends as it should the second time');
