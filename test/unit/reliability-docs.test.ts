@@ -18,6 +18,7 @@ const LICENCES = [
   'Apache-2.0',
   'MIT',
   'ISC',
+  '0BSD',
   'BSD-2-Clause',
   'BSD-3-Clause',
   '(MIT AND Zlib)',
