@@ -59,7 +59,7 @@ export function readYaml(source: string, name: string): Layer {
     layer.unreadable = true;
     return layer;
   }
-  for (const problem of [...document.errors, ...document.warnings]) {
+  for (const problem of [...document.errors, ...document.warnings].slice(0, maxProblems)) {
     const message = `${place(problem.pos[0])}: ${sentences[problem.code] ?? 'this is not valid YAML'}`;
     layer.problems.push({ message });
   }

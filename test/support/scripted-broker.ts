@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { generate, parser, type IConnackPacket, type IConnectPacket, type Packet } from 'mqtt-packet';
-import type { Test } from 'tap';
 
 /** What a broker may answer where no real one does so at will. Every answer that is left out is the friendly one. */
 export interface Script {
@@ -29,7 +28,7 @@ export interface ScriptedBroker {
  * free port of the loopback address.
  */
 export async function scriptedBroker(
-  t: Test,
+  t: { teardown(handler: () => unknown): void },
   script: Script,
   server: Pick<Server, 'on' | 'listen' | 'close' | 'address'> = createServer(),
   event = 'connection',

@@ -6,6 +6,7 @@ import { SoundpostError } from '../../src/common/errors.js';
 import { createBudget, LIMITS } from '../../src/convert/checkpoint/limits.js';
 import { openCheckpoint } from '../../src/convert/checkpoint/open.js';
 import { OPCODES } from '../../src/convert/checkpoint/pickle-opcodes.js';
+import { applyChanges, changesWith } from '../support/byte-changes.js';
 import { float32Bytes, pickle, safetensors, tensor, torchZip, zipFile } from '../support/checkpoint-files.js';
 import { projectPath } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -60,67 +61,8 @@ const GOOD: Record<string, Buffer> = {
   ),
 };
 
-/** A change of a file; places are parts of its length, so that they fit after other changes. */
-type Change = (bytes: Buffer) => Buffer;
-
-// Not fc.double, which is nearly always close to an end.
-const place = fc.integer({ min: 0, max: 1_000_000 }).map((millionths) => millionths / 1_000_000);
-const at = (bytes: Buffer, part: number): number => Math.floor(part * bytes.length);
-
-const flip = fc.tuple(place, fc.integer({ min: 1, max: 255 })).map(([part, mask]): Change => (bytes) => {
-  const changed = Buffer.from(bytes);
-  const index = Math.min(at(bytes, part), bytes.length - 1);
-  if (index >= 0) changed[index] = changed[index]! ^ mask;
-  return changed;
-});
-
-const cut = place.map(
-  (part): Change =>
-    (bytes) =>
-      bytes.subarray(0, at(bytes, part)),
-);
-
-const remove = fc.tuple(place, fc.integer({ min: 1, max: 40 })).map(
-  ([part, count]): Change =>
-    (bytes) =>
-      Buffer.concat([bytes.subarray(0, at(bytes, part)), bytes.subarray(at(bytes, part) + count)]),
-);
-
-/** Puts a piece of some good file in, or over what is there. */
-const splice = fc
-  .tuple(
-    fc.constantFrom(...Object.values(GOOD)),
-    place,
-    fc.integer({ min: 1, max: 200 }),
-    place,
-    fc.boolean(),
-  )
-  .map(([source, from, count, to, over]): Change => (bytes) => {
-    const piece = source.subarray(at(source, from), at(source, from) + count);
-    const start = at(bytes, to);
-    const rest = bytes.subarray(over ? start + piece.length : start);
-    return Buffer.concat([bytes.subarray(0, start), piece, rest]);
-  });
-
-/** Numbers at the edges of what a length or an offset may be. */
-const edge = fc
-  .tuple(
-    place,
-    fc.constantFrom('00', 'ff', 'ffff', 'ffffffff', 'ffffff7f', 'ffffffffffffffff', '00000000ffff1f00'),
-  )
-  .map(([part, hex]): Change => (bytes) => {
-    const changed = Buffer.from(bytes);
-    Buffer.from(hex, 'hex').copy(changed, at(bytes, part));
-    return changed;
-  });
-
-const changes = fc.array(fc.oneof({ weight: 8, arbitrary: flip }, cut, remove, splice, edge), {
-  minLength: 1,
-  maxLength: 3,
-});
-
-const apply = (bytes: Buffer, list: readonly Change[]): Buffer =>
-  list.reduce<Buffer>((changed, change) => change(changed), bytes);
+const changes = changesWith(Object.values(GOOD));
+const apply = applyChanges;
 
 let opened = 0;
 let refused = 0;

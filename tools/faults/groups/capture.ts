@@ -1,0 +1,206 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { TelemetryPayload } from '../../../src/mqtt/contract.js';
+import {
+  noise,
+  PACED_TOOLS,
+  skipWithoutMicrophone,
+  startFileMicrophone,
+  startPacedMicrophone,
+  type PacedMicrophone,
+} from '../../../test/support/microphone.js';
+import { isAlive, makeDataDir, writeWav } from '../../../test/support/service.js';
+import { skipWithout } from '../../../test/support/tools.js';
+import type { Inject } from '../inject.js';
+import { beeps, childOf, RATE, residentMb, startBroker, startRig, type Rig } from '../rig.js';
+import type { Owner } from '../scope.js';
+import { NotHere } from '../verdict.js';
+import { secondsUntil, until } from '../waiting.js';
+import { unpaired } from '../watcher.js';
+
+/* The microphone and other sources. */
+
+const MICROPHONE_RATE = 48_000;
+
+function pcm(samples: Float32Array): Int16Array {
+  const times = MICROPHONE_RATE / RATE;
+  return Int16Array.from({ length: samples.length * times }, (_, index) =>
+    Math.round(32_767 * samples[Math.floor(index / times)]!),
+  );
+}
+
+export const microphoneSettings = { AUDIO_SOURCE: 'microphone', AUDIO_FILE: '', AUDIO_LOOP: 'false' };
+
+/** A microphone in real time, with beeps. */
+export async function startMicrophone(owner: Owner): Promise<PacedMicrophone> {
+  const missing = skipWithoutMicrophone(...PACED_TOOLS);
+  if (missing !== false) throw new NotHere(missing);
+  const microphone = await startPacedMicrophone({
+    samples: pcm(beeps()),
+    sampleRate: MICROPHONE_RATE,
+    channels: 1,
+  });
+  owner.teardown(() => microphone.stop());
+  return microphone;
+}
+
+async function withMicrophone(owner: Owner): Promise<Rig & { microphone: PacedMicrophone }> {
+  const microphone = await startMicrophone(owner);
+  const broker = await startBroker(owner);
+  const rig = await startRig(owner, { url: broker.url, settings: microphoneSettings, env: microphone.env });
+  await until(() => rig.watcher.states.get('audio/status') === 'online', 'sound at first', 20);
+  return { ...rig, microphone };
+}
+
+const audioIs = ({ watcher }: Rig, wanted: string, seconds: number): Promise<number | null> =>
+  secondsUntil(() => watcher.states.get('audio/status') === wanted, seconds);
+
+async function stopAndPair(rig: Rig, verdict: Parameters<Inject>[1]): Promise<void> {
+  verdict.hold((await rig.service.stop()) === 0, 'ends as it should');
+  const { watcher } = rig;
+  await secondsUntil(() => watcher.states.get('status') === 'offline', 10);
+  await secondsUntil(() => unpaired(watcher.events).length === 0, 10);
+  const wrong = unpaired(watcher.events);
+  verdict.note(`${watcher.events.length} events`);
+  verdict.hold(wrong.length === 0, `events in pairs (${wrong[0] ?? ''})`);
+}
+
+const killedOrStopped =
+  (signal: NodeJS.Signals, limit: number): Inject =>
+  async (owner, verdict) => {
+    const rig = await withMicrophone(owner);
+    const pid = await childOf(rig.service.pid, 'capture');
+    process.kill(pid, signal);
+    if (signal === 'SIGSTOP') verdict.within(await audioIs(rig, 'offline', 30), 30, 'offline after');
+    await until(async () => !(await isAlive(pid)), 'the old process is gone', limit);
+    verdict.within(await rig.watcher.nextTags(4, 'tags', limit).catch(() => null), limit, 'tags again after');
+    verdict.hold((await rig.watcher.request('health')).status === 'ok', 'commands are answered');
+    const restarts = () => rig.watcher.json<TelemetryPayload>('telemetry').audio?.restarts ?? 0;
+    verdict.hold((await secondsUntil(() => restarts() > 0, 10)) !== null, 'audio.restarts counts');
+    await stopAndPair(rig, verdict);
+  };
+
+const sourceFault =
+  (harm: (m: PacedMicrophone) => unknown, heal: (m: PacedMicrophone) => unknown, limit: number): Inject =>
+  async (owner, verdict) => {
+    const rig = await withMicrophone(owner);
+    await harm(rig.microphone);
+    verdict.within(await audioIs(rig, 'offline', 30), 20, 'offline after');
+    verdict.hold((await rig.watcher.request('health')).status === 'ok', 'commands are answered');
+    const before = rig.watcher.states.get('telemetry');
+    verdict.hold(
+      (await secondsUntil(() => rig.watcher.states.get('telemetry') !== before, 10)) !== null,
+      'telemetry comes',
+    );
+    await heal(rig.microphone);
+    verdict.within(await audioIs(rig, 'online', limit), limit, 'online after');
+    await rig.watcher.nextTags(4, 'tags', 30);
+    await stopAndPair(rig, verdict);
+  };
+
+/** Memory of the service over some seconds of a flood; the first reading is taken once it runs. */
+async function growthMb(rig: Rig, seconds: number): Promise<number> {
+  const before = await residentMb(rig.service.pid);
+  let most = before;
+  await secondsUntil(async () => {
+    most = Math.max(most, await residentMb(rig.service.pid));
+    return false;
+  }, seconds);
+  return most - before;
+}
+
+/** Serves random bytes, without end, until it is told to serve a recording. */
+async function startStreamServer(owner: Owner, wav: Buffer): Promise<{ url: string; heal(): void }> {
+  let good = false;
+  const server = createServer((request, response) => {
+    const timer = setInterval(() => {
+      if (good) response.destroy();
+      else response.write(randomBytes(16_384));
+    }, 10);
+    response.on('close', () => clearInterval(timer));
+    request.on('error', () => undefined);
+    if (!good) return;
+    clearInterval(timer);
+    response.end(wav);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  owner.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}/live.wav`, heal: () => void (good = true) };
+}
+
+export const capture = {
+  'capture-killed': killedOrStopped('SIGKILL', 15),
+  'capture-stopped': killedOrStopped('SIGSTOP', 45),
+  'microphone-dead': sourceFault(
+    (m) => m.killSource(),
+    (m) => m.startSource(),
+    60,
+  ),
+  'microphone-stalled': sourceFault(
+    (m) => m.stallSource(),
+    (m) => m.resumeSource(),
+    60,
+  ),
+  'microphone-silent': sourceFault(
+    (m) => m.play(new Int16Array(MICROPHONE_RATE)),
+    (m) => m.play(pcm(beeps())),
+    15,
+  ),
+  'microphone-flooding': async (owner, verdict) => {
+    const missing = skipWithoutMicrophone();
+    if (missing !== false) throw new NotHere(missing);
+    const flood = await startFileMicrophone({
+      samples: noise(MICROPHONE_RATE * 5),
+      sampleRate: MICROPHONE_RATE,
+      channels: 1,
+    });
+    owner.teardown(() => flood.stop());
+    const broker = await startBroker(owner);
+    const rig = await startRig(owner, { url: broker.url, settings: microphoneSettings, env: flood.env });
+    const growth = await growthMb(rig, 12);
+    verdict.note(`memory grew by ${growth.toFixed(0)} MB in 12 s`);
+    verdict.hold(growth < 60, 'memory grows by less than 60 MB');
+    verdict.hold((await rig.watcher.request('health')).status === 'ok', 'commands are answered');
+    verdict.hold((await rig.service.stop()) === 0, 'ends as it should');
+  },
+  'stream-garbage': async (owner, verdict) => {
+    const missing = skipWithout('ffmpeg');
+    if (missing !== false) throw new NotHere(missing);
+    const broker = await startBroker(owner);
+    const dataDir = await makeDataDir(owner);
+    const long = new Float32Array(RATE * 60);
+    for (let at = 0; at < long.length; at += RATE * 4) long.set(beeps(), at);
+    await writeWav(join(dataDir, 'long.wav'), long, RATE);
+    const server = await startStreamServer(owner, await readFile(join(dataDir, 'long.wav')));
+    const rig = await startRig(owner, {
+      url: broker.url,
+      dataDir,
+      settings: { AUDIO_SOURCE: 'stream', AUDIO_FILE: '', AUDIO_LOOP: 'false', AUDIO_URL: server.url },
+      untilTags: false,
+    });
+    const told = rig.service
+      .line(({ message }) => message.includes('cannot be read as audio'))
+      .then(() => true);
+    await until(() => (rig.watcher.json<TelemetryPayload>('telemetry').uptime_s ?? 0) > 10, 'the start', 40);
+    const growth = await growthMb(rig, 15);
+    verdict.note(`memory grew by ${growth.toFixed(0)} MB`);
+    verdict.hold(growth < 60, 'memory grows by less than 60 MB');
+    verdict.hold(rig.watcher.states.get('audio/status') === 'offline', 'audio is offline');
+    verdict.hold(
+      await Promise.race([told, secondsUntil(() => false, 30).then(() => false)]),
+      'the log says why',
+    );
+    server.heal();
+    verdict.within(await audioIs(rig, 'online', 70), 70, 'sound after');
+    verdict.hold((await rig.service.stop()) === 0, 'ends as it should');
+  },
+} satisfies Record<string, Inject>;

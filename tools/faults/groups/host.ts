@@ -1,0 +1,502 @@
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import {
+  epochMs,
+  type EventPayload,
+  type StatePayload,
+  type TelemetryPayload,
+} from '../../../src/mqtt/contract.js';
+import { openDiskOutbox } from '../../../src/mqtt/disk-outbox.js';
+import { silentLogger } from '../../../src/common/log.js';
+import { createRandom } from '../../events/random.js';
+import { cli } from '../../../test/support/cli.js';
+import { endWith, eventWith } from '../../../test/support/events.js';
+import { descendants, makeDataDir, startService } from '../../../test/support/service.js';
+import { installBadModel } from '../../../test/support/bad-models.js';
+import { projectPath } from '../../../test/support/shared.js';
+import { cannotMount, mountSmallDisk } from '../../../test/support/small-disk.js';
+import { makeSysFolder } from '../../../test/support/sys-folders.js';
+import { skipWithout } from '../../../test/support/tools.js';
+import { startConsumer } from '../../../test/support/consumer.js';
+import type { Inject } from '../inject.js';
+import {
+  childOf,
+  heardBy,
+  hears,
+  openHandles,
+  secondsUntilGone,
+  startBroker,
+  startLastingBroker,
+  startRig,
+  type Rig,
+} from '../rig.js';
+import type { Owner } from '../scope.js';
+import { NotHere, type Verdict } from '../verdict.js';
+import { secondsUntil, until } from '../waiting.js';
+import { firstDeliveries, unpaired, type Watcher } from '../watcher.js';
+import { allArrives } from './mqtt.js';
+
+/* The machine under it. */
+
+const run = promisify(execFile);
+
+/** Lower or raise a limit of a process at work. */
+export async function limit(pid: number, what: 'nofile' | 'as', value: number | 'unlimited'): Promise<void> {
+  const missing = skipWithout('prlimit');
+  if (missing !== false) throw new NotHere(missing);
+  await run('prlimit', ['--pid', String(pid), `--${what}=${value}:`]);
+}
+
+/** The data folder on a small disk that can be filled. */
+async function onSmallDisk(owner: Owner): Promise<{ rig: Rig; disk: ReturnType<typeof mountSmallDisk> }> {
+  const cannot = cannotMount();
+  if (cannot !== false) throw new NotHere(cannot);
+  const disk = mountSmallDisk(owner, '8m');
+  const broker = await startLastingBroker(owner);
+  const rig = await startRig(owner, { url: broker.url, dataDir: disk.folder });
+  await hears(rig.service, 1);
+  return { rig, disk };
+}
+
+const labelsOn = ({ states }: Watcher): string[] =>
+  [...states].filter(([topic, text]) => topic.startsWith('label/') && text !== 'OFF').map(([topic]) => topic);
+
+/** After a stop in order: `offline`, pairs, nothing on. */
+async function endedWell(
+  { watcher, service }: Rig,
+  verdict: Verdict,
+  code: number | null = 0,
+): Promise<void> {
+  verdict.hold((await service.exited) === code, `exit code ${code}`);
+  await secondsUntil(
+    () =>
+      watcher.states.get('status') === 'offline' &&
+      unpaired(watcher.events).length === 0 &&
+      labelsOn(watcher).length === 0,
+    20,
+  );
+  const wrong = unpaired(watcher.events);
+  verdict.note(`${watcher.events.length} events`);
+  verdict.hold(watcher.states.get('status') === 'offline', 'B/status is offline');
+  verdict.hold(wrong.length === 0, `events in pairs (${wrong[0] ?? ''})`);
+  verdict.hold(labelsOn(watcher).length === 0, `no label stays on (${labelsOn(watcher).join()})`);
+}
+
+async function stopsWell(rig: Rig, verdict: Verdict): Promise<void> {
+  await rig.service.stop();
+  await endedWell(rig, verdict);
+}
+
+/** A state file that is not one, at the start. */
+const badState =
+  (spoil: (path: string) => Promise<unknown>, keeps: boolean): Inject =>
+  async (owner, verdict) => {
+    const broker = await startBroker(owner);
+    const begun = performance.now();
+    const rig = await startRig(owner, {
+      url: broker.url,
+      prepare: (dataDir) => spoil(join(dataDir, 'state.json')),
+    });
+    verdict.within((performance.now() - begun) / 1000, 40, 'tags after');
+    verdict.hold(
+      rig.service.lines.some(({ level, message }) => level === 'warn' && message.includes('state')),
+      'a warning that names the file',
+    );
+    if (keeps) {
+      const kept = (await readdir(rig.dataDir)).filter((name) => /^state.*broken/.test(name));
+      verdict.hold(kept.length > 0, 'the original is kept');
+    }
+    await stopsWell(rig, verdict);
+  };
+
+async function powerCuts(owner: Owner, verdict: Verdict): Promise<void> {
+  const random = createRandom(Number(process.env['SOUNDPOST_FAULTS_SEED'] ?? 1));
+  const broker = await startLastingBroker(owner);
+  let rig = await startRig(owner, { url: broker.url, settings: { INFERENCE_RATE_HZ: '10' } });
+  let certain = 0;
+  let slowest = 0;
+  const kills = 8;
+  for (let kill = 0; kill < kills; kill += 1) {
+    await hears(rig.service, 2);
+    await delay(random() * 2500);
+    const children = await descendants(rig.service.pid);
+    rig.service.signal('SIGKILL');
+    await rig.service.exited;
+    // The very last one may be in the log and not yet on the disk.
+    certain += Math.max(0, heardBy(rig.service) - 1);
+    verdict.hold(
+      (await secondsUntilGone(
+        children.map(({ pid }) => pid),
+        20,
+      )) !== null,
+      'its children are gone',
+    );
+    const begun = performance.now();
+    rig = await rig.again();
+    slowest = Math.max(slowest, (performance.now() - begun) / 1000);
+  }
+  await hears(rig.service, 1);
+  certain += heardBy(rig.service);
+  const { watcher } = rig;
+  const begun = () =>
+    firstDeliveries(watcher.events).filter(({ event_type }) => event_type === 'started').length;
+  await stopsWell(rig, verdict);
+  verdict.note(
+    `${kills} kills; ${certain} sounds certain, ${begun()} arrived; slowest start ${slowest.toFixed(1)} s`,
+  );
+  verdict.hold(begun() >= certain, 'no event is lost');
+  verdict.hold(slowest <= 40, 'tags within 40 s of a start');
+}
+
+/** Kills a process that does nothing but write events, so that kills fall into writes. */
+async function powerCutsInWrites(owner: Owner, verdict: Verdict): Promise<void> {
+  const random = createRandom(Number(process.env['SOUNDPOST_FAULTS_SEED'] ?? 1));
+  const broker = await startLastingBroker(owner);
+  const dataDir = await makeDataDir(owner);
+  const consumer = await startConsumer(owner, broker.url, 'soundpost/writer');
+  const promisedIds: string[] = [];
+  const arrived = () => new Set(consumer.events.map(({ id, event_type }) => `${id} ${event_type}`));
+  const missing = () => {
+    const there = arrived();
+    return promisedIds.filter((name) => !there.has(name));
+  };
+  const lives = 25;
+  for (let life = 0; life <= lives; life += 1) {
+    const child = spawn(
+      process.execPath,
+      [
+        projectPath('dist', 'test', 'support', 'event-process.js'),
+        broker.url,
+        'writer',
+        join(dataDir, 'outbox'),
+        String(life),
+      ],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    owner.teardown(() => child.kill('SIGKILL'));
+    let printed = 0;
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      try {
+        const { id, event_type } = JSON.parse(line) as EventPayload;
+        promisedIds.push(`${id} ${event_type}`);
+        printed += 1;
+      } catch {
+        // The kill fell into the middle of a line.
+      }
+    });
+    const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
+    await until(() => printed > 10 || child.exitCode !== null, 'events of the writer', 20);
+    if (child.exitCode !== null) throw new Error(`the writer ended with ${child.exitCode}`);
+    await delay(random() * 400);
+    if (life < lives) child.kill('SIGKILL');
+    else {
+      child.kill('SIGUSR2');
+      await secondsUntil(() => missing().length === 0 && unpaired(consumer.events).length === 0, 60);
+      child.kill('SIGTERM');
+    }
+    await gone;
+  }
+  const wrong = unpaired(consumer.events);
+  verdict.note(
+    `${lives} kills; ${promisedIds.length} events taken, ${arrived().size} arrived, ${missing().length} missing`,
+  );
+  verdict.hold(missing().length === 0, 'no event is lost');
+  verdict.hold(wrong.length === 0, `events in pairs (${wrong[0] ?? ''})`);
+  const ids = firstDeliveries(consumer.events)
+    .filter(({ event_type }) => event_type === 'started')
+    .map(({ id }) => id);
+  verdict.hold(
+    ids.every((id, index) => index === 0 || id > ids[index - 1]!),
+    'in order',
+  );
+}
+
+/** One bit in the middle of every file that LevelDB has, one start for each. */
+async function bitFlips(owner: Owner, verdict: Verdict): Promise<void> {
+  const broker = await startLastingBroker(owner);
+  const good = join(await makeDataDir(owner), 'outbox');
+  const sounds = 60;
+  /** Twice opened, so that there are tables and a log. */
+  for (let part = 0; part < 2; part += 1) {
+    const outbox = await openDiskOutbox({ folder: good, maxBytes: 8_000_000, log: silentLogger });
+    for (let n = 0; n < sounds / 2; n += 1) {
+      const started = eventWith({ id: `sound-${part}-${n}`, label: 'Tone 0' });
+      await outbox.append(started);
+      await outbox.append(endWith(started, 3));
+    }
+    await outbox.close();
+  }
+  const files = (await readdir(good)).filter((name) => /\.(ldb|log)$|^MANIFEST/.test(name));
+  const spoilt: string[] = [];
+  for (const file of files) {
+    if ((await readFile(join(good, file))).length < 64) continue;
+    spoilt.push(file.replace(/^0+/, ''));
+    const rig = await startRig(owner, {
+      url: broker.url,
+      prepare: async (dataDir) => {
+        const folder = join(dataDir, 'outbox');
+        await cp(good, folder, { recursive: true });
+        const bytes = await readFile(join(folder, file));
+        bytes[Math.floor(bytes.length / 2)]! ^= 4;
+        await writeFile(join(folder, file), bytes);
+      },
+    }).catch((error: unknown) => {
+      verdict.hold(false, `it starts with a flipped bit in ${file} (${String(error).split('\n')[0]})`);
+      return null;
+    });
+    if (rig === null) continue;
+    const { watcher } = rig;
+    const ours = () => firstDeliveries(watcher.events).filter(({ id }) => id.startsWith('sound-'));
+    await secondsUntil(() => ours().length >= 2 * sounds, 8);
+    // An end that was written says 3 s; another one is of our own making.
+    const invented = ours().filter(
+      ({ event_type, duration_s }) => event_type === 'ended' && duration_s !== 3,
+    );
+    const lost = 2 * sounds - ours().length;
+    verdict.note(`${file.replace(/^0+/, '')}: ${lost} of ${2 * sounds} lost`);
+    verdict.hold(invented.length === 0, `no invented end (${invented.length} in ${file})`);
+    if (lost > 0) {
+      verdict.hold(
+        watcher.codes.includes('outbox_broken') ||
+          rig.service.lines.some(({ code }) => code === 'outbox_broken'),
+        `told (${file})`,
+      );
+      const kept = (await readdir(rig.dataDir)).filter((name) => name.startsWith('outbox.broken'));
+      verdict.hold(kept.length > 0, `the original is kept (${file})`);
+    }
+    verdict.hold((await rig.service.stop()) === 0, `ends as it should (${file})`);
+  }
+}
+
+const FAKETIME = ['/usr/lib/x86_64-linux-gnu/faketime', '/usr/lib/aarch64-linux-gnu/faketime'].map((folder) =>
+  join(folder, 'libfaketimeMT.so.1'),
+);
+
+async function clockJumps(owner: Owner, verdict: Verdict): Promise<void> {
+  const library = [process.env['SOUNDPOST_FAULTS_FAKETIME'] ?? '', ...FAKETIME].find(
+    (path) => path !== '' && existsSync(path),
+  );
+  if (library === undefined) throw new NotHere('libfaketime is not installed');
+  const dataDir = await makeDataDir(owner);
+  const clock = join(dataDir, 'clock');
+  await writeFile(clock, '+0');
+  const broker = await startBroker(owner);
+  const rig = await startRig(owner, {
+    url: broker.url,
+    dataDir,
+    env: {
+      LD_PRELOAD: library,
+      FAKETIME_TIMESTAMP_FILE: clock,
+      FAKETIME_NO_CACHE: '1',
+      FAKETIME_DONT_FAKE_MONOTONIC: '1',
+      DONT_FAKE_MONOTONIC: '1',
+    },
+  });
+  for (const jump of ['+3600', '-3600', '+0']) {
+    await writeFile(clock, jump);
+    verdict.within(await rig.watcher.nextTags(8, 'tags', 20).catch(() => null), 20, `tags after ${jump} s`);
+    await hears(rig.service, 1);
+  }
+  const jumped = rig.watcher.events.some(({ detected_at }) => epochMs(detected_at) > Date.now() + 1_800_000);
+  verdict.hold(jumped, 'the clock did jump');
+  const negative = rig.watcher.events.filter(({ duration_s }) => duration_s !== null && duration_s < 0);
+  verdict.hold(negative.length === 0, `no negative duration (${negative[0]?.duration_s ?? ''})`);
+  verdict.hold((await rig.watcher.request('health')).status === 'ok', 'commands are answered');
+  await stopsWell(rig, verdict);
+}
+
+export const host = {
+  'disk-full': async (owner, verdict) => {
+    const { rig, disk } = await onSmallDisk(owner);
+    const { watcher } = rig;
+    disk.fill();
+    const during = await watcher.request('rate/set', { hz: 5 });
+    const said = JSON.stringify(during);
+    await hears(rig.service, 2);
+    const full =
+      during.status === 'error' || /surviv|remember|restart|disk|written|durable|stored/i.test(said);
+    verdict.note(`rate/set on a full disk: ${during.status}`);
+    verdict.hold(full, 'a reply that says ok survives, or says that it may not');
+    disk.free();
+    await hears(rig.service, 2);
+    // What holds in memory is written once there is room.
+    const holds = watcher.json<StatePayload>('state').rate_hz;
+    const written = async () =>
+      (await readFile(join(disk.folder, 'state.json'), 'utf8').catch(() => '')).includes(`"value":${holds}`);
+    if (holds === 5) verdict.within(await secondsUntil(written, 60), 60, 'the setting on the disk after');
+    await allArrives(rig, verdict, 60);
+    await secondsUntil(() => labelsOn(watcher).length === 0, 10);
+    verdict.hold(labelsOn(watcher).length === 0, 'no label stays on');
+    const warnings = rig.service.lines.filter(
+      ({ code }) => code === 'outbox_disk' || code === 'disk_full',
+    ).length;
+    verdict.note(`${warnings} warnings`);
+  },
+  'disk-full-health': async (owner, verdict) => {
+    const { rig, disk } = await onSmallDisk(owner);
+    disk.fill();
+    await delay(36_000);
+    const { code, stdout, stderr } = await cli(['health'], { env: { SOUNDPOST_DATA_DIR: disk.folder } });
+    const said = `${stdout}${stderr}`;
+    verdict.note(`soundpost health ends with ${code}`);
+    verdict.hold(!/hangs/.test(said), 'it does not say that the service hangs');
+    verdict.hold(code === 0, 'healthy');
+    disk.free();
+    await stopsWell(rig, verdict);
+  },
+  'disk-read-only': async (owner, verdict) => {
+    const { rig, disk } = await onSmallDisk(owner);
+    // The kernel makes it read-only only while no file is open for writing; the tmpfs of this test is no other.
+    const changed = await Promise.resolve()
+      .then(() => disk.setReadOnly(true))
+      .then(() => true)
+      .catch(() => false);
+    if (!changed) throw new NotHere('the file system cannot be made read-only while the service writes');
+    await hears(rig.service, 2);
+    disk.setReadOnly(false);
+    await allArrives(rig, verdict, 60);
+  },
+  'no-handles': async (owner, verdict) => {
+    const broker = await startLastingBroker(owner);
+    const rig = await startRig(owner, { url: broker.url });
+    await hears(rig.service, 1);
+    await limit(rig.service.pid, 'nofile', await openHandles(rig.service.pid));
+    process.kill(await childOf(rig.service.pid, 'inference'), 'SIGKILL');
+    const died = await Promise.race([rig.service.exited.then(() => true), delay(15_000, false)]);
+    verdict.hold(!died, 'the service lives');
+    if (died) return;
+    await limit(rig.service.pid, 'nofile', 4096);
+    verdict.within(await rig.watcher.nextTags(4, 'tags', 75).catch(() => null), 75, 'tags after');
+    await allArrives(rig, verdict, 60);
+  },
+  'no-memory': async (owner, verdict) => {
+    const broker = await startBroker(owner);
+    const rig = await startRig(owner, { url: broker.url });
+    const pid = await childOf(rig.service.pid, 'inference');
+    await limit(pid, 'as', 1_000_000);
+    const restarts = () => rig.watcher.json<TelemetryPayload>('telemetry').inference?.restarts ?? 0;
+    const noticed = await secondsUntil(() => restarts() > 0, 30);
+    // A process that needs no more than it has is no fault; then it is asked to load.
+    if (noticed === null) {
+      verdict.note('the process did with the memory it had');
+      process.kill(pid, 'SIGKILL');
+    }
+    verdict.within(await rig.watcher.nextTags(8, 'tags', 30).catch(() => null), 30, 'tags after');
+    await stopsWell(rig, verdict);
+  },
+  'clock-jumps': clockJumps,
+  'power-cut': powerCuts,
+  'power-cut-in-writes': powerCutsInWrites,
+  'kills-after-work': async (owner, verdict) => {
+    const broker = await startLastingBroker(owner);
+    let rig = await startRig(owner, { url: broker.url });
+    await rig.watcher.request('rate/set', { hz: 5 });
+    await rig.watcher.request('threshold/set', { value: 0.42 });
+    for (let kill = 0; kill < 3; kill += 1) {
+      await rig.watcher.nextTags(10, 'good work', 30);
+      rig.service.signal('SIGKILL');
+      await rig.service.exited;
+      rig = await rig.again();
+    }
+    const state = rig.watcher.json<StatePayload>('state');
+    verdict.note(`after 3 kills: rate ${state.rate_hz}, threshold ${state.threshold}`);
+    verdict.hold(state.rate_hz === 5 && state.threshold === 0.42, 'the settings are kept');
+    await stopsWell(rig, verdict);
+  },
+  'outbox-bit-flip': bitFlips,
+  'state-damaged': badState((path) => writeFile(path, randomBytes(700)), true),
+  'state-is-fifo': badState((path) => Promise.resolve(execFileSync('mkfifo', [path])), false),
+  'sensors-lie': async (owner, verdict) => {
+    const broker = await startBroker(owner);
+    const lies: Record<string, Record<string, string | null>> = {
+      words: { temp: 'hot\n', freq: 'fast\n' },
+      empty: { temp: '', freq: '' },
+      absurd: { temp: '999999999999\n', freq: '-1\n' },
+      'absolute zero': { temp: '-400000\n', freq: '0\n' },
+      binary: { temp: '\u0000\u0001\u0002', freq: '\u0000' },
+      gone: { temp: null, freq: null },
+    };
+    const zone = 'sys/devices/virtual/thermal/thermal_zone0/temp';
+    const frequency = 'sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq';
+    const sensors = makeSysFolder('pi4');
+    owner.teardown(() => sensors.remove());
+    const rig = await startRig(owner, {
+      url: broker.url,
+      settings: {
+        TELEMETRY_SYS_ROOT: sensors.sysRoot,
+        TELEMETRY_PROC_ROOT: sensors.procRoot,
+        THERMAL_ENABLED: 'true',
+      },
+    });
+    const soc = () => rig.watcher.json<TelemetryPayload>('telemetry').soc;
+    await until(() => typeof soc()?.temperature_c === 'number', 'an honest reading', 20);
+    for (const [name, { temp, freq }] of Object.entries(lies)) {
+      for (const [path, text] of [
+        [zone, temp],
+        [frequency, freq],
+      ] as const) {
+        if (typeof text === 'string') sensors.write(path, text);
+        else sensors.delete(path);
+      }
+      const nothing = await secondsUntil(
+        () => soc()?.temperature_c === null && soc()?.frequency_mhz === null,
+        15,
+      );
+      verdict.hold(nothing !== null, `null for ${name} (${JSON.stringify(soc())})`);
+      verdict.hold(
+        rig.watcher.json<StatePayload>('state').effective_rate_hz === 4,
+        `${name} throttles nothing`,
+      );
+    }
+    sensors.setTemperature(50);
+    verdict.within(
+      await secondsUntil(() => soc()?.temperature_c === 50, 20),
+      20,
+      'an honest reading again after',
+    );
+    await stopsWell(rig, verdict);
+  },
+  'hang-up': async (owner, verdict) => {
+    const broker = await startBroker(owner);
+    const rig = await startRig(owner, { url: broker.url });
+    await until(() => rig.watcher.states.get('label/tone_0') === 'ON', 'a sound', 20);
+    rig.service.signal('SIGHUP');
+    const gone = await Promise.race([rig.service.exited, delay(15_000, 'never')]);
+    verdict.note(`ended with ${gone}`);
+    verdict.hold(gone === 0 || gone === 129, 'it ends in order');
+    await endedWell(rig, verdict, typeof gone === 'number' ? gone : 0);
+  },
+  'service-killed-in-run': async (owner, verdict) => {
+    const broker = await startBroker(owner);
+    const dataDir = await makeDataDir(owner);
+    await installBadModel(dataDir, 'hang-at-once');
+    const service = startService(owner, {
+      DATA_DIR: dataDir,
+      MQTT_URL: broker.url,
+      MODEL_ID: 'bad-hang-at-once',
+      AUDIO_SOURCE: 'demo',
+      DEVICE_ID: 'hung',
+    });
+    const child = await childOf(service.pid, 'inference');
+    // By its time on the processor: it hangs in run().
+    const busy = async () =>
+      Number((await readFile(`/proc/${child}/stat`, 'utf8').catch(() => '')).split(' ')[13] ?? 0) > 200;
+    await secondsUntil(busy, 20);
+    const children = await descendants(service.pid);
+    service.signal('SIGKILL');
+    await service.exited;
+    const seconds = await secondsUntilGone(
+      children.map(({ pid }) => pid),
+      20,
+    );
+    if (seconds === null) for (const { pid } of children) process.kill(pid, 'SIGKILL');
+    verdict.within(seconds, 20, 'no process is left after');
+    await rm(dataDir, { recursive: true, force: true });
+  },
+} satisfies Record<string, Inject>;

@@ -1,0 +1,143 @@
+import { randomUUID } from 'node:crypto';
+import { EventEmitter } from 'node:events';
+import mqtt from 'mqtt';
+import { epochMs, type EventPayload, type ResponsePayload } from '../../src/mqtt/contract.js';
+import type { Owner } from './scope.js';
+import { until } from './waiting.js';
+
+/** The other end: a client whose session outlives broker and service, that keeps account of what it hears. */
+export interface Watcher {
+  /** Everything on `B/event`, in order, repeats included. */
+  readonly events: readonly EventPayload[];
+  /** The newest text of every topic below `B`, without `B/`. */
+  readonly states: ReadonlyMap<string, string>;
+  /** Codes on `B/log`. */
+  readonly codes: readonly string[];
+  /** Replies by their correlation. */
+  readonly replies: ReadonlyMap<string, ResponsePayload[]>;
+  /** How many messages on `B/tags` there were, and the longest time between two of them, in ms. */
+  readonly tags: { count: number; longestGapMs: number; reset(): void };
+  json<T>(topic: string): Partial<T>;
+  /** Sends a request, or any text in place of one; its correlation. */
+  send(command: string, payload?: object | string): Promise<string>;
+  request(command: string, payload?: object | string, seconds?: number): Promise<ResponsePayload>;
+  /** Resolves with the seconds it took until so many further tags have come. */
+  nextTags(count: number, what: string, seconds: number): Promise<number>;
+  /** Without a broker it cannot be asked for anything. */
+  readonly connected: boolean;
+}
+
+/** @param version the embedded broker speaks MQTT 3.1.1 only. */
+export async function startWatcher(
+  owner: Owner,
+  url: string,
+  base: string,
+  version: 4 | 5 = 5,
+): Promise<Watcher> {
+  const events: EventPayload[] = [];
+  const states = new Map<string, string>();
+  const codes: string[] = [];
+  const replies = new Map<string, ResponsePayload[]>();
+  const arrived = new EventEmitter();
+  arrived.setMaxListeners(0);
+  let count = 0;
+  let longestGapMs = 0;
+  let last: number | null = null;
+  const client = mqtt.connect(url, {
+    clientId: `watcher-${randomUUID().slice(0, 8)}`,
+    protocolVersion: version,
+    clean: false,
+    ...(version === 5 && { properties: { sessionExpiryInterval: 3600 } }),
+    reconnectPeriod: 50,
+  });
+  client.on('error', () => undefined);
+  client.on('message', (topic, payload, packet) => {
+    const path = topic.slice(base.length + 1);
+    const text = payload.toString();
+    states.set(path, text);
+    if (path === 'event') events.push(JSON.parse(text) as EventPayload);
+    else if (path === 'log') codes.push((JSON.parse(text) as { code: string }).code);
+    else if (path === 'tags' && !packet.retain) {
+      const now = performance.now();
+      if (last !== null) longestGapMs = Math.max(longestGapMs, now - last);
+      last = now;
+      count += 1;
+    } else if (path.startsWith('response/')) {
+      const reply = JSON.parse(text) as ResponsePayload;
+      const correlation = packet.properties?.correlationData?.toString() ?? String(reply.transaction);
+      replies.set(correlation, [...(replies.get(correlation) ?? []), reply]);
+    }
+    arrived.emit('message');
+  });
+  owner.teardown(() => client.endAsync(true));
+  await until(() => client.connected, `a connection to ${url}`, 20);
+  await client.subscribeAsync([`${base}/#`], { qos: 1 });
+
+  const send = async (command: string, payload: object | string = ''): Promise<string> => {
+    const correlation = randomUUID();
+    await client.publishAsync(
+      `${base}/request/${command}`,
+      typeof payload === 'string' && payload !== ''
+        ? payload
+        : JSON.stringify({ ...(typeof payload === 'object' && payload), transaction: correlation }),
+      { qos: 1, ...(version === 5 && { properties: { correlationData: Buffer.from(correlation) } }) },
+    );
+    return correlation;
+  };
+  return {
+    events,
+    states,
+    codes,
+    replies,
+    tags: {
+      get count() {
+        return count;
+      },
+      get longestGapMs() {
+        return last === null ? Infinity : Math.max(longestGapMs, performance.now() - last);
+      },
+      reset() {
+        longestGapMs = 0;
+        last = performance.now();
+      },
+    },
+    json: <T>(topic: string) => JSON.parse(states.get(topic) ?? '{}') as Partial<T>,
+    send,
+    async request(command, payload, seconds = 30) {
+      const correlation = await send(command, payload);
+      await until(() => replies.has(correlation), `a reply to ${command}`, seconds);
+      return replies.get(correlation)![0]!;
+    },
+    async nextTags(further, what, seconds) {
+      const from = count;
+      return until(() => count >= from + further, what, seconds);
+    },
+    get connected() {
+      return client.connected;
+    },
+  };
+}
+
+/** The first delivery of each event: a start and an end are two. */
+export function firstDeliveries(events: readonly EventPayload[]): EventPayload[] {
+  const seen = new Set<string>();
+  return events.filter(({ id, event_type }) => {
+    const name = `${id} ${event_type}`;
+    return !seen.has(name) && seen.add(name);
+  });
+}
+
+/** What is wrong with a row of events: starts without an end, ends without a start, and such as came too early. */
+export function unpaired(events: readonly EventPayload[], since = -Infinity): string[] {
+  const open = new Map<string, EventPayload>();
+  const wrong: string[] = [];
+  for (const event of firstDeliveries(events)) {
+    if (epochMs(event.started_at) < since) continue;
+    if (event.event_type === 'started') open.set(event.id, event);
+    else if (!open.delete(event.id)) wrong.push(`${event.label} of ${event.started_at} ends unbegun`);
+  }
+  return [
+    ...wrong,
+    ...[...open.values()].map(({ label, started_at }) => `${label} of ${started_at} has no end`),
+  ];
+}
