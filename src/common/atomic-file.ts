@@ -35,7 +35,7 @@ export async function writeFileAtomic(
 }
 
 /** Makes the rename last; file systems that cannot sync a folder have no need to. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(() => undefined);
   if (!handle) return;
   try {
