@@ -19,8 +19,18 @@ export type OutboxRecord =
   | { kind: 'over'; id: string }
   /** The service was at work then; milliseconds since the epoch. */
   | { kind: 'alive'; atMs: number }
-  /** The end of a write: how many events were ever written, and how many wait now. */
-  | { kind: 'commit'; written: number; waiting: number };
+  /** The end of a write. */
+  | ({ kind: 'commit' } & Tally);
+
+/** What every write ends with, so that the next start knows what ought to be there. */
+export interface Tally {
+  /** Events that were ever written. */
+  readonly written: number;
+  /** Events that wait now. */
+  readonly waiting: number;
+  /** The highest key of all that were written; null where there was none. */
+  readonly lastKey: number | null;
+}
 
 export interface NumberedRecord {
   readonly number: number;
@@ -55,7 +65,7 @@ function contentOf(record: OutboxRecord): { head: string; text: string } {
     case 'alive':
       return { head: String(record.atMs), text: '' };
     case 'commit':
-      return { head: `${record.written} ${record.waiting}`, text: '' };
+      return { head: `${record.written} ${record.waiting} ${record.lastKey ?? 'none'}`, text: '' };
   }
 }
 
@@ -85,6 +95,12 @@ function recordOf(kind: string, content: string): OutboxRecord | null {
   }
   if (kind === 'over') return { kind, id: JSON.parse(content) as string };
   if (kind === 'alive') return { kind, atMs: Number(content) };
-  const [written = NaN, waiting = NaN] = content.split(' ').map(Number);
-  return kind === 'commit' ? { kind, written, waiting } : null;
+  const [written, waiting, lastKey] = content.split(' ');
+  if (kind !== 'commit') return null;
+  return {
+    kind,
+    written: Number(written),
+    waiting: Number(waiting),
+    lastKey: lastKey === 'none' ? null : Number(lastKey),
+  };
 }

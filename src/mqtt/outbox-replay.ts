@@ -36,8 +36,9 @@ export interface OutboxState {
   aliveMs: number | null;
   /** That of the last line. */
   number: number;
-  /** Events ever written. */
+  /** Events ever written, and the highest key of them. */
   written: number;
+  lastKey: number | null;
 }
 
 export interface Damage {
@@ -48,7 +49,7 @@ export interface Damage {
 }
 
 export function emptyState(): OutboxState {
-  return { events: new Map(), begun: new Map(), aliveMs: null, number: 0, written: 0 };
+  return { events: new Map(), begun: new Map(), aliveMs: null, number: 0, written: 0, lastKey: null };
 }
 
 /**
@@ -68,6 +69,7 @@ export function apply(
       const text = Buffer.from(record.text);
       state.events.set(record.key, { segment, offset, bytes: text.length, check: crc32c(text) });
       segment.keys.add(record.key);
+      state.lastKey = Math.max(record.key, state.lastKey ?? -Infinity);
       if (record.kind === 'event') state.written += 1;
       return known || record.kind === 'event';
     }
@@ -85,6 +87,7 @@ export function apply(
       state.aliveMs = record.atMs;
       return true;
     case 'commit':
+      state.lastKey = record.lastKey;
       return true;
   }
 }
@@ -114,9 +117,9 @@ export function createReplay() {
   /** Events whose loss shows in no count, because no commit came after it. */
   let lostAtEnd = 0;
   let damagedAtEnd = false;
-  /** Events that are missing from the row and were acknowledged or moved since. Files before the first are gone for good. */
+  /** Events that are missing and were acknowledged or moved since; those of files that are gone for good apart. */
   let strangers = 0;
-  let firstKey = Infinity;
+  let firstKey: number | null = null;
   let lastWaiting: number | null = null;
 
   function hole(before: number, missing: number): void {
@@ -130,10 +133,10 @@ export function createReplay() {
     else if (damagedAtEnd) hole(number, first ? 1 : 0);
     first = false;
     damagedAtEnd = false;
-    if (record.kind === 'event' && firstKey === Infinity) firstKey = record.key;
     const known = apply(state, segment, { number, record, offset: offset + textOffset });
-    if (!known && 'key' in record && record.key >= firstKey) strangers += 1;
+    if (!known && 'key' in record && record.key >= (firstKey ?? Infinity)) strangers += 1;
     if (record.kind !== 'commit') return;
+    firstKey ??= (record.lastKey ?? -Infinity) + 1;
     if (lastWaiting !== null) lost += Math.max(0, record.written - state.written);
     state.written = record.written;
     lastWaiting = record.waiting;
@@ -154,7 +157,7 @@ export function createReplay() {
           for (const item of uncommitted) take(segment, item);
           uncommitted = [];
           damaged = 0;
-        } else if (ended) {
+        } else if (ended || !mayBeCutShort(line)) {
           damaged += 1;
           damagedAtEnd = true;
           if (Buffer.from(line.subarray(0, HEAD_BYTES)).includes(' event ')) lostAtEnd += 1;
@@ -188,6 +191,12 @@ interface Line {
   readonly found: NumberedRecord;
   /** Of the line, in the file. */
   readonly offset: number;
+}
+
+/** Whether a line without a newline is the beginning of one, as a loss of power leaves it: text, and no other bytes. */
+function mayBeCutShort(line: Uint8Array): boolean {
+  const head = Buffer.from(line.subarray(0, HEAD_BYTES)).toString('latin1');
+  return line.every((byte) => byte >= 0x20) && /^[0-9a-f]{0,8}($| \d*($| [a-z]*($| )))/.test(head);
 }
 
 /** A byte at one of its ends may be the newline that was. */

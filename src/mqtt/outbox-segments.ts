@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { syncFolder } from '../common/atomic-file.js';
 import { crc32c } from '../common/crc32c.js';
 import { codeOfErrno } from '../common/errno.js';
-import { encodeRecord, type OutboxRecord } from './outbox-record.js';
+import { encodeRecord, type OutboxRecord, type Tally } from './outbox-record.js';
 import { apply, type Location, type OutboxState, type Segment } from './outbox-replay.js';
 import { bytesOf, type Change, type Contents, type StoredEvent } from './outbox-store.js';
 
@@ -14,6 +14,8 @@ export const MAX_SEGMENT_BYTES = 3_000_000_000;
 /** A file of which more than this waits is left as it is. */
 const WORTH_MOVING_BYTES = SEGMENT_BYTES / 2;
 const MOVED_TOGETHER = 256;
+/** Events that lie within so much of a file are read in one go. */
+const READ_BYTES = 64 * 1024;
 
 /** The number in the name of a file of the outbox, or null where it is another file. */
 export function placeOf(name: string): number | null {
@@ -62,12 +64,12 @@ export async function createSegments(options: {
     return mine;
   }
 
-  function encode(records: readonly OutboxRecord[], at: number, waiting: number, written: number): Lines {
+  function encode(records: readonly OutboxRecord[], at: number): Lines {
     const lines: Buffer[] = [];
     const encoded: { number: number; record: OutboxRecord; offset: number }[] = [];
     let { number } = state;
     let offset = at;
-    for (const record of [...records, { kind: 'commit' as const, waiting, written }]) {
+    for (const record of [...records, { kind: 'commit' as const, ...tallyAfter(records) }]) {
       number += 1;
       const { line, textOffset } = encodeRecord(number, record);
       lines.push(line);
@@ -103,8 +105,7 @@ export async function createSegments(options: {
   async function append(records: readonly OutboxRecord[], sync: boolean): Promise<void> {
     if (broken !== null) throw broken;
     if (file === null) throw new Error('it is closed');
-    const { waiting, written } = countsAfter(records);
-    const lines = encode(records, current.bytes, waiting, written);
+    const lines = encode(records, current.bytes);
     try {
       for (let done = 0; done < lines.buffer.length;) {
         done += (await file.write(lines.buffer, done, lines.buffer.length - done, current.bytes + done))
@@ -117,19 +118,21 @@ export async function createSegments(options: {
     }
     current.bytes += lines.buffer.length;
     for (const line of lines.records) take(line);
-    state.written = written;
   }
 
-  function countsAfter(records: readonly OutboxRecord[]): { waiting: number; written: number } {
+  function tallyAfter(records: readonly OutboxRecord[]): Tally {
     const here = new Map<number, boolean>();
-    let { written } = state;
+    let { written, lastKey } = state;
     for (const record of records) {
-      if (record.kind === 'event') written += 1;
+      if (record.kind === 'event') {
+        written += 1;
+        lastKey = Math.max(record.key, lastKey ?? -Infinity);
+      }
       if (record.kind === 'event' || record.kind === 'removed') here.set(record.key, record.kind === 'event');
     }
     let waiting = state.events.size;
     for (const [key, is] of here) waiting += Number(is) - Number(state.events.has(key));
-    return { waiting, written };
+    return { waiting, written, lastKey };
   }
 
   function take(line: Lines['records'][number]): void {
@@ -171,21 +174,30 @@ export async function createSegments(options: {
     return low;
   }
 
+  /** The texts of events, in this order. Those that lie beside each other are read together. */
   async function textsOf(wanted: readonly number[]): Promise<StoredEvent[]> {
     const found: StoredEvent[] = [];
-    const files = new Map<string, FileHandle>();
-    try {
-      for (const key of wanted) {
-        const location = state.events.get(key);
-        if (location === undefined) continue;
-        const { name } = location.segment;
-        const from = files.get(name) ?? (await open(join(folder, name), 'r'));
-        files.set(name, from);
-        found.push({ key, text: await textIn(from, location) });
-      }
-    } finally {
-      for (const from of files.values()) await from.close();
+    let run: { key: number; location: Location }[] = [];
+    const readRun = async () => {
+      const first = run[0]?.location;
+      if (first === undefined) return;
+      found.push(...(await textsBetween(join(folder, first.segment.name), first.offset, run)));
+      run = [];
+    };
+    for (const key of wanted) {
+      const location = state.events.get(key);
+      if (location === undefined) continue;
+      const [first, before] = [run[0]?.location, run.at(-1)?.location];
+      const isBeside =
+        first === undefined ||
+        before === undefined ||
+        (location.segment === before.segment &&
+          location.offset > before.offset &&
+          location.offset + location.bytes - first.offset <= READ_BYTES);
+      if (!isBeside) await readRun();
+      run.push({ key, location });
     }
+    await readRun();
     return found;
   }
 
@@ -234,13 +246,7 @@ export async function createSegments(options: {
         throw error;
       });
     },
-    contents() {
-      let lastKey: number | null = null;
-      for (let n = keys.length - 1; n >= 0 && lastKey === null; n -= 1) {
-        if (state.events.has(keys[n]!)) lastKey = keys[n]!;
-      }
-      return { events: state.events.size, bytes: waitingBytes, lastKey };
-    },
+    contents: () => ({ events: state.events.size, bytes: waitingBytes, lastKey: state.lastKey }),
     begun: () => [...state.begun].map(([id, { text }]) => ({ id, text })),
     aliveMs: () => state.aliveMs,
     compact: () =>
@@ -270,19 +276,28 @@ function recordOf(change: Change): OutboxRecord {
   return { kind: 'alive', atMs: change.alive };
 }
 
-/** Nothing where the disk has made something else of it since. */
-async function textIn(file: FileHandle, { offset, bytes, check }: Location): Promise<string> {
-  const buffer = Buffer.alloc(bytes);
-  await file.read(buffer, 0, bytes, offset);
-  return crc32c(buffer) === check ? buffer.toString('utf8') : '';
+/** The texts in one piece of a file; one that the disk has made something else of is empty. */
+async function textsBetween(
+  path: string,
+  from: number,
+  places: readonly { key: number; location: Location }[],
+): Promise<StoredEvent[]> {
+  const last = places.at(-1)!.location;
+  const buffer = Buffer.alloc(last.offset + last.bytes - from);
+  const file = await open(path, 'r');
+  try {
+    await file.read(buffer, 0, buffer.length, from);
+  } finally {
+    await file.close();
+  }
+  return places.map(({ key, location: { offset, bytes, check } }) => {
+    const text = buffer.subarray(offset - from, offset - from + bytes);
+    return { key, text: crc32c(text) === check ? text.toString('utf8') : '' };
+  });
 }
 
 /** The text at a place of a file; empty where the disk has made something else of it. */
 export async function textAt(path: string, location: Location): Promise<string> {
-  const file = await open(path, 'r');
-  try {
-    return await textIn(file, location);
-  } finally {
-    await file.close();
-  }
+  const [found] = await textsBetween(path, location.offset, [{ key: 0, location }]);
+  return found?.text ?? '';
 }

@@ -69,7 +69,7 @@ export interface OutboxStore {
 export interface Contents {
   readonly events: number;
   readonly bytes: number;
-  /** The highest key, null where there is no event. */
+  /** The highest key that any event ever had, null where there was none. */
   readonly lastKey: number | null;
 }
 
