@@ -61,6 +61,11 @@ export async function readPlain(path: string, maxBytes: number): Promise<Bounded
   }
 }
 
+/** Whether the same file may be readable later, for nothing is wrong with the file itself. */
+export function isPassing(error: unknown): boolean {
+  return ['EACCES', 'EPERM', 'EMFILE', 'ENFILE', 'ENOMEM', 'ESTALE', 'EBUSY'].includes(codeOfErrno(error));
+}
+
 const KERNEL_FILE_BYTES = 64 * 1024;
 
 type Kind = Pick<ReturnType<typeof fstatSync>, 'isDirectory' | 'isFIFO' | 'isSocket'>;

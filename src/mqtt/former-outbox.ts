@@ -1,8 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncFolder, writeFileAtomic } from '../common/atomic-file.js';
-import { readPlain } from '../common/bounded-read.js';
-import { codeOfErrno } from '../common/errno.js';
+import { isPassing, readPlain } from '../common/bounded-read.js';
 import {
   readBatch,
   readLog,
@@ -58,7 +57,7 @@ export async function readFormerOutbox(
   const newest = new Map<string, Entry>();
   for (const name of files.filter((name) => isInUse(name, inUse))) {
     const read = await readPlain(join(folder, name), MAX_FILE_BYTES);
-    if ('problem' in read && !['EIO', 'unknown'].includes(codeOfErrno(read.error))) throw read.error;
+    if ('error' in read && isPassing(read.error)) throw read.error;
     const entries = 'bytes' in read ? entriesIn(name, read.bytes) : null;
     if (entries === null || entries.damaged) problems.push(`${name} is damaged`);
     for (const entry of entries?.found ?? []) {

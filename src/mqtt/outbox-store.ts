@@ -1,7 +1,7 @@
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { readPlain } from '../common/bounded-read.js';
+import { isPassing, readPlain } from '../common/bounded-read.js';
 import { crc32c } from '../common/crc32c.js';
 import { codeOfErrno } from '../common/errno.js';
 import { messageOf } from '../common/errors.js';
@@ -247,7 +247,7 @@ async function readFolder(folder: string): Promise<FolderFiles> {
   const problems: string[] = [];
   for (const name of names.filter((name) => placeOf(name) !== null).sort()) {
     const read = await readPlain(join(folder, name), MAX_SEGMENT_BYTES);
-    if ('error' in read && !['EIO', 'ENOENT'].includes(codeOfErrno(read.error))) throw read.error;
+    if ('error' in read && isPassing(read.error)) throw read.error;
     if ('bytes' in read) {
       const { length } = read.bytes;
       const segment = {
