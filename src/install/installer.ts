@@ -4,7 +4,7 @@ import { messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { SelfTest } from '../convert/self-test.js';
 import type { StartEngine } from '../inference/engine.js';
-import { removeOptimizedCopies } from '../inference/optimized-copy.js';
+import { removeAbandonedCopies, removeOptimizedCopies } from '../inference/optimized-copy.js';
 import { makeSelfTest, runSelfTest, writeSelfTest } from '../inference/self-test.js';
 import { currentModelId, FORMER_MODELS } from '../models/bundled.js';
 import { catalogueEntry, licenceOf, readCatalogue, type Catalogue } from '../models/catalogue.js';
@@ -294,6 +294,7 @@ export function createInstaller(dependencies: {
       for (const path of await removeLeftovers(root, Date.now())) {
         log.info({}, `Removed ${path}, left by an installation that was cut short`);
       }
+      await removeAbandonedCopies(dependencies.optimizedFolder);
       for (const id of FORMER_MODELS) await removeOptimizedCopies(dependencies.optimizedFolder, id);
     },
   };

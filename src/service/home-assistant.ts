@@ -29,7 +29,7 @@ export interface HomeAssistant {
   stateChanges(next: Readonly<StatePayload>): void;
   /** Text on Home Assistant's birth topic. */
   birth(text: string): void;
-  stop(): void;
+  stop(): void | Promise<void>;
 }
 
 /** Home Assistant has started and asks all its devices at once: each waits for a while of its own. */
@@ -323,9 +323,9 @@ export function openHomeAssistant(options: {
   const memory = openDiscoveryMemory({ dataDir: config.data_dir, log: options.log });
   if (!enabled) {
     retireHomeAssistant(options.link, memory);
-    return absent;
+    return { ...absent, stop: () => memory.stop() };
   }
-  return createHomeAssistant({
+  const homeAssistant = createHomeAssistant({
     ...parts,
     memory,
     prefix,
@@ -335,6 +335,13 @@ export function openHomeAssistant(options: {
     digestRequired: config.models.require_digest,
     shownByDefault: schema.homeassistant.models.default,
   });
+  return {
+    ...homeAssistant,
+    async stop() {
+      await homeAssistant.stop();
+      await memory.stop();
+    },
+  };
 }
 
 const nothing = () => undefined;
