@@ -83,8 +83,6 @@ export function readLog(bytes: Buffer): FileRead<Buffer> {
     while (at + LOG_HEADER_BYTES <= block.length) {
       const length = block.readUInt16LE(at + 4);
       const type = block[at + 6]!;
-      // Room that was set apart and not used.
-      if (type === 0 && length === 0 && block.subarray(at).every((byte) => byte === 0)) break;
       const end = at + LOG_HEADER_BYTES + length;
       const isWhole =
         type >= 1 &&

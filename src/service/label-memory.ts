@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { readBounded } from '../common/bounded-read.js';
@@ -52,7 +52,7 @@ export function openLabelMemory(options: { dataDir: string; log: Logger }): Labe
       );
     },
   });
-  if (found.isNew) void memory.save();
+  if (found.isNew) createEmpty(path);
   let timer: NodeJS.Timeout | null = null;
   if (isIncomplete) {
     // By then the broker has been told; a start that is cut short before that leaves it to the next one.
@@ -80,6 +80,15 @@ export function openLabelMemory(options: { dataDir: string; log: Logger }): Labe
       await memory.stop();
     },
   };
+}
+
+/** Leaves a file alone that has come meanwhile. */
+function createEmpty(path: string): void {
+  try {
+    writeFileSync(path, '[]\n', { flag: 'wx' });
+  } catch {
+    // The first slug is written with everything that has to be said about that.
+  }
 }
 
 /** Changes one byte of the file in its place, which takes no room on the disk. */
