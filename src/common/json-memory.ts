@@ -45,8 +45,6 @@ export function createJsonMemory(options: {
   const { path, content, failing, saved } = options;
   const { firstRetryMs, maxRetryMs, patienceMs } = { ...defaultTuning, ...options.tuning };
   const backoff = createBackoff({ firstMs: firstRetryMs, maxMs: maxRetryMs });
-  /** What the disk has, as far as is known. */
-  let onDisk: string | null = null;
   let isFailing = false;
   let stopped = false;
   let queued: Promise<void> | null = null;
@@ -57,15 +55,12 @@ export function createJsonMemory(options: {
     queued = null;
     if (timer !== null) clearTimeout(timer);
     timer = null;
-    const text = content();
     try {
-      await writeFileAtomic(path, text);
-      onDisk = text;
+      await writeFileAtomic(path, content());
       backoff.reset();
       if (isFailing) saved?.();
       isFailing = false;
     } catch (error) {
-      onDisk = null;
       if (!isFailing) failing(error);
       isFailing = true;
       if (stopped) return;
@@ -82,26 +77,25 @@ export function createJsonMemory(options: {
     return queued;
   }
 
-  async function save(): Promise<boolean> {
-    const mine = enqueue().then(() => !isFailing);
+  /** What `work` comes to, or false for a disk that does not answer. */
+  async function inPatience(work: Promise<boolean>): Promise<boolean> {
     let patience: NodeJS.Timeout | undefined;
     const limit = new Promise<boolean>((resolve) => (patience = setTimeout(resolve, patienceMs, false)));
-    return Promise.race([mine, limit]).finally(() => clearTimeout(patience));
+    return Promise.race([work, limit]).finally(() => clearTimeout(patience));
   }
+
+  const save = () => inPatience(enqueue().then(() => !isFailing));
 
   return {
     save,
     settled: () => last,
     async stop() {
+      // A write that is on its way may fail yet.
+      await inPatience(last.then(() => true));
       stopped = true;
       if (timer !== null) clearTimeout(timer);
       timer = null;
-      if (isFailing) return save();
-      // A write that is on its way may fail yet.
-      let patience: NodeJS.Timeout | undefined;
-      const limit = new Promise<void>((resolve) => (patience = setTimeout(resolve, patienceMs)));
-      await Promise.race([last, limit]).finally(() => clearTimeout(patience));
-      return onDisk === null && isFailing ? save() : !isFailing;
+      return isFailing ? save() : true;
     },
   };
 }

@@ -63,7 +63,7 @@ export function persistence(isSaved: boolean): { persisted?: false } {
  * Reads the file. One that cannot be understood is set aside with a warning; nothing is thrown.
  * @param options.isReadOnly for who only looks, beside a service that may be at work: nothing is written or moved.
  */
-export async function openStateStore(options: {
+export function openStateStore(options: {
   dataDir: string;
   log: Logger;
   isReadOnly?: boolean;
@@ -88,7 +88,7 @@ export async function openStateStore(options: {
 
   if (takeSuccessors(state, log)) void save();
 
-  return {
+  return Promise.resolve({
     get(key, configured) {
       const found = state[key];
       if (!found) return undefined;
@@ -118,7 +118,7 @@ export async function openStateStore(options: {
     async stop() {
       await memory.stop();
     },
-  };
+  } satisfies StateStore);
 }
 
 /**

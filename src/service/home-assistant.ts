@@ -29,7 +29,7 @@ export interface HomeAssistant {
   stateChanges(next: Readonly<StatePayload>): void;
   /** Text on Home Assistant's birth topic. */
   birth(text: string): void;
-  stop(): void | Promise<void>;
+  stop(): void;
 }
 
 /** Home Assistant has started and asks all its devices at once: each waits for a while of its own. */
@@ -317,7 +317,7 @@ export function openHomeAssistant(options: {
   watched: () => readonly WatchedLabel[];
   keepsGone: boolean;
   log: Logger;
-}): HomeAssistant {
+}): Omit<HomeAssistant, 'stop'> & { stop(): Promise<void> } {
   const { config, ...parts } = options;
   const { enabled, prefix, models } = config.homeassistant;
   const memory = openDiscoveryMemory({ dataDir: config.data_dir, log: options.log });
@@ -338,7 +338,7 @@ export function openHomeAssistant(options: {
   return {
     ...homeAssistant,
     async stop() {
-      await homeAssistant.stop();
+      homeAssistant.stop();
       await memory.stop();
     },
   };
