@@ -17,11 +17,17 @@ import { openStateStore } from '../../src/config/state-store.js';
 import { optimizedCopy, removeAbandonedCopies } from '../../src/inference/optimized-copy.js';
 import { openDiscoveryMemory } from '../../src/service/discovery-memory.js';
 import { openLabelMemory } from '../../src/service/label-memory.js';
+import { startMosquitto } from '../support/broker.js';
 import { createRecordingLog } from '../support/recording-log.js';
+import { looped, sound, beep, start } from '../support/service-rig.js';
 import { cannotMount, mountSmallDisk } from '../support/small-disk.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { installToneModel } from '../support/tone-models.js';
+import { skipWithout } from '../support/tools.js';
 
 /* What is remembered, on disks that are full and in places where something else stands. */
+
+const noMosquitto = skipWithout('mosquitto', 'mosquitto_passwd');
 
 async function until(what: string, fits: () => boolean): Promise<void> {
   for (let tries = 0; !fits(); tries += 1) {
@@ -186,4 +192,34 @@ t.test('what loads that were killed have left goes with the next one', async (t)
   execFileSync('mkfifo', [join(folder, `tiny.${'0'.repeat(16)}.${'0'.repeat(64)}.onnx`)]);
   t.equal(await optimizedCopy(folder, 'tiny', []).take(), null);
   rmSync(folder, { recursive: true });
+});
+
+t.test('a service whose disk is full', { skip: cannotMount() || noMosquitto }, async (t) => {
+  const broker = await startMosquitto();
+  t.teardown(() => broker.stop());
+  const disk = mountSmallDisk(t, '24m');
+  const started = await start(
+    t,
+    broker.url,
+    { ...looped, DATA_DIR: disk.folder, INFERENCE_RATE_HZ: '4' },
+    async () => {
+      await installToneModel(disk.folder, 'waveform');
+      await sound(beep(6, 0.5))(disk.folder);
+    },
+  );
+  const { console, service } = started;
+  await console.on('tags', () => true);
+  t.notMatch((await console.set('paused/set', 'ON')).data, { persisted: false });
+  disk.fill();
+  t.match(await console.set('rate/set', '5'), { status: 'ok', data: { rate_hz: 5, persisted: false } });
+  await console.set('paused/set', 'OFF');
+  await console.word('label/tone_0', (text) => text === 'ON');
+  service.signal('SIGKILL');
+  await service.exited;
+
+  const silent = await started.again();
+  await silent.console.word('label/tone_0', (text) => text === 'OFF');
+  disk.free();
+  t.match(await silent.console.set('rate/set', '3'), { status: 'ok', data: { rate_hz: 3 } });
+  t.equal(await silent.service.stop(), 0);
 });
