@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createLevelMeter } from './audio/level.js';
 import { chunkSecondsFor, type AudioSink } from './audio/source.js';
+import { removeTemporaries } from './common/atomic-file.js';
 import { createHealthFile } from './common/health-file.js';
 import { codeOf, messageOf, SoundpostError } from './common/errors.js';
 import type { Logger } from './common/log.js';
@@ -98,7 +99,9 @@ export function createService(options: {
         `data_dir ${config.data_dir} cannot be written to (${messageOf(error)}): choose another folder or change its owner`,
       );
     });
+    for (const folder of [config.data_dir, join(config.data_dir, 'run')]) await removeTemporaries(folder);
     const store = await openStateStore({ dataDir: config.data_dir, log });
+    undo.push(() => store.stop());
     let safeMode = options.safeMode ?? null;
     const wishes =
       safeMode === null
@@ -184,6 +187,8 @@ export function createService(options: {
     const installed = await registry.list();
     const latency = createLatencyRecorder();
     const rate = createRateMeter();
+    const labelMemory = openLabelMemory({ dataDir: config.data_dir, log });
+    undo.push(() => labelMemory.stop());
     const announcer = createAnnouncer({
       link,
       settings: wishes.tagging,
@@ -191,7 +196,7 @@ export function createService(options: {
       keptLabels: safeMode === null ? [] : startingWishes(config, store).tagging.labels,
       installed,
       topK: config.tagging.top_k,
-      memory: openLabelMemory({ dataDir: config.data_dir, log }),
+      memory: labelMemory,
       latency,
       log,
     });

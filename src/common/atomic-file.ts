@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { processIsAlive } from './errno.js';
 
 /**
  * Writes a file so that a reader, or the machine after a loss of power, finds the old content or the new one and
@@ -34,8 +35,18 @@ export async function writeFileAtomic(
   if (durable) await syncFolder(folder);
 }
 
+/** Removes what writers that were killed have left in a folder. */
+export async function removeTemporaries(folder: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const pid = Number(/^\..+\.(\d+)\.[0-9a-f]{8}\.tmp$/.exec(name)?.[1]);
+    // One of our own number has long gone when we start.
+    const isLeft = pid === process.pid || (pid > 0 && !processIsAlive(pid));
+    if (isLeft) await rm(join(folder, name), { force: true }).catch(() => undefined);
+  }
+}
+
 /** Makes the rename last; file systems that cannot sync a folder have no need to. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(() => undefined);
   if (!handle) return;
   try {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomic } from './atomic-file.js';
 import { readBounded } from './bounded-read.js';
-import { codeOfErrno } from './errno.js';
+import { processIsAlive } from './errno.js';
 
 /** One thing that was looked at. */
 export interface HealthCheck {
@@ -108,15 +108,5 @@ function parseJson(text: string): unknown {
     return JSON.parse(text) as unknown;
   } catch {
     return undefined;
-  }
-}
-
-/** Whether a process of this number exists, of whichever user. */
-function processIsAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return codeOfErrno(error) === 'EPERM';
   }
 }

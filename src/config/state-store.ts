@@ -1,10 +1,7 @@
-import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
-import { writeFileAtomic } from '../common/atomic-file.js';
-import { readBounded } from '../common/bounded-read.js';
-import { codeOfErrno } from '../common/errno.js';
+import { createJsonMemory, readJsonMemory, setAside, type JsonMemoryTuning } from '../common/json-memory.js';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { currentModelId, successorMessage } from '../models/bundled.js';
@@ -45,59 +42,53 @@ export interface StateStore {
    * changed since the value was remembered, the configuration is the newer wish, and the value is forgotten.
    */
   get<K extends StateKey>(key: K, configured: StateValue<K> | null): StateValue<K> | undefined;
-  /** Remembers; resolves once it is on the disk, or could not be written (then it holds in memory). */
-  set<K extends StateKey>(key: K, value: StateValue<K>, configured: StateValue<K> | null): Promise<void>;
-  clear(key: StateKey): Promise<void>;
-  /** Resolves once everything so far is written. */
+  /**
+   * Remembers; resolves to whether it is on the disk. Where it is not it holds in memory, and is written again until it
+   * stands.
+   */
+  set<K extends StateKey>(key: K, value: StateValue<K>, configured: StateValue<K> | null): Promise<boolean>;
+  clear(key: StateKey): Promise<boolean>;
+  /** Resolves once everything so far is written, or could not be. */
   flush(): Promise<void>;
+  /** A last attempt for what is not on the disk yet. */
+  stop(): Promise<void>;
+}
+
+/** What a reply says of a value that was to be remembered: nothing where it is. */
+export function persistence(isSaved: boolean): { persisted?: false } {
+  return isSaved ? {} : { persisted: false };
 }
 
 /**
  * Reads the file. One that cannot be understood is set aside with a warning; nothing is thrown.
  * @param options.isReadOnly for who only looks, beside a service that may be at work: nothing is written or moved.
  */
-export async function openStateStore(options: {
+export function openStateStore(options: {
   dataDir: string;
   log: Logger;
   isReadOnly?: boolean;
+  tuning?: Partial<JsonMemoryTuning>;
 }): Promise<StateStore> {
   const { log } = options;
   const path = join(options.dataDir, 'state.json');
   const isReadOnly = options.isReadOnly === true;
-  const state = await readState(path, log, !isReadOnly);
-  let isFailing = false;
-  let pending = Promise.resolve();
-  let isQueued = false;
-
-  async function write(): Promise<void> {
-    isQueued = false;
-    try {
-      await writeFileAtomic(path, `${JSON.stringify({ version: 1, values: state }, null, 2)}\n`);
-      if (isFailing) log.info({ path }, `${path} can be written again; what was set will survive a restart`);
-      isFailing = false;
-    } catch (error) {
-      if (!isFailing) {
-        log.warn(
-          { code: 'state_not_saved' },
-          `What was set cannot be saved to ${path} (${messageOf(error)}): it holds until the next restart. Check that the disk has room and that this user may write there.`,
-        );
-      }
-      isFailing = true;
-    }
-  }
-
-  /** One write at a time; changes that come while one waits go with it. */
-  function save(): Promise<void> {
-    if (!isQueued && !isReadOnly) {
-      isQueued = true;
-      pending = pending.then(write);
-    }
-    return pending;
-  }
+  const state = readState(path, log, !isReadOnly);
+  const memory = createJsonMemory({
+    path,
+    content: () => `${JSON.stringify({ version: 1, values: state }, null, 2)}\n`,
+    failing: (error) =>
+      log.warn(
+        { code: 'state_not_saved' },
+        `What was set cannot be saved to ${path} (${messageOf(error)}): it holds until the next restart, and is written again until it stands. Check that the disk has room and that this user may write there.`,
+      ),
+    saved: () => log.info({ path }, `${path} can be written again; what was set will survive a restart`),
+    ...(options.tuning !== undefined && { tuning: options.tuning }),
+  });
+  const save = () => (isReadOnly ? Promise.resolve(false) : memory.save());
 
   if (takeSuccessors(state, log)) void save();
 
-  return {
+  return Promise.resolve({
     get(key, configured) {
       const found = state[key];
       if (!found) return undefined;
@@ -119,12 +110,15 @@ export async function openStateStore(options: {
       return save();
     },
     clear(key) {
-      if (!state[key]) return pending;
+      if (!state[key]) return Promise.resolve(true);
       Reflect.deleteProperty(state, key);
       return save();
     },
-    flush: () => pending,
-  };
+    flush: () => memory.settled(),
+    async stop() {
+      await memory.stop();
+    },
+  } satisfies StateStore);
 }
 
 /**
@@ -147,37 +141,27 @@ function asJson(value: unknown): unknown {
   return value === undefined ? null : JSON.parse(JSON.stringify(value));
 }
 
-async function readState(path: string, log: Logger, setsAside: boolean): Promise<State> {
-  const read = readBounded(path, maxStateBytes);
-  if ('problem' in read) {
-    if (read.problem === 'does not exist') return {};
-    log.warn({ code: 'state_unreadable' }, `${path} ${read.problem}: what was set remotely is not restored`);
+function readState(path: string, log: Logger, setsAside: boolean): State {
+  const read = readJsonMemory(path, maxStateBytes, setsAside);
+  if ('problem' in read && read.problem === 'none') return {};
+  if ('problem' in read && read.problem === 'unreadable') {
+    const fate = read.fate === '' ? '' : `${read.fate}; `;
+    log.warn(
+      { code: 'state_unreadable' },
+      `${path} ${read.reason}: ${fate}what was set remotely is not restored`,
+    );
     return {};
   }
-  const problem = parse(read.bytes.toString('utf8'));
-  if ('state' in problem) return problem.state;
+  const result = 'value' in read ? fileSchema.safeParse(read.value) : null;
+  if (result?.success === true) return result.data.values;
   if (!setsAside) return {};
-  const aside = `${path}.broken-${new Date().toISOString().replace(/[:.]/g, '-')}`;
-  const fate = await rename(path, aside).then(
-    () => `it was set aside as ${aside}`,
-    (error: unknown) => `it could not be set aside (${codeOfErrno(error)})`,
-  );
+  const issue = result?.error.issues[0];
+  const reason =
+    result === null ? 'no JSON' : issue ? `${issue.path.join('.')}: ${issue.message}` : 'another structure';
+  const fate = 'fate' in read ? read.fate : setAside(path);
   log.warn(
     { code: 'state_broken' },
-    `${path} is not what this program writes (${problem.reason}): ${fate}; what was set remotely is not restored`,
+    `${path} is not what this program writes (${reason}): ${fate}; what was set remotely is not restored`,
   );
   return {};
-}
-
-function parse(source: string): { state: State } | { reason: string } {
-  let json: unknown;
-  try {
-    json = JSON.parse(source);
-  } catch {
-    return { reason: 'no JSON' };
-  }
-  const result = fileSchema.safeParse(json);
-  if (result.success) return { state: result.data.values };
-  const issue = result.error.issues[0];
-  return { reason: issue ? `${issue.path.join('.')}: ${issue.message}` : 'another structure' };
 }

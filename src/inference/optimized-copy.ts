@@ -3,6 +3,7 @@ import { mkdir, readdir, rename, rm, stat, statfs, utimes } from 'node:fs/promis
 import { readFileSync } from 'node:fs';
 import { cpus, freemem } from 'node:os';
 import { join } from 'node:path';
+import { processIsAlive } from '../common/errno.js';
 import { sha256OfFile } from '../models/files.js';
 
 /*
@@ -60,9 +61,10 @@ export function optimizedCopy(folder: string, id: string, madeFrom: readonly str
       for (const name of await namesIn(folder)) {
         const [, wanted] = copyName.exec(name) ?? [];
         if (wanted === undefined) continue;
-        path = join(folder, `${TRYING}${randomUUID()}`);
+        path = join(folder, `${TRYING}${process.pid}-${randomUUID()}`);
         await rename(join(folder, name), path);
-        digest = await sha256OfFile(path);
+        // What is no plain file has none.
+        digest = await sha256OfFile(path).catch(() => null);
         if (digest === wanted) return path;
         await this.discard();
       }
@@ -71,10 +73,11 @@ export function optimizedCopy(folder: string, id: string, madeFrom: readonly str
     async draft(modelBytes) {
       if (memoryBytes() < MEMORY_OF_SAVING * modelBytes) return null;
       await mkdir(folder, { recursive: true });
+      await removeAbandonedCopies(folder);
       const { bavail, bsize } = await statfs(folder);
       if (bavail * bsize < 2 * modelBytes + FREE_BYTES) return null;
       digest = null;
-      return (path = join(folder, `${DRAFT}${randomUUID()}`));
+      return (path = join(folder, `${DRAFT}${process.pid}-${randomUUID()}`));
     },
     async keep() {
       if (path === null) return;
@@ -97,6 +100,23 @@ export function optimizedCopy(folder: string, id: string, madeFrom: readonly str
 export async function removeOptimizedCopies(folder: string, id: string): Promise<void> {
   for (const name of await namesIn(folder)) {
     if (name.startsWith(`${id}.`)) await rm(join(folder, name), { force: true });
+  }
+}
+
+/**
+ * Removes what loads that were cut short have left, which is as large as a model each: at the start, and before another
+ * copy is made.
+ */
+export async function removeAbandonedCopies(folder: string): Promise<void> {
+  for (const name of await namesIn(folder)) {
+    const [, pid] = /^\.(?:trying|draft)-(?:(\d+)-)?[0-9a-f]{8}-/.exec(name) ?? [];
+    if (!name.startsWith(TRYING) && !name.startsWith(DRAFT)) continue;
+    const path = join(folder, name);
+    const found = await stat(path).catch(() => null);
+    // Names of version 0.1 do not say whose they are.
+    const isAbandoned = pid !== undefined && !processIsAlive(Number(pid));
+    const isOld = found !== null && Date.now() - found.ctimeMs > ABANDONED_MS;
+    if (isAbandoned || isOld) await rm(path, { recursive: true, force: true }).catch(() => undefined);
   }
 }
 
@@ -123,14 +143,14 @@ function memoryBytes(): number {
 }
 
 async function removeOld(folder: string): Promise<void> {
+  await removeAbandonedCopies(folder);
   const copies: { path: string; usedMs: number }[] = [];
   for (const name of await namesIn(folder)) {
     const path = join(folder, name);
     const found = await stat(path).catch(() => null);
     if (found === null) continue;
-    const unfinished = name.startsWith(TRYING) || name.startsWith(DRAFT);
-    if (!unfinished) copies.push({ path, usedMs: found.mtimeMs });
-    else if (Date.now() - found.ctimeMs > ABANDONED_MS) await rm(path, { force: true });
+    const isUnfinished = name.startsWith(TRYING) || name.startsWith(DRAFT);
+    if (!isUnfinished) copies.push({ path, usedMs: found.mtimeMs });
   }
   copies.sort((one, other) => other.usedMs - one.usedMs);
   for (const { path } of copies.slice(MAX_COPIES)) await rm(path, { force: true });

@@ -4,7 +4,7 @@ import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { SelfTest } from '../convert/self-test.js';
 import type { StartEngine } from '../inference/engine.js';
-import { removeOptimizedCopies } from '../inference/optimized-copy.js';
+import { removeAbandonedCopies, removeOptimizedCopies } from '../inference/optimized-copy.js';
 import { makeSelfTest, runSelfTest, writeSelfTest } from '../inference/self-test.js';
 import { readSignature } from '../inference/read-signature.js';
 import { currentModelId, FORMER_MODELS } from '../models/bundled.js';
@@ -363,6 +363,7 @@ export function createInstaller(dependencies: {
       for (const path of await removeLeftovers(root, Date.now())) {
         log.info({}, `Removed ${path}, left by an installation that was cut short`);
       }
+      await removeAbandonedCopies(dependencies.optimizedFolder);
       for (const id of FORMER_MODELS) await removeOptimizedCopies(dependencies.optimizedFolder, id);
     },
   };

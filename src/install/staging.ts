@@ -1,6 +1,8 @@
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { codeOfErrno } from '../common/errno.js';
+import { syncFolder } from '../common/atomic-file.js';
+import { readPlain } from '../common/bounded-read.js';
+import { codeOfErrno, processIsAlive } from '../common/errno.js';
 import { messageOf, SoundpostError } from '../common/errors.js';
 
 /*
@@ -63,7 +65,7 @@ export async function removeLeftovers(root: string, nowMs: number): Promise<stri
   for (const name of await namesIn(root)) {
     const pid = /^\.(?:installing|removing)-.+-(\d+)$/.exec(name)?.[1];
     // Another process may be at it right now; one of our own number has long gone when we start.
-    if (pid !== undefined && (Number(pid) === process.pid || !isAlive(Number(pid))))
+    if (pid !== undefined && (Number(pid) === process.pid || !processIsAlive(Number(pid))))
       await drop(join(root, name));
   }
   const downloads = join(root, DOWNLOADS);
@@ -101,7 +103,7 @@ async function takeLock(lock: string, what: string): Promise<void> {
       }
     }
     const holder = await holderOf(lock);
-    if (tries > 0 || (holder !== process.pid && isAlive(holder))) {
+    if (tries > 0 || (holder !== process.pid && processIsAlive(holder))) {
       throw new SoundpostError('busy', `${what} is being fetched by another process (${holder}) already.`);
     }
     await rm(lock, { force: true });
@@ -109,7 +111,8 @@ async function takeLock(lock: string, what: string): Promise<void> {
 }
 
 async function holderOf(lock: string): Promise<number> {
-  return Number(await readFile(lock, 'utf8').catch(() => ''));
+  const read = await readPlain(lock, 64);
+  return 'bytes' in read ? Number(read.bytes.toString('latin1')) : NaN;
 }
 
 async function namesIn(folder: string): Promise<string[]> {
@@ -124,23 +127,6 @@ async function syncFiles(folder: string): Promise<void> {
   await syncFolder(folder);
 }
 
-/** File systems that cannot sync a folder have no need to. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  await handle.sync().catch(() => undefined);
-  await handle.close();
-}
-
 function ignoreMissing(error: unknown): void {
   if (codeOfErrno(error) !== 'ENOENT') throw error;
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return codeOfErrno(error) === 'EPERM';
-  }
 }

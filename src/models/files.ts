@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
-import { open, readFile, stat } from 'node:fs/promises';
-import { messageOf, SoundpostError } from '../common/errors.js';
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { readPlain } from '../common/bounded-read.js';
+import { SoundpostError } from '../common/errors.js';
 
 /**
  * A small text file, read whole.
@@ -8,18 +10,9 @@ import { messageOf, SoundpostError } from '../common/errors.js';
  * than `maxBytes`, or not readable.
  */
 export async function readSmallText(path: string, maxBytes: number, code: string): Promise<string> {
-  try {
-    const found = await stat(path);
-    if (!found.isFile()) throw new SoundpostError(code, `${path} is not a plain file.`);
-    if (found.size > maxBytes) {
-      throw new SoundpostError(code, `${path} has ${found.size} bytes; more than ${maxBytes} is not believable.`);
-    }
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (error instanceof SoundpostError) throw error;
-    const reason = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : 'cannot be read';
-    throw new SoundpostError(code, `${path} ${reason}: ${messageOf(error)}`, { cause: error });
-  }
+  const read = await readPlain(path, maxBytes);
+  if ('bytes' in read) return read.bytes.toString('utf8');
+  throw new SoundpostError(code, `${path} ${read.problem}.`, { cause: read.error });
 }
 
 /** SHA-256 of a file in lower-case hexadecimal, read piece by piece: a model may be larger than the memory. */
@@ -27,12 +20,13 @@ export async function sha256OfFile(path: string): Promise<string> {
   return digestOfFile(path, 'sha256');
 }
 
-/** Digest of a file in lower-case hexadecimal. */
+/** Digest of a plain file in lower-case hexadecimal; rejects where it is none, for a pipe or a device may never end. */
 export async function digestOfFile(path: string, algorithm: 'sha256' | 'md5'): Promise<string> {
   const hash = createHash(algorithm);
   const piece = Buffer.allocUnsafe(1 << 18);
-  const file = await open(path, 'r');
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
+    if (!(await file.stat()).isFile()) throw new Error(`${path} is not a plain file`);
     for (;;) {
       const { bytesRead } = await file.read(piece, 0, piece.length, null);
       if (bytesRead === 0) return hash.digest('hex');

@@ -84,8 +84,21 @@ const inputDevice = z.union(
   DEVICE,
 );
 
+/** In every reply of a command that sets what is remembered. */
+const remembers = {
+  persisted: z
+    .boolean()
+    .optional()
+    .describe(
+      'Left out where a restart keeps what was set. `false`: the disk did not take it, so it holds now and a restart may forget it; it is written again until it stands.',
+    ),
+};
 const nothing = z.strictObject({});
-const pauseResult = z.object({ paused: z.boolean(), seconds: z.number().positive().optional() });
+const pauseResult = z.object({
+  paused: z.boolean(),
+  seconds: z.number().positive().optional(),
+  ...remembers,
+});
 const installedModel = contract.info.schema.shape.models.shape.installed.element;
 
 /** A decimal number in plain text; anything else stays text, for the schema to refuse. */
@@ -118,6 +131,7 @@ export const commandSpecs = {
         .number()
         .nonnegative()
         .describe('How long loading and checking took; 0 where the model was at work already.'),
+      ...remembers,
     }),
     example: { id: 'mn10_as' },
     setExample: 'mn10_as',
@@ -174,6 +188,7 @@ export const commandSpecs = {
     result: z.object({
       rate_hz: z.number().describe('Inferences per second that were asked for.'),
       effective_rate_hz: z.number().describe('After throttling.'),
+      ...remembers,
     }),
     example: { hz: 0.5 },
     setExample: '0.5',
@@ -211,6 +226,7 @@ export const commandSpecs = {
     result: z.object({
       threshold: z.number().nullable().describe('As in the request.'),
       label: z.string().optional().describe('As the model or the configuration spells it.'),
+      ...remembers,
     }),
     example: { value: 0.3, label: 'Dog' },
     setExample: '0.4',
@@ -236,6 +252,7 @@ export const commandSpecs = {
           suggestions: z.array(z.string()).describe('Labels of the model that come near.'),
         }),
       ),
+      ...remembers,
     }),
     example: {
       labels: ['Dog', { name: 'Alarm', labels: ['Smoke detector, smoke alarm', 'Siren'], threshold: 0.4 }],
@@ -249,7 +266,7 @@ export const commandSpecs = {
         .min(1, 'has to be at least 1 s')
         .max(86_400, 'has to be at most 86400 s'),
     }),
-    result: z.object({ interval_seconds: z.number() }),
+    result: z.object({ interval_seconds: z.number(), ...remembers }),
     example: { interval_seconds: 60 },
     setExample: '60',
     parseSet: (text) => ({ interval_seconds: numberIn(text) }),
@@ -280,6 +297,7 @@ export const commandSpecs = {
     result: z.object({
       device: contract.state.schema.shape.audio_device,
       name: z.string().describe('The full name of the input.'),
+      ...remembers,
     }),
     example: { device: 'USB Audio' },
     setExample: 'USB Audio',

@@ -181,12 +181,12 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
     if (waiting.release(key) === null) removals.set(key, bytes);
   }
 
-  /** LevelDB takes its time to free the room of what was removed. */
+  /** A single event that waits for long holds the room of those that were removed behind it. */
   function compact(from: OutboxStore): void {
     compacting = true;
     garbageBytes = 0;
     from
-      .compact(disk.events === 0 ? disk.lastKey : floor)
+      .compact()
       .catch((error: unknown) => log.debug({ err: error }, 'The outbox could not be compacted'))
       .finally(() => (compacting = false));
   }
@@ -222,8 +222,8 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
   }
 
   /**
-   * Opens the store again. After a write that failed there is no other way: LevelDB's log may end in half a record,
-   * and what is written behind one is not read back.
+   * Opens the store again. After a write that failed there is no other way: the file may end in half of it, and it is
+   * not known what of it arrived.
    */
   async function recover(): Promise<void> {
     await writing;
@@ -241,7 +241,8 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
   /** Takes a store that has just been opened, and brings it up to date. */
   async function adopt(opened: OutboxStore): Promise<void> {
     try {
-      if (!everOpen) await continueFrom(opened);
+      dropped += opened.lost;
+      if (!everOpen) continueFrom(opened);
       else if (opened.replaced) forgetRead();
       // A write that failed may have arrived all the same; if it is still wanted it is repeated.
       const strays = await opened.read(disk.lastKey, MAX_STRAYS);
@@ -249,7 +250,7 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
       const changes = [...gone, ...strays.map(({ key }) => key)].map((key) => ({ remove: key }));
       if (changes.length > 0) await opened.write(changes, true);
       for (const key of gone) removals.delete(key);
-      const { events, bytes } = changes.length > 0 ? await opened.contents() : opened.found;
+      const { events, bytes } = opened.contents();
       disk = { ...disk, events, bytes };
     } catch (error) {
       await opened.close();
@@ -267,8 +268,8 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
   }
 
   /** What an earlier life has left comes first: it ends what was on then, and events of this life get keys behind. */
-  async function continueFrom(opened: OutboxStore): Promise<void> {
-    const { started, aliveAt } = await opened.leftOver();
+  function continueFrom(opened: OutboxStore): void {
+    const { started, aliveAt } = opened.leftOver();
     const sinceStart = waiting.takeAll();
     lastKey = Math.max(0, opened.found.lastKey ?? 0);
     for (const { id } of started) unended.found(id);

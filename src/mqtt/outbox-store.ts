@@ -1,18 +1,32 @@
-import { cp, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { ClassicLevel } from 'classic-level';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { z } from 'zod';
-import { messageOf, SoundpostError } from '../common/errors.js';
+import { isPassing, readPlain } from '../common/bounded-read.js';
+import { crc32c } from '../common/crc32c.js';
+import { codeOfErrno } from '../common/errno.js';
+import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { EventPayload } from './contract.js';
+import { readFormerOutbox, removeFormerFiles, type FormerOutbox } from './former-outbox.js';
+import { asideOf, boundAsides } from './outbox-aside.js';
+import { lockOutbox } from './outbox-lock.js';
+import { createReplay, emptyState, type Damage, type OutboxState, type Segment } from './outbox-replay.js';
+import {
+  createSegments,
+  MAX_SEGMENT_BYTES,
+  placeOf,
+  SEGMENT_BYTES,
+  textAt,
+  type Segments,
+} from './outbox-segments.js';
 
 /*
- * The files of the outbox: a LevelDB database, ordered by key. A batch is written whole or not at all, also when
- * the process or the power dies in the middle of it.
+ * The files of the outbox: `events-<place>.log`, lines that are only ever appended (`outbox-record.ts`), a new file
+ * with every start and after `SEGMENT_BYTES` (`outbox-segments.ts`). What waits is found through an index in memory,
+ * for which all lines are read, and checked, once at the start (`outbox-replay.ts`).
  *
- *   e<key>   an event that the broker has not acknowledged, as JSON
- *   u<id>    a `started` event whose `ended` has not been written yet
- *   alive    milliseconds since the epoch: the service was at work then
+ * Why files of our own: a database in native code (LevelDB until version 0.1) that repairs damaged files ends the
+ * process where an assertion of its own fails, at every start again, and drops what is damaged in its log in silence.
  */
 
 /** An event as it lies in the store. */
@@ -33,16 +47,21 @@ export interface OutboxStore {
   readonly found: Contents;
   /** Its files take the place of broken ones. */
   readonly replaced: boolean;
+  /** Events that waited and were not in the broken files any more, as many as can be known. */
+  readonly lost: number;
   /** All of it or nothing. With `sync` it resolves once the disk says that it is safe from a loss of power. */
   write(changes: readonly Change[], sync: boolean): Promise<void>;
-  /** The events with a key above `after`, in order, at most `limit`. */
+  /** The events with a key above `after`, in order, at most `limit`. One that the disk has lost since has no text. */
   read(after: number, limit: number): Promise<StoredEvent[]>;
-  /** Reads every event. */
-  contents(): Promise<Contents>;
-  /** Of an earlier life: sounds that had begun and not ended, and when that life was last at work. */
-  leftOver(): Promise<{ started: EventPayload[]; aliveAt: number | null }>;
-  /** Gives the room of removed events with keys up to `key` back to the disk. */
-  compact(key: number): Promise<void>;
+  /** Of what waits. */
+  contents(): Contents;
+  /**
+   * Of an earlier life: sounds that had begun and surely not ended, and when that life was last at work (ms since the
+   * epoch).
+   */
+  leftOver(): { started: EventPayload[]; aliveAt: number | null };
+  /** Gives room that removed events take back to the disk, where single ones that wait hold it. */
+  compact(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -50,28 +69,18 @@ export interface OutboxStore {
 export interface Contents {
   readonly events: number;
   readonly bytes: number;
-  /** The highest key, null where there is no event. */
+  /** The highest key that any event ever had, null where there was none. */
   readonly lastKey: number | null;
 }
 
-/** Why the store does not work. */
-type StoreFault =
-  /** Another process has it. */
-  | 'locked'
-  /** The disk is full, read-only, failing: the same files may work later. */
-  | 'disk'
-  /** The files are not what this program wrote. */
-  | 'broken';
-
-/** What an entry takes beside its text: its key, and LevelDB's own bytes. */
+/** What an entry takes beside its text: its check, its number, its key, and a share of the commit. */
 const ENTRY_OVERHEAD_BYTES = 32;
-/** LevelDB keeps up to twice this in memory, and reads this much when it opens after a crash. */
-const WRITE_BUFFER_BYTES = 1024 * 1024;
-const SCAN_CHUNK = 1000;
-/** Shifts keys, which may be negative, to where their decimal digits sort as they do. */
-const KEY_OFFSET = Number.MAX_SAFE_INTEGER;
+/** Small files of many short lives are put together. */
+const MAX_SEGMENTS_AT_START = 8;
+/** Events that are taken over together. */
+const TAKEN_TOGETHER = 256;
 
-/** The disk's part of an entry, in bytes, before compression. */
+/** The disk's part of an entry, in bytes. */
 export function bytesOf(text: string): number {
   return Buffer.byteLength(text) + ENTRY_OVERHEAD_BYTES;
 }
@@ -99,47 +108,11 @@ export function parseEvent(text: string): EventPayload | null {
   }
 }
 
-function faultOf(error: unknown): StoreFault {
-  let told = '';
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    told += ` ${'code' in cause ? String(cause.code) : ''} ${cause.message}`;
-  }
-  if (told.includes('LEVEL_LOCKED')) return 'locked';
-  // LevelDB passes on the words of strerror(3); Node the names of the error numbers.
-  return /No space left|Read-only file system|Permission denied|Operation not permitted|Too many open files|quota exceeded|Input\/output error|Cannot allocate|Stale file|\b(ENOSPC|EROFS|EACCES|EPERM|EMFILE|ENFILE|EDQUOT|EIO|ENOMEM|ESTALE|EBUSY)\b/i.test(
-    told,
-  )
-    ? 'disk'
-    : 'broken';
-}
-
 /** The innermost reason, for people. */
 export function reasonOf(error: unknown): string {
   let innermost = error;
   while (innermost instanceof Error && innermost.cause instanceof Error) innermost = innermost.cause;
   return messageOf(innermost);
-}
-
-/**
- * Opens the store in `folder`, which is made where there is none. Files that are broken are set aside, with a
- * warning that names them, and what can be read of them is taken over. Throws SoundpostError `outbox_locked` where
- * another process has the folder, and whatever the disk says where it cannot be used now.
- */
-export async function openOutboxStore(folder: string, log: Logger): Promise<OutboxStore> {
-  try {
-    return await openChecked(folder);
-  } catch (error) {
-    const fault = faultOf(error);
-    if (fault === 'locked') {
-      throw new SoundpostError(
-        'outbox_locked',
-        `${folder} is in use by another process: two services must not share a data_dir. Stop the other one, or give this one its own data_dir.`,
-        { cause: error },
-      );
-    }
-    if (fault === 'disk') throw error;
-    return await replaceBroken(folder, reasonOf(error), log);
-  }
 }
 
 /** Whether there is room to open the store again and to write `bytes`; throws the disk's reason if not. */
@@ -148,7 +121,7 @@ export async function checkRoom(folder: string, bytes: number): Promise<void> {
   try {
     const file = await open(path, 'w');
     try {
-      await file.writeFile(Buffer.alloc(WRITE_BUFFER_BYTES + bytes, 1));
+      await file.writeFile(Buffer.alloc(SEGMENT_BYTES + bytes, 1));
       await file.sync();
     } finally {
       await file.close();
@@ -158,114 +131,186 @@ export async function checkRoom(folder: string, bytes: number): Promise<void> {
   }
 }
 
-/** Sets the broken files aside, and takes over from a copy of them what LevelDB can still read. */
-async function replaceBroken(folder: string, reason: string, log: Logger): Promise<OutboxStore> {
-  const aside = `${folder}.broken-${new Date().toISOString().replace(/[:.]/g, '-')}`;
-  // A disk that breaks files again and again must not fill up with them: only the latest are kept.
-  for (const name of await readdir(dirname(folder))) {
-    if (name.startsWith(`${basename(folder)}.broken-`)) {
-      await rm(join(dirname(folder), name), { recursive: true, force: true });
-    }
-  }
-  await rename(folder, aside);
-  let store: OutboxStore;
+/**
+ * Opens the store in `folder`, which is made where there is none. Files that are broken, or of an earlier version, are
+ * taken over as far as they are whole; broken ones are set aside, with a warning that names them and what is lost.
+ * Throws SoundpostError `outbox_locked` where another process has the folder, and whatever the disk says where it
+ * cannot be used now.
+ */
+export async function openOutboxStore(folder: string, log: Logger): Promise<OutboxStore> {
+  const unlock = await lockOutbox(`${folder}.lock`, folder);
   try {
-    await cp(aside, folder, { recursive: true });
-    await rm(join(folder, 'LOCK'), { force: true });
-    await ClassicLevel.repair(folder);
-    store = await openChecked(folder);
+    const opened = await openLocked(folder, log);
+    const close = () => opened.close().finally(unlock);
+    return { ...opened, close };
   } catch (error) {
-    if (faultOf(error) === 'disk') {
-      await rm(folder, { recursive: true, force: true });
-      await rename(aside, folder);
-      throw error;
-    }
-    await rm(folder, { recursive: true, force: true });
-    store = await openChecked(folder);
-  }
-  const { events } = store.found;
-  const saved = events === 0 ? 'No waiting event' : `${events} waiting event${events === 1 ? '' : 's'}`;
-  log.warn(
-    { code: 'outbox_broken' },
-    `The outbox ${folder} is broken (${reason}): it was set aside as ${aside}. ${saved} could be saved from it`,
-  );
-  return { ...store, replaced: true };
-}
-
-/** Opens, and reads everything once, so that files that cannot be read are found now. */
-async function openChecked(folder: string): Promise<OutboxStore> {
-  await mkdir(folder, { recursive: true });
-  const db = new ClassicLevel(folder, {
-    writeBufferSize: WRITE_BUFFER_BYTES,
-    maxFileSize: WRITE_BUFFER_BYTES,
-    cacheSize: WRITE_BUFFER_BYTES,
-    maxOpenFiles: 100,
-  });
-  await db.open();
-  const store = storeOf(db);
-  try {
-    await store.leftOver();
-    return { ...store, found: await store.contents(), replaced: false };
-  } catch (error) {
-    await db.close();
+    await unlock();
     throw error;
   }
 }
 
-const eventKey = (key: number): string => `e${String(BigInt(key) + BigInt(KEY_OFFSET)).padStart(17, '0')}`;
-const keyOf = (name: string): number => Number(BigInt(name.slice(1)) - BigInt(KEY_OFFSET));
-const isEventKey = (name: string): boolean => /^e\d{17}$/.test(name);
+async function openLocked(folder: string, log: Logger): Promise<OutboxStore> {
+  const files = await readFolder(folder);
+  const { segments, state, former, problem } = files;
+  if (problem === null) {
+    const store = await openSegments(folder, segments, state);
+    if (former !== null) {
+      await takeOver(files, folder, store);
+      await removeFormerFiles(folder, files.names);
+    } else if (segments.length > MAX_SEGMENTS_AT_START) await store.compact();
+    return storeOf(store, { replaced: false, lost: 0 });
+  }
+  const aside = asideOf(folder);
+  await rename(folder, aside);
+  let store: Segments | null = null;
+  try {
+    store = await openSegments(folder, [], emptyState());
+    await takeOver(files, aside, store);
+  } catch (error) {
+    await store?.close();
+    await rm(folder, { recursive: true, force: true });
+    await rename(aside, folder);
+    throw error;
+  }
+  await boundAsides(folder);
+  log.warn(
+    { code: 'outbox_broken', lost: files.lost },
+    `The outbox ${folder} is broken (${problem}): it was set aside as ${aside}. ${events(store.contents().events, 'No', 'waiting')} could be saved from it, ${events(files.lost, 'no', '')} known to be lost. A sound whose end may have been among them gets none`,
+  );
+  return storeOf(store, { replaced: true, lost: files.lost });
+}
 
-function storeOf(db: ClassicLevel): Omit<OutboxStore, 'found' | 'replaced'> {
+function events(count: number, none: string, kind: string): string {
+  return [count === 0 ? none : String(count), kind, count === 1 || count === 0 ? 'event' : 'events']
+    .filter((word) => word !== '')
+    .join(' ');
+}
+
+async function openSegments(folder: string, segments: Segment[], state: OutboxState): Promise<Segments> {
+  await mkdir(folder, { recursive: true });
+  return createSegments({ folder, segments, state });
+}
+
+function storeOf(store: Segments, { replaced, lost }: { replaced: boolean; lost: number }): OutboxStore {
   return {
-    async write(changes, sync) {
-      await db.batch(changes.map(operation), { sync });
-    },
-    async read(after, limit) {
-      // The lower bound lets LevelDB jump over what has been removed before it.
-      const found = await db
-        .iterator({ gt: Number.isFinite(after) ? eventKey(after) : 'e', lt: 'f', limit })
-        .all();
-      return found.filter(([name]) => isEventKey(name)).map(([name, text]) => ({ key: keyOf(name), text }));
-    },
-    async contents() {
-      let [events, bytes]: [number, number] = [0, 0];
-      let last: string | null = null;
-      const iterator = db.iterator({ gt: 'e', lt: 'f' });
-      try {
-        for (;;) {
-          const found = await iterator.nextv(SCAN_CHUNK);
-          if (found.length === 0) return { events, bytes, lastKey: last === null ? null : keyOf(last) };
-          for (const [name, text] of found) {
-            if (!isEventKey(name)) continue;
-            events += 1;
-            bytes += bytesOf(text);
-            last = name;
-          }
-        }
-      } finally {
-        await iterator.close();
-      }
-    },
-    async leftOver() {
-      const texts = await db.values({ gt: 'u', lt: 'v' }).all();
-      const aliveAt = Number(await db.get('alive'));
-      return {
-        started: texts.map(parseEvent).filter((event) => event !== null),
-        aliveAt: Number.isFinite(aliveAt) && aliveAt > 0 ? aliveAt : null,
-      };
-    },
-    compact: (key) => db.compactRange('e', eventKey(key)),
-    close: () => db.close(),
+    found: store.contents(),
+    replaced,
+    lost,
+    write: (changes, sync) => store.write(changes, sync),
+    read: (after, limit) => store.read(after, limit),
+    contents: () => store.contents(),
+    leftOver: () => ({
+      started: store
+        .begun()
+        .sort(({ id: one }, { id: other }) => (one < other ? -1 : 1))
+        .map(({ text }) => parseEvent(text))
+        .filter((event) => event !== null),
+      aliveAt: store.aliveMs(),
+    }),
+    compact: () => store.compact(),
+    close: () => store.close(),
   };
 }
 
-function operation(
-  change: Change,
-): { type: 'put'; key: string; value: string } | { type: 'del'; key: string } {
-  if ('put' in change) return { type: 'put', key: eventKey(change.put.key), value: change.put.text };
-  if ('remove' in change) return { type: 'del', key: eventKey(change.remove) };
-  if ('begin' in change) return { type: 'put', key: `u${change.begin}`, value: change.text };
-  if ('end' in change) return { type: 'del', key: `u${change.end}` };
-  return { type: 'put', key: 'alive', value: String(change.alive) };
+interface FolderFiles {
+  readonly names: string[];
+  readonly segments: Segment[];
+  readonly state: OutboxState;
+  /** What version 0.1 has left. */
+  readonly former: FormerOutbox | null;
+  /** Why the files are not what was written, for people. */
+  readonly problem: string | null;
+  readonly lost: number;
+}
+
+/** Reads all files and checks every line of them. */
+async function readFolder(folder: string): Promise<FolderFiles> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    const code = codeOfErrno(error);
+    if (code === 'ENOENT') return [];
+    if (code === 'ENOTDIR') return null;
+    throw error;
+  });
+  if (names === null) {
+    return {
+      names: [],
+      segments: [],
+      state: emptyState(),
+      former: null,
+      problem: 'it is not a folder',
+      lost: 0,
+    };
+  }
+  await rm(join(folder, 'probe'), { force: true });
+  const replay = createReplay();
+  const segments: Segment[] = [];
+  const problems: string[] = [];
+  for (const name of names.filter((name) => placeOf(name) !== null).sort()) {
+    const read = await readPlain(join(folder, name), MAX_SEGMENT_BYTES);
+    if ('error' in read && isPassing(read.error)) throw read.error;
+    if ('bytes' in read) {
+      const { length } = read.bytes;
+      const segment = {
+        name,
+        place: placeOf(name) ?? 0,
+        bytes: length,
+        keys: new Set<number>(),
+        begun: new Set<string>(),
+      };
+      segments.push(segment);
+      replay.read(segment, read.bytes);
+    } else {
+      problems.push(`${name} ${read.problem}`);
+      replay.unreadable();
+    }
+  }
+  const { state, damage } = replay.end();
+  if (damage !== null) problems.push(sentenceOf(damage));
+  const former = await readFormerOutbox(folder, names);
+  if (former?.problem != null) problems.push(former.problem);
+  const lost = (damage?.lostEvents ?? 0) + (former?.lost ?? 0);
+  return {
+    names,
+    segments,
+    state,
+    former,
+    problem: problems.length === 0 ? null : problems.join('; '),
+    lost,
+  };
+}
+
+function sentenceOf({ lines }: Damage): string {
+  return lines === 1 ? 'a line is damaged or missing' : `${lines} lines are damaged or missing`;
+}
+
+/** Writes what is whole in `files`, which lie in `from`, into `to`; what is there already (the same files) stays. */
+async function takeOver(files: FolderFiles, from: string, to: Segments): Promise<void> {
+  const { former, state } = files;
+  const own = [...state.events.keys()].sort((one, other) => one - other);
+  const isNew = to.contents().events === 0;
+  const all = former?.events ?? [];
+  const earlier = all.filter(({ key, text }) => state.events.get(key)?.check !== crc32c(Buffer.from(text)));
+  // An attempt that was cut short has taken some already. Where none of them is there, somebody went back to version
+  // 0.1 for a while: its events come first.
+  const isFresh = own.length > 0 && earlier.length === all.length && earlier.length > 0;
+  const shift = isFresh ? Math.min(0, own[0]! - 1 - earlier.at(-1)!.key) : 0;
+  for (let n = 0; n < earlier.length; n += TAKEN_TOGETHER) {
+    const together = earlier.slice(n, n + TAKEN_TOGETHER);
+    await to.write(
+      together.map(({ key, text }) => ({ put: { key: key + shift, text } })),
+      false,
+    );
+  }
+  for (let n = 0; isNew && n < own.length; n += TAKEN_TOGETHER) {
+    const together: Change[] = [];
+    for (const key of own.slice(n, n + TAKEN_TOGETHER)) {
+      const location = state.events.get(key);
+      const text = location === undefined ? '' : await textAt(join(from, location.segment.name), location);
+      if (text !== '') together.push({ put: { key, text } });
+    }
+    await to.write(together, false);
+  }
+  const begun = isNew ? [...state.begun].map(([id, { text }]) => ({ begin: id, text })) : [];
+  const alive = Math.max(state.aliveMs ?? 0, former?.aliveMs ?? 0);
+  await to.write([...(former?.begun ?? []), ...begun, ...(alive > 0 ? [{ alive }] : [])], true);
 }

@@ -126,7 +126,13 @@ export function createAnnouncer(options: {
   };
 
   // What an earlier life of the service left ON at the broker was never ended by it.
-  for (const slug of memory.slugs()) link.publish('label', 'OFF', { slug });
+  const left = new Set(memory.slugs());
+  if (memory.isIncomplete) {
+    for (const { labels } of options.installed ?? []) {
+      for (const slug of uniqueSlugs(labels.map(({ name }) => name))) left.add(slug);
+    }
+  }
+  for (const slug of left) link.publish('label', 'OFF', { slug });
 
   const warnOfUnknown = () => {
     for (const { name, suggestions } of tagger?.unknown ?? []) {

@@ -3,7 +3,7 @@ import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import { didYouMean } from '../common/nearest.js';
 import type { Logger } from '../common/log.js';
 import type { Config } from '../config/schema.js';
-import type { StateStore } from '../config/state-store.js';
+import { persistence, type StateStore } from '../config/state-store.js';
 import type { Pipeline } from '../inference/pipeline.js';
 import type { Installer } from '../install/installer.js';
 import type { UpdateLock } from '../install/update-lock.js';
@@ -78,8 +78,9 @@ export function createControl(options: {
   };
 
   const rememberModel = async (id: string) => {
-    await store.set('model', id, config.model.id);
+    const saved = await store.set('model', id, config.model.id);
     await options.onModelChosen?.();
+    return persistence(saved);
   };
 
   return {
@@ -87,27 +88,25 @@ export function createControl(options: {
       const model = await registry.get(wanted);
       const { id } = model.manifest;
       if (pipeline.ready && pipeline.model.manifest.id === id && state.now.model === id) {
-        await rememberModel(id);
-        return { model: id, load_ms: 0 };
+        return { model: id, load_ms: 0, ...(await rememberModel(id)) };
       }
       const installed = await registry.list();
       pipeline.keep(Math.max(...installed.map(({ manifest }) => manifest.input.window_seconds)));
       const previous = state.now.model;
       state.change({ swap: { state: 'loading', model: id, progress: 0 } });
       try {
-        const loadMs = await options.updateLock.during(async () => {
+        const { loadMs, remembered } = await options.updateLock.during(async () => {
           const swapped = await pipeline.swap(model, {
             signal,
             onProgress: (progress) => state.change({ swap: { state: 'loading', model: id, progress } }),
           });
-          await rememberModel(id);
-          return swapped.loadMs;
+          return { loadMs: swapped.loadMs, remembered: await rememberModel(id) };
         }, signal);
         await options.publishInfo();
         // The sound that was kept for the old model, and its resampler.
         collectGarbage();
         log.info({}, `Changed the model from ${previous ?? 'none'} to ${id}`);
-        return { model: id, load_ms: Math.round(loadMs) };
+        return { model: id, load_ms: Math.round(loadMs), ...remembered };
       } catch (error) {
         const goesOn = state.now.model === null ? '' : `; ${state.now.model} goes on`;
         throw new SoundpostError(codeOf(error), `${messageOf(error)}${goesOn}`, { cause: error });
@@ -119,8 +118,8 @@ export function createControl(options: {
     async setRate(hz) {
       thermal.request(hz);
       rate.reset();
-      await store.set('rate_hz', hz, config.inference.rate_hz);
-      return { rate_hz: hz, effective_rate_hz: state.now.effective_rate_hz };
+      const saved = await store.set('rate_hz', hz, config.inference.rate_hz);
+      return { rate_hz: hz, effective_rate_hz: state.now.effective_rate_hz, ...persistence(saved) };
     },
 
     async setPaused(paused, seconds) {
@@ -128,11 +127,11 @@ export function createControl(options: {
       if (paused && seconds !== undefined) {
         // A pause with an end is not remembered: after a restart nobody would end it.
         resumeTimer = setTimeout(() => applyPause(false), seconds * 1000);
-        await store.set('paused', false, false);
-        return { paused, seconds };
+        const saved = await store.set('paused', false, false);
+        return { paused, seconds, ...persistence(saved) };
       }
-      await store.set('paused', paused, false);
-      return { paused };
+      const saved = await store.set('paused', paused, false);
+      return { paused, ...persistence(saved) };
     },
 
     async setThreshold(value, label) {
@@ -140,9 +139,9 @@ export function createControl(options: {
         tagging = { ...tagging, threshold: value };
         announcer.update(tagging);
         state.change({ threshold: value });
-        await store.set('threshold', value, config.tagging.threshold);
+        const saved = await store.set('threshold', value, config.tagging.threshold);
         await options.publishInfo();
-        return { threshold: value };
+        return { threshold: value, ...persistence(saved) };
       }
       // What is kept for a label of another model can be taken back as well.
       const kept = value === null && Object.hasOwn(tagging.thresholds, label) ? label : null;
@@ -162,9 +161,9 @@ export function createControl(options: {
       const thresholds = Object.fromEntries(value === null ? others : [...others, [name, value]]);
       tagging = { ...tagging, thresholds };
       announcer.update(tagging);
-      await store.set('thresholds', thresholds, config.tagging.thresholds);
+      const saved = await store.set('thresholds', thresholds, config.tagging.thresholds);
       await options.publishInfo();
-      return { threshold: value, label: name };
+      return { threshold: value, label: name, ...persistence(saved) };
     },
 
     async setLabels(labels) {
@@ -182,16 +181,16 @@ export function createControl(options: {
       announcer.update(next);
       tagging = next;
       state.change({ labels: labelNames(labels) });
-      await store.set('labels', labels, config.tagging.labels);
+      const saved = await store.set('labels', labels, config.tagging.labels);
       await options.publishInfo();
-      return { labels: announcer.watched(), unknown };
+      return { labels: announcer.watched(), unknown, ...persistence(saved) };
     },
 
     async setTelemetryInterval(seconds) {
       telemetry.setInterval(seconds);
       state.change({ telemetry_interval_seconds: seconds });
-      await store.set('telemetry_interval', seconds, config.telemetry.interval_seconds);
-      return { interval_seconds: seconds };
+      const saved = await store.set('telemetry_interval', seconds, config.telemetry.interval_seconds);
+      return { interval_seconds: seconds, ...persistence(saved) };
     },
 
     inputs: (signal) => input.list(signal),

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { writeFileAtomic } from '../common/atomic-file.js';
-import { readBounded } from '../common/bounded-read.js';
+import { createJsonMemory, readJsonMemory } from '../common/json-memory.js';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { Platform } from '../mqtt/discovery/entities.js';
@@ -23,6 +22,8 @@ export interface DiscoveryMemory {
    * written, which is logged.
    */
   set(topic: string, components: Components | null): Promise<void> | null;
+  /** A last attempt for what is not on the disk yet. */
+  stop(): Promise<void>;
 }
 
 const MAX_BYTES = 4 * 1024 * 1024;
@@ -47,22 +48,19 @@ const mapSchema = z.record(z.string(), z.unknown());
 export function openDiscoveryMemory(options: { dataDir: string; log: Logger }): DiscoveryMemory {
   const { log } = options;
   const path = join(options.dataDir, 'homeassistant.json');
-  let announced: Announced = read(path);
-  let written = JSON.stringify(announced);
+  let announced: Announced = read(path, log);
+  let latest = JSON.stringify(announced);
   /** The last of the writes, while there are any. */
   let writing: Promise<void> | null = null;
-
-  async function write(text: string, before: Promise<void> | null): Promise<void> {
-    await before;
-    try {
-      await writeFileAtomic(path, `${text}\n`, { durable: true });
-    } catch (error) {
+  const memory = createJsonMemory({
+    path,
+    content: () => `${latest}\n`,
+    failing: (error) =>
       log.warn(
         { code: 'discovery_not_written' },
-        `${path} cannot be written (${messageOf(error)}): entities that go while the service is off may stay in Home Assistant`,
-      );
-    }
-  }
+        `${path} cannot be written (${messageOf(error)}): it is written again until it stands; until then, entities that go while the service is off may stay in Home Assistant`,
+      ),
+  });
 
   return {
     topics: () => Object.keys(announced),
@@ -71,23 +69,32 @@ export function openDiscoveryMemory(options: { dataDir: string; log: Logger }): 
       const others = Object.entries(announced).filter(([other]) => other !== topic);
       announced = Object.fromEntries(components === null ? others : [...others, [topic, components]]);
       const text = JSON.stringify(announced);
-      if (text === written) return writing;
-      written = text;
-      const mine = write(text, writing).then(() => {
+      if (text === latest) return writing;
+      latest = text;
+      const mine: Promise<void> = memory.save().then(() => {
         if (writing === mine) writing = null;
       });
       writing = mine;
       return mine;
     },
+    async stop() {
+      await memory.stop();
+    },
   };
 }
 
-function read(path: string): Announced {
-  const found = readBounded(path, MAX_BYTES);
-  if ('problem' in found) return {};
-  const topics = Object.entries(mapOf(parsed(found.bytes))).filter(
-    ([topic]) => topicSchema.safeParse(topic).success,
-  );
+function read(path: string, log: Logger): Announced {
+  const found = readJsonMemory(path, MAX_BYTES);
+  if ('problem' in found) {
+    if (found.problem !== 'none') {
+      log.warn(
+        { code: 'discovery_unreadable' },
+        `${path} ${[found.reason, found.fate].filter(Boolean).join('; ')}`,
+      );
+    }
+    return {};
+  }
+  const topics = Object.entries(mapOf(found.value)).filter(([topic]) => topicSchema.safeParse(topic).success);
   return Object.fromEntries(topics.map(([topic, components]) => [topic, componentsOf(components)]));
 }
 
@@ -102,12 +109,4 @@ function componentsOf(value: unknown): Components {
 
 function mapOf(value: unknown): Record<string, unknown> {
   return mapSchema.safeParse(value).data ?? {};
-}
-
-function parsed(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder().decode(bytes)) as unknown;
-  } catch {
-    return null;
-  }
 }

@@ -324,15 +324,15 @@ export function openHomeAssistant(options: {
   watched: () => readonly WatchedLabel[];
   keepsGone: boolean;
   log: Logger;
-}): HomeAssistant {
+}): Omit<HomeAssistant, 'stop'> & { stop(): Promise<void> } {
   const { config, ...parts } = options;
   const { enabled, prefix, models } = config.homeassistant;
   const memory = openDiscoveryMemory({ dataDir: config.data_dir, log: options.log });
   if (!enabled) {
     retireHomeAssistant(options.link, memory);
-    return absent;
+    return { ...absent, stop: () => memory.stop() };
   }
-  return createHomeAssistant({
+  const homeAssistant = createHomeAssistant({
     ...parts,
     memory,
     prefix,
@@ -342,6 +342,13 @@ export function openHomeAssistant(options: {
     digestRequired: config.models.require_digest,
     shownByDefault: schema.homeassistant.models.default,
   });
+  return {
+    ...homeAssistant,
+    async stop() {
+      homeAssistant.stop();
+      await memory.stop();
+    },
+  };
 }
 
 const nothing = () => undefined;

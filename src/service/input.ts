@@ -3,7 +3,7 @@ import type { Microphone } from '../audio/microphone.js';
 import type { AudioSource } from '../audio/source.js';
 import { SoundpostError } from '../common/errors.js';
 import type { Config } from '../config/schema.js';
-import type { StateStore } from '../config/state-store.js';
+import { persistence, type StateStore } from '../config/state-store.js';
 import type { CommandData } from '../mqtt/command-specs.js';
 import type { StateHolder } from './state.js';
 
@@ -65,8 +65,8 @@ export function createInputControl(options: {
       await source.setDevice(chosen ?? undefined);
       const shown = chosen === null ? null : String(chosen);
       state.change({ audio_device: shown });
-      await store.set('audio_device', chosen ?? '', config.audio.device);
-      return { device: shown, name: found.name };
+      const saved = await store.set('audio_device', chosen ?? '', config.audio.device);
+      return { device: shown, name: found.name, ...persistence(saved) };
     },
   };
 }

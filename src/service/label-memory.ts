@@ -1,7 +1,8 @@
+import { closeSync, fstatSync, fsyncSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { writeFileAtomic } from '../common/atomic-file.js';
 import { readBounded } from '../common/bounded-read.js';
+import { createJsonMemory, readJsonMemory, setAside } from '../common/json-memory.js';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 
@@ -11,8 +12,12 @@ import type { Logger } from '../common/log.js';
  */
 export interface LabelMemory {
   slugs(): readonly string[];
+  /** Slugs may be missing: an earlier life could not write them down. */
+  readonly isIncomplete: boolean;
   /** Remembers a slug. Only a new one is written, so the disk is left alone in the long run. */
   add(slug: string): void;
+  /** A last attempt for what is not on the disk yet. */
+  stop(): Promise<void>;
 }
 
 /** Groups are named by whoever may send commands, so there is no end to the names: those used last are kept. */
@@ -21,22 +26,46 @@ const MAX_SLUGS = 5000;
 const MAX_BYTES = 1024 * 1024;
 const fileSchema = z.array(z.string().regex(/^[a-z0-9_]{1,128}$/));
 
-/** Reads `<dataDir>/labels.json`; a file that is absent or broken is an empty memory. */
+/** In place of the newline at the end of the file: slugs were published since that could not be written to it. */
+const INCOMPLETE = '\t';
+const COMPLETE_AFTER_MS = 120_000;
+
+/**
+ * Reads `<dataDir>/labels.json`; a file that is absent is an empty memory, one that is broken an incomplete one. It is
+ * there from the first start on, so that it can be marked when the disk is full later.
+ */
 export function openLabelMemory(options: { dataDir: string; log: Logger }): LabelMemory {
   const { log } = options;
   const path = join(options.dataDir, 'labels.json');
+  const found = read(path, log);
   /** In the order of their last use. */
-  const known = new Set(read(path));
-  let writing = Promise.resolve();
-  let dirty = false;
-
-  const write = async () => {
-    dirty = false;
-    await writeFileAtomic(path, `${JSON.stringify([...known])}\n`, { durable: true });
-  };
+  const known = new Set(found.slugs);
+  let { isIncomplete } = found;
+  const memory = createJsonMemory({
+    path,
+    content: () => `${JSON.stringify([...known])}${isIncomplete ? INCOMPLETE : '\n'}`,
+    failing(error) {
+      mark(path);
+      log.warn(
+        { code: 'labels_not_written' },
+        `${path} cannot be written (${messageOf(error)}): it is written again until it stands. Check that the disk has room and that this user may write there.`,
+      );
+    },
+  });
+  if (found.isNew) createEmpty(path);
+  let timer: NodeJS.Timeout | null = null;
+  if (isIncomplete) {
+    // By then the broker has been told; a start that is cut short before that leaves it to the next one.
+    timer = setTimeout(() => {
+      isIncomplete = false;
+      void memory.save();
+    }, COMPLETE_AFTER_MS);
+    timer.unref();
+  }
 
   return {
     slugs: () => [...known],
+    isIncomplete: found.isIncomplete,
     add(slug) {
       const isNew = !known.delete(slug);
       known.add(slug);
@@ -44,21 +73,56 @@ export function openLabelMemory(options: { dataDir: string; log: Logger }): Labe
         if (known.size <= MAX_SLUGS) break;
         known.delete(oldest);
       }
-      if (!isNew || dirty) return;
-      dirty = true;
-      writing = writing.then(write).catch((error: unknown) => {
-        log.warn({ code: 'labels_not_written' }, `${path} cannot be written: ${messageOf(error)}`);
-      });
+      if (isNew) void memory.save();
+    },
+    async stop() {
+      if (timer !== null) clearTimeout(timer);
+      await memory.stop();
     },
   };
 }
 
-function read(path: string): string[] {
-  const found = readBounded(path, MAX_BYTES);
-  if ('problem' in found) return [];
+/** Leaves a file alone that has come meanwhile. */
+function createEmpty(path: string): void {
   try {
-    return fileSchema.parse(JSON.parse(new TextDecoder().decode(found.bytes))).slice(-MAX_SLUGS);
+    writeFileSync(path, '[]\n', { flag: 'wx' });
   } catch {
-    return [];
+    // The first slug is written with everything that has to be said about that.
   }
+}
+
+/** Changes one byte of the file in its place, which takes no room on the disk. */
+function mark(path: string): void {
+  try {
+    const file = openSync(path, 'r+');
+    try {
+      const { size } = fstatSync(file);
+      if (size > 0) writeSync(file, INCOMPLETE, size - 1);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    // A disk that takes nothing at all; what is to be written is tried again as long as the service lives.
+  }
+}
+
+function read(path: string, log: Logger): { slugs: string[]; isNew: boolean; isIncomplete: boolean } {
+  const bounded = readBounded(path, MAX_BYTES);
+  const isMarked = 'bytes' in bounded && bounded.bytes.at(-1) === INCOMPLETE.charCodeAt(0);
+  const found = readJsonMemory(path, MAX_BYTES);
+  if ('problem' in found && found.problem === 'none') return { slugs: [], isNew: true, isIncomplete: false };
+  const parsed = 'value' in found ? fileSchema.safeParse(found.value) : null;
+  if (parsed?.success === true) {
+    return { slugs: parsed.data.slice(-MAX_SLUGS), isNew: false, isIncomplete: isMarked };
+  }
+  const { reason, fate } =
+    'problem' in found && 'reason' in found
+      ? found
+      : { reason: 'is not what this program writes', fate: setAside(path) };
+  log.warn(
+    { code: 'labels_unreadable' },
+    `${path} ${reason}: ${fate === '' ? '' : `${fate}; `}every label of the models is said to be off once`,
+  );
+  return { slugs: [], isNew: false, isIncomplete: true };
 }

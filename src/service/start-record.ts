@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { writeFileAtomic } from '../common/atomic-file.js';
 import { readBounded } from '../common/bounded-read.js';
+import { createJsonMemory, readJsonMemory } from '../common/json-memory.js';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { maskConfig } from '../config/mask.js';
@@ -51,26 +51,24 @@ export async function openStartGuard(options: {
   const { config, root, version, log } = options;
   const now = options.now ?? Date.now;
   const path = join(config.data_dir, 'run', 'starts.json');
-  let told = false;
   let kept = true;
-  let record = startBegins(readRecord(path), now(), {
+  let record = startBegins(readRecord(path, log), now(), {
     setup: setupOf(version, buildOf(root), config),
     boot: bootOf(config.telemetry.proc_root),
   });
 
+  const memory = createJsonMemory({
+    path,
+    content: () => `${JSON.stringify(record)}\n`,
+    failing: (error) =>
+      log.warn(
+        { code: 'starts_not_counted' },
+        `${path} cannot be written (${messageOf(error)}): starts that fail are not counted, and each is followed by the same wait of ${UNCOUNTED_DELAY_MS / 1000} s`,
+      ),
+  });
   const save = async (next: StartRecord) => {
     record = next;
-    try {
-      await writeFileAtomic(path, `${JSON.stringify(record)}\n`);
-      kept = true;
-    } catch (error) {
-      kept = false;
-      if (!told) {
-        const text = `${path} cannot be written (${messageOf(error)}): starts that fail are not counted, and each is followed by the same wait of ${UNCOUNTED_DELAY_MS / 1000} s`;
-        log.warn({ code: 'starts_not_counted' }, text);
-      }
-      told = true;
-    }
+    kept = await memory.save();
   };
   await save(record);
 
@@ -112,12 +110,12 @@ function bootOf(procRoot: string): string | null {
   return 'problem' in read ? null : read.bytes.toString('utf8').trim();
 }
 
-function readRecord(path: string): StartRecord {
-  const read = readBounded(path, MAX_BYTES);
-  if ('problem' in read) return noStarts;
-  try {
-    return recordSchema.parse(JSON.parse(read.bytes.toString('utf8')));
-  } catch {
-    return noStarts;
+function readRecord(path: string, log: Logger): StartRecord {
+  const read = readJsonMemory(path, MAX_BYTES);
+  if ('value' in read) return recordSchema.safeParse(read.value).data ?? noStarts;
+  if (read.problem === 'unreadable') {
+    const text = [`${path} ${read.reason}`, read.fate].filter(Boolean).join('; ');
+    log.warn({ code: 'starts_unreadable' }, `${text}: earlier starts are not counted`);
   }
+  return noStarts;
 }

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { cp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -5,6 +6,7 @@ import t, { type Test } from 'tap';
 import { openDiskOutbox, type DiskOutboxOptions } from '../../src/mqtt/disk-outbox.js';
 import type { Outbox, OutboxEntry } from '../../src/mqtt/outbox.js';
 import { endWith, eventWith } from '../support/events.js';
+import { writeFormerOutbox } from '../support/former-outbox.js';
 import { createRecordingLog } from '../support/recording-log.js';
 import { cannotMount, mountSmallDisk } from '../support/small-disk.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -45,72 +47,54 @@ t.test('two processes cannot have one outbox', async (t) => {
   t.strictSame(ids(await all(outbox)), range(1, 2));
 });
 
-t.test('broken files are set aside, and what can be read is saved', async (t) => {
-  /** An outbox of a service that was killed, with 3000 sounds. */
-  const folder = join(temporaryFolder(t), 'outbox');
-  const { outbox } = await openHere(t, folder);
-  for (let n = 1; n <= 3000; n += 1000) {
-    await Promise.all(Array.from({ length: 1000 }, (_, k) => outbox.append(event(n + k))));
-  }
-  await outbox.close();
-  const { outbox: again } = await openHere(t, folder);
-  t.strictSame(ids((await all(again)).slice(0, 3000)), range(1, 3000));
-  await again.append(event(9999));
-  const intact = `${folder}-intact`;
-  await cp(folder, intact, { recursive: true });
-  await again.close();
+/** What may happen to the files of an outbox. `least`: so many of its 3001 sounds are still there. */
+interface Mishap {
+  name: string;
+  harm: (at: string) => Promise<unknown>;
+  aside: boolean;
+  least: number;
+}
 
-  const filesOf = async (at: string, pattern: RegExp) =>
-    (await readdir(at)).filter((name) => pattern.test(name)).map((name) => join(at, name));
-  const each = async (at: string, pattern: RegExp, harm: (path: string) => Promise<unknown>) => {
-    const found = await filesOf(at, pattern);
-    if (found.length === 0) throw new Error(`no file like ${pattern.source}`);
-    for (const path of found) await harm(path);
-  };
-  const garble = async (path: string) => {
-    const bytes = await readFile(path);
-    bytes.fill(0x5a, Math.floor(bytes.length / 3), Math.floor(bytes.length / 2));
-    await writeFile(path, bytes);
-  };
-  const half = async (path: string) => truncate(path, Math.floor((await readFile(path)).length / 2));
-  const cases: { name: string; harm: (at: string) => Promise<unknown>; aside: boolean; least: number }[] = [
-    {
-      name: 'CURRENT empty',
-      harm: (at) => writeFile(join(at, 'CURRENT'), ''),
-      aside: true,
-      least: 3001,
+const filesOf = async (at: string, pattern: RegExp) =>
+  (await readdir(at)).filter((name) => pattern.test(name)).map((name) => join(at, name));
+
+/** Throws where there is no such file. */
+async function each(at: string, pattern: RegExp, harm: (path: string) => Promise<unknown>): Promise<void> {
+  const found = await filesOf(at, pattern);
+  if (found.length === 0) throw new Error(`no file like ${pattern.source}`);
+  for (const path of found) await harm(path);
+}
+
+async function garble(path: string): Promise<void> {
+  const bytes = await readFile(path);
+  bytes.fill(0x5a, Math.floor(bytes.length / 3), Math.floor(bytes.length / 2));
+  await writeFile(path, bytes);
+}
+
+const half = async (path: string) => truncate(path, Math.floor((await readFile(path)).length / 2));
+
+const anyOutbox: Mishap[] = [
+  {
+    name: 'a file in its place',
+    harm: async (at) => {
+      await rm(at, { recursive: true });
+      await writeFile(at, 'not a folder');
     },
-    {
-      name: 'no manifest',
-      harm: (at) => each(at, /^MANIFEST/, (path) => rm(path)),
-      aside: true,
-      least: 3001,
+    aside: true,
+    least: 0,
+  },
+  {
+    name: 'no files at all',
+    harm: async (at) => {
+      for (const name of await readdir(at)) await rm(join(at, name));
     },
-    { name: 'garbled manifest', harm: (at) => each(at, /^MANIFEST/, garble), aside: true, least: 3001 },
-    { name: 'no tables', harm: (at) => each(at, /ldb$/, (path) => rm(path)), aside: true, least: 0 },
-    { name: 'half tables', harm: (at) => each(at, /ldb$/, half), aside: true, least: 0 },
-    { name: 'garbled tables', harm: (at) => each(at, /ldb$/, garble), aside: true, least: 0 },
-    // A log that ends early is what a loss of power leaves: nothing of it was promised.
-    { name: 'half a log', harm: (at) => each(at, /log$/, half), aside: false, least: 3000 },
-    {
-      name: 'a file in its place',
-      harm: async (at) => {
-        await rm(at, { recursive: true });
-        await writeFile(at, 'not a folder');
-      },
-      aside: true,
-      least: 0,
-    },
-    {
-      name: 'no files but a lock',
-      harm: async (at) => {
-        for (const name of await readdir(at)) if (name !== 'LOCK') await rm(join(at, name));
-      },
-      aside: false,
-      least: 0,
-    },
-  ];
-  for (const { name, harm, aside, least } of cases) {
+    aside: false,
+    least: 0,
+  },
+];
+
+async function checkMishaps(t: Test, intact: string, mishaps: readonly Mishap[]): Promise<void> {
+  for (const { name, harm, aside, least } of mishaps) {
     await t.test(name, async (t) => {
       const at = join(temporaryFolder(t), 'outbox');
       await cp(intact, at, { recursive: true });
@@ -132,6 +116,100 @@ t.test('broken files are set aside, and what can be read is saved', async (t) =>
       await next.close();
     });
   }
+}
+
+t.test('broken files are set aside, and what can be read is saved', async (t) => {
+  /** An outbox of a service that was killed, with 3000 sounds. */
+  const folder = join(temporaryFolder(t), 'outbox');
+  const { outbox } = await openHere(t, folder);
+  for (let n = 1; n <= 3000; n += 1000) {
+    await Promise.all(Array.from({ length: 1000 }, (_, k) => outbox.append(event(n + k))));
+  }
+  await outbox.close();
+  const { outbox: again } = await openHere(t, folder);
+  t.strictSame(ids((await all(again)).slice(0, 3000)), range(1, 3000));
+  await again.append(event(9999));
+  const intact = `${folder}-intact`;
+  await cp(folder, intact, { recursive: true });
+  await again.close();
+  const newest = async (at: string) => (await filesOf(at, /log$/)).sort().at(-1)!;
+  await checkMishaps(t, intact, [
+    { name: 'garbled', harm: (at) => each(at, /log$/, garble), aside: true, least: 1500 },
+    { name: 'all of it cut in half', harm: (at) => each(at, /log$/, half), aside: true, least: 1000 },
+    // That is what a loss of power leaves: nothing of it was promised.
+    {
+      name: 'an end that was never written',
+      harm: async (at) => truncate(await newest(at), (await readFile(await newest(at))).length - 10),
+      aside: false,
+      least: 3000,
+    },
+    {
+      name: 'one of the files gone',
+      harm: async (at) => rm((await filesOf(at, /log$/)).sort()[0]!),
+      aside: true,
+      least: 1,
+    },
+    {
+      name: 'a pipe in the place of one of the files',
+      harm: async (at) => {
+        const [first] = (await filesOf(at, /log$/)).sort();
+        await rm(first!);
+        execFileSync('mkfifo', [first!]);
+      },
+      aside: true,
+      least: 1,
+    },
+    ...anyOutbox,
+  ]);
+});
+
+t.test('an outbox of version 0.1 is taken over, whole or broken', async (t) => {
+  const intact = join(temporaryFolder(t), 'outbox');
+  const sounds = (from: number, to: number) =>
+    Array.from({ length: to - from + 1 }, (_, n) => event(from + n));
+  await writeFormerOutbox(intact, [
+    { append: sounds(1, 1500), remove: [] },
+    { append: sounds(1501, 3000), remove: [] },
+    { append: [event(9999)], remove: [] },
+  ]);
+  await t.test('whole', async (t) => {
+    const at = join(temporaryFolder(t), 'outbox');
+    await cp(intact, at, { recursive: true });
+    const { outbox, codes } = await openHere(t, at);
+    const held = await all(outbox);
+    t.strictSame(ids(held.slice(0, 3001)), [...range(1, 3000), event(9999).id]);
+    t.equal(held.filter((entry) => entry.event.event_type === 'ended').length, 3001, 'what was on is ended');
+    t.ok(held.every((entry) => entry.event.late));
+    t.strictSame(codes(), []);
+    t.strictSame(await filesOf(at, /ldb|MANIFEST|CURRENT|LOCK/), [], 'its files have gone');
+  });
+  await checkMishaps(t, intact, [
+    { name: 'CURRENT empty', harm: (at) => writeFile(join(at, 'CURRENT'), ''), aside: true, least: 3001 },
+    {
+      name: 'no manifest',
+      harm: (at) => each(at, /^MANIFEST/, (path) => rm(path)),
+      aside: true,
+      least: 3001,
+    },
+    { name: 'garbled manifest', harm: (at) => each(at, /^MANIFEST/, garble), aside: true, least: 3001 },
+    { name: 'no tables', harm: (at) => each(at, /ldb$/, (path) => rm(path)), aside: true, least: 1 },
+    { name: 'half tables', harm: (at) => each(at, /ldb$/, half), aside: true, least: 1 },
+    { name: 'garbled tables', harm: (at) => each(at, /ldb$/, garble), aside: true, least: 1000 },
+    { name: 'half a log', harm: (at) => each(at, /log$/, half), aside: true, least: 3000 },
+    ...anyOutbox,
+  ]);
+});
+
+t.test('of many broken outboxes the newest are kept', async (t) => {
+  const folder = join(temporaryFolder(t), 'outbox');
+  for (let n = 1; n <= 5; n += 1) {
+    const { outbox } = await openHere(t, folder);
+    await outbox.append(event(n));
+    await outbox.close();
+    await each(folder, /log$/, garble);
+  }
+  const asides = (await readdir(join(folder, '..'))).filter((file) => file.startsWith('outbox.broken-'));
+  t.equal(asides.length, 3);
 });
 
 t.test('an entry that makes no sense is given up, not the rest', async (t) => {

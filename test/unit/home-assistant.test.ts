@@ -60,6 +60,7 @@ function slowMemory(first: Components) {
       if (before === JSON.stringify(components)) return null;
       return new Promise<void>((resolve) => writes.push(resolve));
     },
+    stop: () => Promise.resolve(),
   };
   return { memory, writes, kept };
 }

@@ -126,7 +126,7 @@ export async function createDevice(
       minGapSeconds: 0,
     },
     topK: TOP_K,
-    memory: { slugs: () => [], add: () => undefined },
+    memory: { slugs: () => [], isIncomplete: false, add: () => undefined, stop: () => Promise.resolve() },
     latency,
     log: silentLogger,
   });
