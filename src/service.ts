@@ -21,7 +21,7 @@ import { commandTable } from './mqtt/command-table.js';
 import { createCommandRouter } from './mqtt/commands.js';
 import { isoTime } from './mqtt/contract.js';
 import { openDiskOutbox } from './mqtt/disk-outbox.js';
-import { createLink } from './mqtt/link.js';
+import { clientIdOf, createLink } from './mqtt/link.js';
 import { createAnnouncer } from './service/announcer.js';
 import { brokerAccess } from './service/broker-access.js';
 import { chooseSource } from './service/choose-source.js';
@@ -146,7 +146,7 @@ export function createService(options: {
 
     const broker: EmbeddedBroker | null =
       config.mqtt.url === ''
-        ? await startEmbeddedBroker({ host: config.broker.host, port: config.broker.port, log })
+        ? await startEmbeddedBroker({ ...config.broker, ownClientId: clientIdOf(config.device.id), log })
         : null;
     if (broker !== null) undo.push(() => broker.stop());
     goOn();
@@ -164,8 +164,8 @@ export function createService(options: {
     // The link and the router know each other; requests only come once the link has started.
     const link = createLink({
       url: broker?.url ?? config.mqtt.url,
-      ...brokerAccess(config),
-      protocolVersion: config.mqtt.protocol_version,
+      ...(broker === null ? brokerAccess(config) : { openStream: () => broker.connect() }),
+      protocolVersion: broker === null ? config.mqtt.protocol_version : 4,
       keepaliveSeconds: config.mqtt.keepalive_seconds,
       baseTopic: config.mqtt.base_topic,
       deviceId: config.device.id,
@@ -387,7 +387,7 @@ export function createService(options: {
     if (broker !== null) {
       log.info(
         {},
-        `Read along: mosquitto_sub -h ${new URL(broker.url).hostname} -p ${broker.port} -t '${base}/#' -v`,
+        `Read along: mosquitto_sub -h ${new URL(broker.url).hostname} -p ${broker.port}${config.broker.password === '' ? '' : ` -u ${config.broker.username} -P …`} -t '${base}/#' -v`,
       );
     }
   }

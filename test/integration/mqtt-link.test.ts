@@ -732,15 +732,24 @@ t.test('the embedded broker', async (t) => {
     await small.next('small');
   });
 
-  t.test('warns where others can reach it', async (t) => {
-    const log = createRecordingLog();
-    const open = await startEmbeddedBroker({ host: '0.0.0.0', port: 0, log });
+  t.test('does not open to others without a password', async (t) => {
+    const options = { host: '0.0.0.0', port: 0, log: silentLogger };
+    await t.rejects(startEmbeddedBroker(options), {
+      code: 'broker_unprotected',
+      message: /broker\.password/,
+    });
+    const open = await startEmbeddedBroker({ ...options, username: 'attic', password: 'right' });
+    t.teardown(() => open.stop());
     t.match(open.url, /^mqtt:\/\/127\.0\.0\.1:/);
-    t.match(
-      log.lines.map(({ fields }) => fields.code),
-      ['broker_open'],
-    );
-    await open.stop();
-    await open.stop();
+    for (const account of [
+      {},
+      { username: 'attic', password: 'wrong' },
+      { username: 'x', password: 'right' },
+    ]) {
+      await t.rejects(createProbe(open.url, ['x'], account), { code: 4 });
+    }
+    const in_ = await probe(t, open.url, ['x'], { username: 'attic', password: 'right' });
+    await in_.publish('x', 'yes');
+    await in_.next('x');
   });
 });
