@@ -277,6 +277,7 @@ export function createService(options: {
       source,
       latency,
       rate,
+      refusedCommands: () => router.counters().refused,
       onError: (error) => log.warn({ code: 'telemetry' }, `telemetry could not be read: ${messageOf(error)}`),
     });
     // As fast as it can is a wish, too, and a lower rate would not slow it down.
@@ -309,6 +310,7 @@ export function createService(options: {
       commands: commandTable(control),
       topics: link.topics,
       reply: (reply) => link.reply(reply),
+      foreignResponseTopics: config.mqtt.foreign_response_topics,
       log,
     });
     undo.push(() => link.stop());

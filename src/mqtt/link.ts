@@ -121,6 +121,8 @@ export interface Link {
   onStatus(callback: (status: LinkStatus) => void): () => void;
   /** Of the outbox: events that wait, and events that will never be delivered. */
   counters(): { queued: number; dropped: number };
+  /** Replies that were dropped because too many were waiting already. */
+  lostReplies(): number;
 }
 
 const defaultTiming: Timing = {
@@ -468,6 +470,7 @@ export function createLink(options: LinkOptions): Link {
       return () => listeners.delete(callback);
     },
     counters: () => sender.counters(),
+    lostReplies: () => sender.lostReplies,
   };
 }
 

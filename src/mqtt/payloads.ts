@@ -250,6 +250,13 @@ export const telemetry = z.object({
     queued: count.describe('Events that wait for the broker.'),
     dropped: count.describe('Events that will never be delivered.'),
   }),
+  commands: z
+    .object({
+      refused: count.describe('Requests that were answered with `busy`.'),
+      unanswered: count.describe('Replies for which there was no room while the broker did not take them.'),
+    })
+    .optional()
+    .describe('Since the start.'),
   event_loop_ms: z
     .object({ p50: reading, p99: reading, max: reading })
     .optional()

@@ -117,6 +117,7 @@ function makeCommanded(t: Test, url: string, service: ServiceControl): { link: L
     commands: commandTable(service),
     topics: link.topics,
     reply: (reply) => link.reply(reply),
+    foreignResponseTopics: true,
     log: silentLogger,
   });
   return { link, router };
@@ -728,7 +729,7 @@ t.test('the embedded broker', async (t) => {
     await big.close();
     void sending;
     const small = await probe(t, broker.url, ['small']);
-    await small.publish('small', Buffer.alloc(512 * 1024));
+    await small.publish('small', Buffer.alloc(200 * 1024));
     await small.next('small');
   });
 
