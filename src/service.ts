@@ -10,6 +10,7 @@ import type { Config } from './config/schema.js';
 import { openStateStore } from './config/state-store.js';
 import { optimizedFolderIn } from './inference/optimized-copy.js';
 import { Pipeline } from './inference/pipeline.js';
+import { withSelfTest } from './inference/self-test.js';
 import { createStartEngine } from './inference/start-engine.js';
 import { convertCheckpoint } from './convert/convert.js';
 import { createInstaller } from './install/installer.js';
@@ -40,7 +41,7 @@ import {
   startingWishes,
   withUsableLabels,
 } from './service/remembered.js';
-import { createState, initialState } from './service/state.js';
+import { createState, initialState, shownState } from './service/state.js';
 import { createTelemetryLoop } from './service/telemetry.js';
 import { createThermalControl } from './service/thermal.js';
 import { createLatencyRecorder } from './telemetry/latency.js';
@@ -179,7 +180,7 @@ export function createService(options: {
     });
     const state = createState(initialState(wishes, source.kind), (now) => {
       homeAssistant.stateChanges(now);
-      link.publish('state', now);
+      link.publish('state', shownState(now));
     });
     const installed = await registry.list();
     const latency = createLatencyRecorder();
@@ -198,7 +199,7 @@ export function createService(options: {
     const level = createLevelMeter();
     const windowLevel = level.reader();
     const pipeline = new Pipeline({
-      startEngine: createStartEngine({ log, optimizedFolder }),
+      startEngine: withSelfTest(createStartEngine({ log, optimizedFolder }), log),
       fallback,
       rateHz: wishes.rateHz,
       windowSeconds: config.inference.window_seconds,
@@ -348,7 +349,7 @@ export function createService(options: {
     undo.push(forwardProblems(options.problems, link));
     link.publish('audio/status', 'offline');
     // The broker may have what an earlier life was at: loading the model takes a while.
-    link.publish('state', state.now);
+    link.publish('state', shownState(state.now));
     undo.push(() => announcer.close());
     undo.push(() => pipeline.stop());
     await pipeline.start(wanted);

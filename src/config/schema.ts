@@ -203,6 +203,9 @@ export const schema = {
       defaultDoc:
         'those of the catalogue: zenodo.org, github.com, huggingface.co and where they keep their files',
     }),
+    remote_pull: key(oneOf('off', 'catalogue', 'any'), 'catalogue', {
+      doc: 'What may be installed over MQTT: nothing (`off`), models of the catalogue, whose addresses and digests come with the program, or networks from addresses that a command names too (`any`). Whoever may send commands to this device chooses the digest of such a network, and so what runs on it.',
+    }),
     require_digest: key(flag, true, {
       doc: 'Refuse models that come without a SHA-256: from an address over MQTT where the command names none, and of the catalogue where nobody has published one. Without it such a model is taken as it comes from its makers’ server, and can be installed from Home Assistant with one click.',
     }),

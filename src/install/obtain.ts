@@ -6,7 +6,7 @@ import type { Catalogue, CatalogueEntry } from '../models/catalogue.js';
 import { credentialsOf, CREDENTIALS_ADVICE, download, type DownloadTuning } from '../models/download.js';
 import { digestOfFile } from '../models/files.js';
 import { hostIsAmong, hostIsNamed, isPublicAddress, shownUrl } from '../models/hosts.js';
-import { DOWNLOADS, whileLocked } from './staging.js';
+import { boundDownloads, DOWNLOADS, whileLocked } from './staging.js';
 
 /** Where checkpoints may come from: `models.*` of the configuration. */
 export interface SourceSettings {
@@ -167,6 +167,7 @@ async function fetchFile(
   const { root, signal, onProgress, permit, refetch = false } = options;
   await mkdir(join(root, DOWNLOADS), { recursive: true });
   const path = join(root, DOWNLOADS, name);
+  await boundDownloads(root, name);
   return whileLocked(path, name, async () => {
     const discard = () => rm(path, { force: true });
     const describe = async (digest: string) => ({

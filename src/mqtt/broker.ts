@@ -274,7 +274,8 @@ function accountCheck(username: string, password: string) {
 }
 
 function refusal(returnCode: number, message: string): AuthenticateError {
-  // Its type is an enum that exists at compile time only.
+  // The type of the code is an enum that exists at compile time only.
+  // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment
   return Object.assign(new Error(message), { returnCode });
 }
 

@@ -79,7 +79,7 @@ mosquitto_rr -h BROKER -t soundpost/attic/request/health -e soundpost/attic/resp
 
 export const security = `## Security
 
-Whoever may publish on \`B/request/#\` and \`B/+/set\` rules the device. Without \`mqtt.url\` Soundpost brings a broker that listens on this machine only and asks nobody for a password; anything else is for a broker of your own:
+Whoever may publish on \`B/request/#\` and \`B/+/set\` rules the device. Without \`mqtt.url\` Soundpost brings a broker that listens on this machine only; beyond it (\`broker.host\`) it needs a password (\`broker.password\`). [security.md](security.md) says who can reach what, what stops them, and what does not. A broker of your own:
 
 \`\`\`yaml
 mqtt:
@@ -97,5 +97,5 @@ mqtt:
 - A wrong authority, a missing intermediate, a certificate that names no host, an expired certificate, one for another name, a missing client certificate and a wrong password are each said in words, once, and told apart from an absent network.
 - [config/examples/mosquitto.acl](../config/examples/mosquitto.acl), made from this contract, gives a device its own branch, an operator the commands, and Home Assistant what it needs. [config/examples/mosquitto.conf](../config/examples/mosquitto.conf) is the broker around it, with TLS.
 - Passwords, keys and what is secret in addresses appear neither in \`B/info\` nor in \`B/log\`, the log, the errors or \`npx soundpost config\`.
-- What a command may make the device download is limited by \`models.allowed_hosts\` and \`models.require_digest\`; hosts in the local network have to be named there one by one. [models.md](models.md) has more.
+- What a command may make the device download is limited by \`models.remote_pull\` (by default models of the catalogue only), \`models.allowed_hosts\` and \`models.require_digest\`; hosts in the local network have to be named there one by one. [models.md](models.md) has more.
 `;
