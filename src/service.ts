@@ -11,6 +11,7 @@ import type { Config } from './config/schema.js';
 import { openStateStore } from './config/state-store.js';
 import { optimizedFolderIn } from './inference/optimized-copy.js';
 import { Pipeline } from './inference/pipeline.js';
+import { withSelfTest } from './inference/self-test.js';
 import { createStartEngine } from './inference/start-engine.js';
 import { convertCheckpoint } from './convert/convert.js';
 import { createInstaller } from './install/installer.js';
@@ -22,7 +23,7 @@ import { commandTable } from './mqtt/command-table.js';
 import { createCommandRouter } from './mqtt/commands.js';
 import { isoTime } from './mqtt/contract.js';
 import { openDiskOutbox } from './mqtt/disk-outbox.js';
-import { createLink } from './mqtt/link.js';
+import { clientIdOf, createLink } from './mqtt/link.js';
 import { createAnnouncer } from './service/announcer.js';
 import { brokerAccess } from './service/broker-access.js';
 import { chooseSource } from './service/choose-source.js';
@@ -41,7 +42,7 @@ import {
   startingWishes,
   withUsableLabels,
 } from './service/remembered.js';
-import { createState, initialState } from './service/state.js';
+import { createState, initialState, shownState } from './service/state.js';
 import { createTelemetryLoop } from './service/telemetry.js';
 import { createThermalControl } from './service/thermal.js';
 import { createLatencyRecorder } from './telemetry/latency.js';
@@ -149,7 +150,7 @@ export function createService(options: {
 
     const broker: EmbeddedBroker | null =
       config.mqtt.url === ''
-        ? await startEmbeddedBroker({ host: config.broker.host, port: config.broker.port, log })
+        ? await startEmbeddedBroker({ ...config.broker, ownClientId: clientIdOf(config.device.id), log })
         : null;
     if (broker !== null) undo.push(() => broker.stop());
     goOn();
@@ -167,8 +168,8 @@ export function createService(options: {
     // The link and the router know each other; requests only come once the link has started.
     const link = createLink({
       url: broker?.url ?? config.mqtt.url,
-      ...brokerAccess(config),
-      protocolVersion: config.mqtt.protocol_version,
+      ...(broker === null ? brokerAccess(config) : { openStream: () => broker.connect() }),
+      protocolVersion: broker === null ? config.mqtt.protocol_version : 4,
       keepaliveSeconds: config.mqtt.keepalive_seconds,
       baseTopic: config.mqtt.base_topic,
       deviceId: config.device.id,
@@ -182,7 +183,7 @@ export function createService(options: {
     });
     const state = createState(initialState(wishes, source.kind), (now) => {
       homeAssistant.stateChanges(now);
-      link.publish('state', now);
+      link.publish('state', shownState(now));
     });
     const installed = await registry.list();
     const latency = createLatencyRecorder();
@@ -203,7 +204,7 @@ export function createService(options: {
     const level = createLevelMeter();
     const windowLevel = level.reader();
     const pipeline = new Pipeline({
-      startEngine: createStartEngine({ log, optimizedFolder }),
+      startEngine: withSelfTest(createStartEngine({ log, optimizedFolder }), log),
       fallback,
       rateHz: wishes.rateHz,
       windowSeconds: config.inference.window_seconds,
@@ -282,6 +283,7 @@ export function createService(options: {
       source,
       latency,
       rate,
+      refusedCommands: () => router.counters().refused,
       onError: (error) => log.warn({ code: 'telemetry' }, `telemetry could not be read: ${messageOf(error)}`),
     });
     // As fast as it can is a wish, too, and a lower rate would not slow it down.
@@ -314,6 +316,7 @@ export function createService(options: {
       commands: commandTable(control),
       topics: link.topics,
       reply: (reply) => link.reply(reply),
+      foreignResponseTopics: config.mqtt.foreign_response_topics,
       log,
     });
     undo.push(() => link.stop());
@@ -351,7 +354,7 @@ export function createService(options: {
     undo.push(forwardProblems(options.problems, link));
     link.publish('audio/status', 'offline');
     // The broker may have what an earlier life was at: loading the model takes a while.
-    link.publish('state', state.now);
+    link.publish('state', shownState(state.now));
     undo.push(() => announcer.close());
     undo.push(() => pipeline.stop());
     await pipeline.start(wanted);
@@ -392,7 +395,7 @@ export function createService(options: {
     if (broker !== null) {
       log.info(
         {},
-        `Read along: mosquitto_sub -h ${new URL(broker.url).hostname} -p ${broker.port} -t '${base}/#' -v`,
+        `Read along: mosquitto_sub -h ${new URL(broker.url).hostname} -p ${broker.port}${config.broker.password === '' ? '' : ` -u ${config.broker.username} -P …`} -t '${base}/#' -v`,
       );
     }
   }

@@ -118,7 +118,7 @@ export async function runCommand(
       if (ending) return;
       if (error instanceof SoundpostError) {
         log.error({ code: error.code }, error.message);
-        end('Could not start', error.code === 'config' ? 2 : 1, false);
+        end('Could not start', ['config', 'broker_unprotected'].includes(error.code) ? 2 : 1, false);
       } else {
         fault(error);
       }

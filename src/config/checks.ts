@@ -1,4 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { isLoopback } from '../common/loopback.js';
 import { addressesOf } from './formats.js';
 import type { Config } from './schema.js';
 
@@ -11,7 +12,7 @@ export interface CrossProblem {
 /** The problems between keys. `origin` tells where the value of a key was written. */
 export function crossChecks(config: Config, origin: (key: string) => string): CrossProblem[] {
   const problems: CrossProblem[] = [];
-  const { mqtt, audio, thermal } = config;
+  const { mqtt, broker, audio, thermal } = config;
   const at = (key: string): string => `${key} (${origin(key)})`;
   const problem = (keys: readonly string[], message: string) => problems.push({ keys, message });
 
@@ -40,6 +41,12 @@ export function crossChecks(config: Config, origin: (key: string) => string): Cr
     problem(
       ['mqtt.cert', 'mqtt.key'],
       `${at('mqtt.key')}: is not the key of mqtt.cert (${origin('mqtt.cert')})`,
+    );
+  }
+  if (mqtt.url === '' && broker.password === '' && !isLoopback(broker.host)) {
+    problem(
+      ['broker.host'],
+      `${at('broker.host')}: ${broker.host} opens the embedded broker to the network, where everybody could listen and command: needs broker.password (or use 127.0.0.1, or a broker of your own in mqtt.url)`,
     );
   }
   if (audio.source === 'file' && audio.file === '') {

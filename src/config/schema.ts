@@ -122,6 +122,9 @@ export const schema = {
       doc: 'MQTT 5, or 4 for MQTT 3.1.1. A broker that refuses 5 is tried with 4.',
     }),
     base_topic: key(topic, 'soundpost', { doc: 'First part of every topic.' }),
+    foreign_response_topics: key(flag, false, {
+      doc: 'Answer requests of MQTT 5 on response topics outside of `<base_topic>/<device.id>/response/` too. Whoever may send a command can then have this device write to any topic that the broker lets it write to. Otherwise such a request is answered on `response/<command>` alone.',
+    }),
     outbox: {
       max_mb: key(decimal({ min: 1, max: 10_000, unit: 'MB' }), 64, {
         doc: 'Room on the disk for events that wait while the broker is away; when it is used up the oldest go first.',
@@ -130,7 +133,16 @@ export const schema = {
   },
   broker: {
     host: key(host, '127.0.0.1', {
-      doc: 'Address the embedded broker listens on (only where `mqtt.url` is empty). It asks nobody for a password: 0.0.0.0 opens it to the whole network.',
+      doc: 'Address the embedded broker listens on (only where `mqtt.url` is empty). 0.0.0.0 opens it to the whole network, for which it needs `broker.password`.',
+    }),
+    username: key(text({ maxLength: 1000 }), 'soundpost', {
+      doc: 'User name that clients of the embedded broker have to give, where it has a password.',
+      fromFile: true,
+    }),
+    password: key(text({ maxLength: 1000 }), '', {
+      doc: 'Password that clients of the embedded broker have to give. Without one it opens to this machine only, and to everybody on it.',
+      defaultDoc: 'none',
+      secret: true,
     }),
     port: key(decimal({ min: 0, max: 65_535, integer: true }), 1883, {
       doc: 'Port of the embedded broker; 0 takes a free one.',
@@ -193,6 +205,9 @@ export const schema = {
       doc: 'Hosts from which models may be downloaded over MQTT, and to which redirects may lead. A host in the local network has to be named itself, by its name or its IP address as it is in the address; `*.` and the default reach public hosts only.',
       defaultDoc:
         'those of the catalogue: zenodo.org, github.com, huggingface.co and where they keep their files',
+    }),
+    remote_pull: key(oneOf('off', 'catalogue', 'any'), 'catalogue', {
+      doc: 'What may be installed over MQTT: nothing (`off`), models of the catalogue, whose addresses and digests come with the program, or networks from addresses that a command names too (`any`). Whoever may send commands to this device chooses the digest of such a network, and so what runs on it.',
     }),
     require_digest: key(flag, true, {
       doc: 'Refuse models that come without a SHA-256: from an address over MQTT where the command names none, and of the catalogue where nobody has published one. Without it such a model is taken as it comes from its makers’ server, and can be installed from Home Assistant with one click.',

@@ -1,12 +1,13 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomic } from '../common/atomic-file.js';
-import { SoundpostError } from '../common/errors.js';
+import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
+import type { Logger } from '../common/log.js';
 import type { SelfTest } from '../convert/self-test.js';
 import { TEST_SOUND, testSound } from '../features/test-sound.js';
 import { readSmallText } from '../models/files.js';
 import { parseJson } from '../models/validate.js';
-import type { InferenceEngine } from './engine.js';
+import type { InferenceEngine, StartEngine } from './engine.js';
 
 /*
  * What a model said of a sound that can be made anew at any time, kept beside it as `self-test.json` when it is
@@ -70,6 +71,29 @@ export async function runSelfTest(engine: InferenceEngine): Promise<{ worst: num
     );
   }
   return { worst };
+}
+
+/**
+ * Starts engines that have shown that they still answer as they did when they were installed. Also where the network
+ * comes from a copy that has proven itself: its bytes are the same then, but not the manifest, the front end and ONNX
+ * Runtime around it; and it costs one window in a load of seconds. A bundled model is what everything falls back to: it
+ * goes on, with an error in the log.
+ */
+export function withSelfTest(startEngine: StartEngine, log: Logger): StartEngine {
+  return async (model, options) => {
+    const engine = await startEngine(model, options);
+    try {
+      await runSelfTest(engine);
+      return engine;
+    } catch (error) {
+      if (model.bundled && codeOf(error) === 'self_test') {
+        log.error({ code: 'self_test', model: model.manifest.id }, messageOf(error));
+        return engine;
+      }
+      await engine.stop();
+      throw error;
+    }
+  };
 }
 
 async function answer(

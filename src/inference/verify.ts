@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { codeOf, messageOf } from '../common/errors.js';
 import { checkDigest } from '../models/digest.js';
+import { checkDigests } from '../models/file-digests.js';
 import type { InstalledModel, ModelRegistry } from '../models/registry.js';
 import type { InferenceEngine, StartEngine } from './engine.js';
 import { runSelfTest } from './self-test.js';
@@ -95,9 +96,14 @@ export function summariseReport({ steps }: VerifyReport): string {
 const NO_SELF_TEST = 'none came with this model, so only that it works was checked';
 
 /** The digest is compared again by the process that loads the model; here it gets a line of its own. */
-async function describeFile({ manifest, onnxPath }: InstalledModel): Promise<string> {
+async function describeFile({ manifest, onnxPath, folder }: InstalledModel): Promise<string> {
   const digest = await checkDigest(manifest.id, onnxPath, manifest.onnx_sha256);
-  return `${((await stat(onnxPath)).size / 2 ** 20).toFixed(1)} MiB, SHA-256 ${digest}`;
+  const others = await checkDigests(folder);
+  const rest =
+    others === null
+      ? 'its other files have no digests: it was installed by an earlier version or by hand; install it again to have them'
+      : `${others} other files as they were installed`;
+  return `${((await stat(onnxPath)).size / 2 ** 20).toFixed(1)} MiB, SHA-256 ${digest}; ${rest}`;
 }
 
 async function describeSelfTest(engine: InferenceEngine): Promise<string> {

@@ -16,6 +16,7 @@ import {
   type Catalogue,
 } from '../models/catalogue.js';
 import type { DownloadTuning } from '../models/download.js';
+import { writeDigests } from '../models/file-digests.js';
 import { digestOfFile } from '../models/files.js';
 import { numberLabels, type LabelEntry } from '../models/labels.js';
 import { manifestSchema, modelIdSchema, type Manifest } from '../models/manifest.js';
@@ -23,7 +24,13 @@ import type { InstalledModel, ModelRegistry } from '../models/registry.js';
 import { conversionShare, type ConvertCheckpoint } from './conversion.js';
 import { obtainCheckpoint, obtainFromAddress, type SourceSettings } from './obtain.js';
 import { declaredClasses, proposeManifest, type OnnxFacts } from './propose-manifest.js';
-import { installAtomically, removeAtomically, removeLeftovers } from './staging.js';
+import {
+  DOWNLOADS,
+  forgetDownload,
+  installAtomically,
+  removeAtomically,
+  removeLeftovers,
+} from './staging.js';
 import type { UpdateLock } from './update-lock.js';
 
 /** How far an installation is. `share` is 0 … 1, null where the end is not known. */
@@ -99,6 +106,8 @@ export interface Installer {
    * start.
    */
   removeLeftovers(): Promise<void>;
+  /** Removes what has come of the download of a model that nobody wants any more. */
+  forgetDownload(id: string): Promise<void>;
   catalogue(): Promise<Catalogue>;
 }
 
@@ -165,6 +174,7 @@ export function createInstaller(dependencies: {
       } finally {
         await engine.stop();
       }
+      await writeDigests(folder);
       if (signal?.aborted === true) throw new SoundpostError('aborted', `Installing ${id} was called off.`);
     };
     await updateLock.during(() => installAtomically(root, id, fillAndCheck), options.signal);
@@ -356,6 +366,12 @@ export function createInstaller(dependencies: {
       await updateLock.during(() => removeAtomically(root, id));
       await removeOptimizedCopies(dependencies.optimizedFolder, id);
       log.info({ model: id }, `Removed the model ${id}`);
+    },
+
+    async forgetDownload(id) {
+      const entry = (await catalogue()).models.find((known) => known.id === id);
+      const name = entry === undefined ? `${id}.onnx` : `${id}-${entry.file}`;
+      if (modelIdSchema.safeParse(id).success) await forgetDownload(join(root, DOWNLOADS, name));
     },
 
     async removeLeftovers() {

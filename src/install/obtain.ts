@@ -13,7 +13,7 @@ import {
 } from '../models/download.js';
 import { digestOfFile } from '../models/files.js';
 import { hostIsAmong, hostIsNamed, shownUrl } from '../models/hosts.js';
-import { DOWNLOADS, whileLocked } from './staging.js';
+import { boundDownloads, DOWNLOADS, whileLocked } from './staging.js';
 
 /** Where checkpoints may come from: `models.*` of the configuration. */
 export interface SourceSettings {
@@ -181,6 +181,7 @@ async function fetchFile(
   const { root, signal, onProgress, permit, refetch = false } = options;
   await mkdir(join(root, DOWNLOADS), { recursive: true });
   const path = join(root, DOWNLOADS, name);
+  await boundDownloads(root, name);
   const request: DownloadRequest = {
     url: source.url,
     path,

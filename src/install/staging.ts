@@ -77,6 +77,40 @@ export async function removeLeftovers(root: string, nowMs: number): Promise<stri
   return removed;
 }
 
+/** Unfinished and kept downloads together may have so many bytes; and there may be so many of them. */
+const MAX_KEPT_BYTES = 2 * 2 ** 30;
+const MAX_KEPT_FILES = 4;
+
+/**
+ * Removes the oldest downloads that lie about until the rest is within bounds; `name` is the one that is about to be
+ * gone on with. So whoever may send commands cannot fill the disk with beginnings.
+ */
+export async function boundDownloads(root: string, name: string): Promise<void> {
+  const folder = join(root, DOWNLOADS);
+  const files: { path: string; bytes: number; atMs: number }[] = [];
+  for (const found of await namesIn(folder)) {
+    if (found.startsWith(name) || found.endsWith('.lock') || found.endsWith('.json')) continue;
+    // Another process is at it.
+    const base = found.replace(/\.part$/, '');
+    if (processIsAlive(await holderOf(join(folder, `${base}.lock`)))) continue;
+    const path = join(folder, base);
+    const stats = await stat(join(folder, found)).catch(() => undefined);
+    if (stats !== undefined) files.push({ path, bytes: stats.size, atMs: stats.mtimeMs });
+  }
+  files.sort((a, b) => b.atMs - a.atMs);
+  let bytes = 0;
+  for (const [position, file] of files.entries()) {
+    bytes += file.bytes;
+    if (position < MAX_KEPT_FILES && bytes <= MAX_KEPT_BYTES) continue;
+    await forgetDownload(file.path);
+  }
+}
+
+/** Removes what has come of a download. */
+export async function forgetDownload(path: string): Promise<void> {
+  for (const suffix of ['', '.part', '.part.json']) await rm(`${path}${suffix}`, { force: true });
+}
+
 /** Runs `work` while no other process downloads the same file. */
 export async function whileLocked<T>(path: string, what: string, work: () => Promise<T>): Promise<T> {
   const lock = `${path}.lock`;

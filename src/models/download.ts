@@ -32,6 +32,10 @@ export interface DownloadRequest {
 export interface DownloadTuning {
   /** A server that sends nothing for so long has stalled. */
   stallMs: number;
+  /** A server that gives less than so many bytes in such a time holds up whoever wants something else. */
+  slow: { bytes: number; ms: number };
+  /** All tries together. */
+  deadlineMs: number;
   /** Before the second, third, … try. A try that brought something does not count. */
   retryDelaysMs: readonly number[];
   /** Bytes that can be written in a folder. */
@@ -40,6 +44,9 @@ export interface DownloadTuning {
 
 const DEFAULTS: DownloadTuning = {
   stallMs: 30_000,
+  // 4 KB/s: 350 MB would take a day.
+  slow: { bytes: 240_000, ms: 60_000 },
+  deadlineMs: 5 * 3600 * 1000,
   retryDelaysMs: [1000, 4000, 10_000],
   freeBytes: async (folder) => {
     const { bavail, bsize } = await statfs(folder);
@@ -70,12 +77,13 @@ export async function download(
   tuning: Partial<DownloadTuning> = {},
 ): Promise<{ bytes: number }> {
   const settings = { ...DEFAULTS, ...tuning };
+  const until = performance.now() + settings.deadlineMs;
   let failures = 0;
   let everCame = false;
   for (;;) {
     const before = await sizeOf(partOf(request.path));
     try {
-      return await attempt(request, settings);
+      return await attempt(request, settings, until);
     } catch (error) {
       throwIfAborted(request);
       if (codeOf(error) === 'disk_full') await forget(request.path);
@@ -104,9 +112,13 @@ async function forget(path: string): Promise<void> {
   await rm(noteOf(path), { force: true });
 }
 
-async function attempt(request: DownloadRequest, settings: DownloadTuning): Promise<{ bytes: number }> {
+async function attempt(
+  request: DownloadRequest,
+  settings: DownloadTuning,
+  until: number,
+): Promise<{ bytes: number }> {
   throwIfAborted(request);
-  const stall = stallGuard(request, settings.stallMs);
+  const stall = stallGuard(request, settings, until);
   try {
     return await transfer(request, settings, stall);
   } catch (error) {
@@ -148,7 +160,7 @@ async function transfer(
       await file.truncate(start);
       request.onProgress?.(done, total);
       for await (const chunk of response.body ?? []) {
-        stall.touch();
+        stall.touch((chunk as Uint8Array).length);
         done += (chunk as Uint8Array).length;
         if (done > maxBytes) throw tooLarge(url, maxBytes);
         await writeAll(file, chunk as Uint8Array, done - (chunk as Uint8Array).length);
@@ -297,34 +309,70 @@ export function megabytes(bytes: number): string {
 
 interface StallGuard {
   readonly signal: AbortSignal;
-  touch(): void;
+  touch(bytes: number): void;
   /** The error where the server has been silent for too long. */
   fired(): SoundpostError | undefined;
   end(): void;
 }
 
-function stallGuard({ url, signal }: DownloadRequest, stallMs: number): StallGuard {
+function stallGuard({ url, signal }: DownloadRequest, settings: DownloadTuning, until: number): StallGuard {
+  const { stallMs, slow } = settings;
   const controller = new AbortController();
   let error: SoundpostError | undefined;
-  const timer = setTimeout(() => {
-    error = new Interrupted(
-      'download_stalled',
-      `${url.host} has sent nothing for ${stallMs / 1000} s. What has come is kept: pull again to go on with it.`,
-    );
+  let came = 0;
+  const end = (why: SoundpostError) => {
+    error ??= why;
     controller.abort(error);
-  }, stallMs);
+  };
+  const silence = setTimeout(
+    () =>
+      end(
+        new Interrupted(
+          'download_stalled',
+          `${url.host} has sent nothing for ${stallMs / 1000} s. What has come is kept: pull again to go on with it.`,
+        ),
+      ),
+    stallMs,
+  );
+  const rate = setInterval(() => {
+    // Another try would bring no more: whoever waits behind it comes first.
+    if (came < slow.bytes) end(tooSlow(url, came, slow.ms));
+    came = 0;
+  }, slow.ms);
+  const deadline = setTimeout(
+    () =>
+      end(
+        new SoundpostError(
+          'download_stalled',
+          `The download from ${url.host} took longer than ${(settings.deadlineMs / 3.6e6).toFixed(1)} h and was given up. What has come is kept: pull again to go on with it.`,
+        ),
+      ),
+    Math.max(0, until - performance.now()),
+  );
   const onAbort = () => controller.abort();
   signal?.addEventListener('abort', onAbort, { once: true });
   return {
     signal: controller.signal,
-    touch: () => timer.refresh(),
+    touch(bytes) {
+      came += bytes;
+      silence.refresh();
+    },
     fired: () => error,
     end() {
-      clearTimeout(timer);
+      clearTimeout(silence);
+      clearInterval(rate);
+      clearTimeout(deadline);
       signal?.removeEventListener('abort', onAbort);
       controller.abort();
     },
   };
+}
+
+function tooSlow(url: URL, bytes: number, ms: number): SoundpostError {
+  return new SoundpostError(
+    'download_stalled',
+    `${url.host} is too slow: ${bytes} bytes came in ${ms / 1000} s. What has come is kept: pull again to go on with it.`,
+  );
 }
 
 function throwIfAborted({ url, signal }: DownloadRequest): void {

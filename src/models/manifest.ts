@@ -14,11 +14,22 @@ const plainName = z
   .max(128)
   .regex(/^[a-zA-Z0-9_][a-zA-Z0-9._-]*$/, 'a plain file name without folders: letters, digits, ".", "_" and "-"');
 
+/** Text that goes into topics and onto screens: a manifest may come from anybody. */
+const line = (maxLength: number) =>
+  z
+    .string()
+    .min(1)
+    .max(maxLength)
+    .regex(/^\P{Cc}*$/u, 'one line of text');
+
+/** Name of an input or an output of a graph. */
+const graphName = z.string().min(1).max(256);
+
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hexadecimal digits');
 
 const inputCommon = {
   /** Name of the graph's input. */
-  name: z.string().min(1),
+  name: graphName,
   sample_rate: z.number().int().min(4000).max(192000),
   window_seconds: z.number().positive().max(60),
   min_seconds: z.number().positive().max(60),
@@ -30,9 +41,9 @@ const inputCommon = {
  */
 const framesSchema = z.strictObject({
   /** Name of the graph's output; its numbers have the activation and the labels of the scores. */
-  name: z.string().min(1),
+  name: graphName,
   /** Name of the output with an embedding for each frame, [batch, frames, features]. */
-  embedding: z.string().min(1).nullable().default(null),
+  embedding: graphName.nullable().default(null),
   hop_seconds: z.number().min(0.005).max(10),
   offset_seconds: z.number().min(-10).max(10).default(0),
   /** So much sound behind the end of a frame is needed before its numbers are final. */
@@ -58,9 +69,9 @@ export type FramesSpec = z.infer<typeof framesSchema>;
 export const manifestSchema = z
 .strictObject({
   id: modelIdSchema,
-  title: z.string().min(1),
-  family: z.string().min(1),
-  architecture: z.string().min(1),
+  title: line(200),
+  family: line(100),
+  architecture: line(100),
   input: z.discriminatedUnion('kind', [
     z.strictObject({
       kind: z.literal('log_mel'),
@@ -73,7 +84,7 @@ export const manifestSchema = z
     z.strictObject({
       kind: z.literal('waveform_log_mel'),
       /** Name of the graph's input of samples, [batch, samples]; `name` is that of the log-mel. */
-      waveform_name: z.string().min(1),
+      waveform_name: graphName,
       layout: z.enum(['NCTF', 'NCFT']),
       frontend: frontendSchema,
       ...inputCommon,
@@ -81,13 +92,13 @@ export const manifestSchema = z
   ]),
   output: z.strictObject({
     /** Name of the graph's output with one score per label. */
-    scores: z.string().min(1),
+    scores: graphName,
     /**
      * What still has to be done to the output: nothing, or where it gives logits a sigmoid (each label by itself) or a
      * softmax (one of all labels).
      */
     activation: z.enum(['none', 'sigmoid', 'softmax']),
-    embedding: z.string().nullable().default(null),
+    embedding: graphName.nullable().default(null),
     /** Null: the model only says what a window holds, not when. */
     frames: framesSchema.nullable().default(null),
   }),
@@ -101,7 +112,7 @@ export const manifestSchema = z
   metrics: z.looseObject({ audioset_map: z.number().nullable().optional() }).default({}),
   parameters: z.number().int().nonnegative().nullable().default(null),
   macs: z.number().nonnegative().nullable().default(null),
-  licence: z.string().default('unknown'),
+  licence: line(300).default('unknown'),
   source: z
     .strictObject({ url: z.string(), sha256: sha256.nullable(), bytes: z.number().int().nullable() })
     .nullable()

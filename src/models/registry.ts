@@ -4,6 +4,7 @@ import { messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { currentModelId, successorMessage } from './bundled.js';
 import { modelUnknown, readCatalogue } from './catalogue.js';
+import { checkDigests, DIGESTS_FILE } from './file-digests.js';
 import { readSmallText } from './files.js';
 import {
   readLabels,
@@ -106,6 +107,8 @@ export function createRegistry(options: { bundledFolder: string; dataDir: string
   }
 
   async function readModel(folder: string, bundled: boolean): Promise<InstalledModel> {
+    // First of all: what is wrong in a damaged file is no use to anybody.
+    await checkDigests(folder);
     const manifestPath = join(folder, 'model.json');
     const text = await readSmallText(manifestPath, MANIFEST_BYTES, 'model_manifest');
     const manifest = parseManifest(text, manifestPath);
@@ -140,7 +143,7 @@ export function createRegistry(options: { bundledFolder: string; dataDir: string
     const path = join(bundledFolder, LABEL_SETS, `${name}.json`);
     let set = labelSets.get(name);
     if (set === undefined) {
-      set = readLabelSet(path);
+      set = checkDigests(join(bundledFolder, LABEL_SETS)).then(() => readLabelSet(path));
       labelSets.set(name, set);
     }
     try {
@@ -149,7 +152,7 @@ export function createRegistry(options: { bundledFolder: string; dataDir: string
       labelSets.delete(name);
       if (await stat(path).catch(() => undefined)) throw error;
       const files = await readdir(join(bundledFolder, LABEL_SETS)).catch((): string[] => []);
-      const known = files.filter((file) => file.endsWith('.json')).map((file) => file.slice(0, -'.json'.length));
+      const known = files.filter((file) => file.endsWith('.json') && file !== DIGESTS_FILE).map((file) => file.slice(0, -'.json'.length));
       throw new SoundpostError(
         'model_labels',
         `${manifestPath}: there is no label set "${name}". Known sets: ${known.join(', ') || 'none'}; a file of labels beside the manifest must end in .json.`,

@@ -162,7 +162,7 @@ export const commandSpecs = {
   }),
   'model/pull': spec({
     description:
-      'Downloads a model of the catalogue, or a ready network at an address, checks it and installs it; its progress is in `state.swap`. It is not chosen by that. What may be downloaded is limited by `models.allowed_hosts` and `models.require_digest`.',
+      'Downloads a model of the catalogue, or a ready network at an address, checks it and installs it; its progress is in `state.swap`. It is not chosen by that. What may be downloaded is limited by `models.remote_pull` (by default the catalogue), `models.allowed_hosts` and `models.require_digest`.',
     schema: pullRequest,
     result: z.object({
       model: z.string(),
@@ -171,6 +171,15 @@ export const commandSpecs = {
     example: { id: 'mn10_as' },
     exclusive: true,
     timeoutMs: PULL_TIMEOUT_MS,
+  }),
+  'model/cancel': spec({
+    description:
+      'Calls off the `model/pull` that is under way, which is then answered with `aborted`; what had come is removed.',
+    schema: nothing,
+    result: z.object({
+      cancelled: z.boolean().describe('False where nothing was being installed.'),
+      model: id.nullable().describe('What was being installed.'),
+    }),
   }),
   'model/remove': spec({
     description: 'Removes an installed model. The bundled one and the one at work are refused.',

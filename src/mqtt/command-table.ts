@@ -18,6 +18,8 @@ export interface ServiceControl {
   info(): Promise<CommandData<'info'>>;
   models(): Promise<CommandData<'model/list'>>;
   pullModel(request: PullRequest, signal: AbortSignal): Promise<CommandData<'model/pull'>>;
+  /** Calls off the installation that is under way, if there is one. */
+  cancelPull(): Promise<CommandData<'model/cancel'>>;
   removeModel(id: string): Promise<CommandData<'model/remove'>>;
   health(): Promise<CommandData<'health'>>;
 }
@@ -38,6 +40,7 @@ export function commandTable(service: ServiceControl): Command[] {
     'model/set': ({ id }, { signal }) => service.setModel(id, signal),
     'model/list': () => service.models(),
     'model/pull': (input, { signal }) => service.pullModel(input, signal),
+    'model/cancel': () => service.cancelPull(),
     'model/remove': ({ id }) => service.removeModel(id),
     'rate/set': ({ hz }) => service.setRate(hz),
     'paused/set': ({ paused }) => service.setPaused(paused),

@@ -1,6 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { z } from 'zod';
 import { SoundpostError, codeOf, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
+import { createSuppressor } from '../common/suppress.js';
 import { transactionSchema, type ResponsePayload, type Transaction } from './contract.js';
 import type { IncomingMessage, Reply } from './link.js';
 import type { CommandAddress, Topics } from './topics.js';
@@ -67,6 +69,8 @@ export function defineCommand<Input>(
 export interface CommandRouter {
   /** Takes any message on any topic; never throws. */
   handle(message: IncomingMessage): void;
+  /** How many requests were answered with `busy` since the start. */
+  counters(): { refused: number };
   /** Refuses what waits and aborts what runs, each with its reply; resolves when nothing runs any more. */
   stop(): Promise<void>;
 }
@@ -77,6 +81,8 @@ export const MAX_REQUEST_BYTES = 64 * 1024;
 export const MAX_WAITING = 16;
 /** How long `stop()` waits for handlers that do not listen to their signal. */
 const STOP_LIMIT_MS = 2000;
+/** In a flood: after each command the lane rests as long as that has taken, up to so long. */
+const MAX_REST_MS = 100;
 /** At shutdown: what is done within this time is reported as it is, and not as called off. */
 const GRACE_MS = 100;
 
@@ -96,15 +102,18 @@ type Outcome = { data: object } | { error: unknown };
  * - nothing is run that came retained, too big, malformed or invalid;
  * - ordinary commands run one after the other, at most `MAX_WAITING` wait, the next one is `busy`;
  * - exclusive commands run in a lane of their own, so that a download of minutes does not hold up `pause`; there is
- *   no second one until the first has really ended, even where its time limit has been reported before that.
+ *   no second one until the first has really ended, even where its time limit has been reported before that;
+ * - a row of commands without an end takes half of the time at most: tagging goes on.
  */
 export function createCommandRouter(options: {
   commands: readonly Command[];
   topics: Topics;
   reply: (reply: Reply) => void;
+  /** Whether replies go to response topics of MQTT 5 outside of `B/response/` too. */
+  foreignResponseTopics?: boolean;
   log: Logger;
 }): CommandRouter {
-  const { topics, reply, log } = options;
+  const { topics, reply, foreignResponseTopics = false, log } = options;
   const commands = new Map(options.commands.map((command) => [command.name, command]));
   const names = [...commands.keys()].sort().join(', ');
   const stopping = new AbortController();
@@ -112,6 +121,8 @@ export function createCommandRouter(options: {
   const running = new Set<Promise<void>>();
   let laneBusy = false;
   let exclusiveBusy = false;
+  let refused = 0;
+  const said = createSuppressor();
 
   function accept(job: Job): void {
     if (stopping.signal.aborted) {
@@ -157,7 +168,17 @@ export function createCommandRouter(options: {
   async function runLane(): Promise<void> {
     laneBusy = true;
     try {
-      for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) await execute(job).answered;
+      let row = 0;
+      for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) {
+        row += 1;
+        const begun = performance.now();
+        await execute(job).answered;
+        if (waiting.length === 0 || row <= MAX_WAITING) continue;
+        const worked = performance.now() - begun;
+        await delay(Math.min(MAX_REST_MS, worked), undefined, { signal: stopping.signal }).catch(
+          () => undefined,
+        );
+      }
     } finally {
       laneBusy = false;
     }
@@ -262,7 +283,7 @@ export function createCommandRouter(options: {
             `The response topic cannot be used: choose an ordinary topic outside of ${topics.base}, or one under ${topics.base}/response/, that no device takes commands on.`,
           );
         }
-        respondTo = responseTopic;
+        if (foreignResponseTopics || topics.isOwnResponse(responseTopic)) respondTo = responseTopic;
       }
       if (message.payload.length > MAX_REQUEST_BYTES) {
         throw new SoundpostError(
@@ -293,6 +314,11 @@ export function createCommandRouter(options: {
   function report(name: string, error: unknown): void {
     const code = codeOf(error);
     const text = messageOf(error);
+    if (code === 'busy') {
+      refused += 1;
+      // Thousands of them would keep the log busier than the commands do.
+      if (!said.offer('busy', performance.now()).pass) return;
+    }
     if (code === 'internal')
       log.error({ code: 'command_failed', err: error }, `Command ${name} failed: ${text}`);
     else log.info({ command: name, code }, `Command ${name} refused: ${text}`);
@@ -307,6 +333,7 @@ export function createCommandRouter(options: {
       }
       open(message, address);
     },
+    counters: () => ({ refused }),
     async stop() {
       stopping.abort();
       for (const job of waiting.splice(0)) job.answer({ error: shuttingDown() });

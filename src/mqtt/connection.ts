@@ -1,4 +1,5 @@
-import { connect, type IClientOptions, type IConnackPacket, type MqttClient } from 'mqtt';
+import type { Duplex } from 'node:stream';
+import { connect, MqttClient, type IClientOptions, type IConnackPacket } from 'mqtt';
 import { SoundpostError } from '../common/errors.js';
 import { adviseOnChain } from './certificate-advice.js';
 import { describeError, refusal, type Failure } from './failure.js';
@@ -142,15 +143,21 @@ function usualAlpn(url: URL, withCertificate: boolean): string | undefined {
 /**
  * Opens one connection. mqtt.js's own reconnecting is off: a new client per connection starts with empty stores,
  * so nothing piles up in it behind our back (its queue has no bound).
+ * @param openStream gives the line to the broker, where that is not one of the network
  */
-export function openConnection(address: string, options: IClientOptions): Connection {
-  const client = connect(address, {
+export function openConnection(
+  address: string,
+  options: IClientOptions,
+  openStream?: () => Duplex,
+): Connection {
+  const all: IClientOptions = {
     ...options,
     reconnectPeriod: 0,
     resubscribe: false,
     queueQoSZero: false,
     clean: true,
-  });
+  };
+  const client = openStream === undefined ? connect(address, all) : new MqttClient(openStream, all);
   const asked = { clientId: options.clientId ?? '', keepaliveSeconds: options.keepalive ?? 0 };
   let connack: IConnackPacket | null = null;
   let failure: Failure | null = null;

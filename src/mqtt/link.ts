@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { IPublishPacket, MqttClient } from 'mqtt';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
@@ -53,6 +54,8 @@ export type LinkStatus =
   | { state: 'stopped' };
 
 export interface LinkOptions extends BrokersAccess {
+  /** Gives the line to the broker, in place of one to `url`: the embedded broker is in this process. */
+  openStream?: (() => Duplex) | undefined;
   protocolVersion?: 4 | 5;
   /** The keep-alive to ask for; the broker may order another one. */
   keepaliveSeconds?: number;
@@ -118,6 +121,8 @@ export interface Link {
   onStatus(callback: (status: LinkStatus) => void): () => void;
   /** Of the outbox: events that wait, and events that will never be delivered. */
   counters(): { queued: number; dropped: number };
+  /** Replies that were dropped because too many were waiting already. */
+  lostReplies(): number;
 }
 
 const defaultTiming: Timing = {
@@ -298,16 +303,14 @@ export function createLink(options: LinkOptions): Link {
     const { terms } = negotiation;
     let opened: Connection;
     try {
-      opened = openConnection(access.address, {
-        ...access.options,
-        ...connectOptions({
-          terms,
-          clientId: clientIdOf(options.deviceId),
-          statusTopic: topics.of('status'),
-          keepaliveSeconds: options.keepaliveSeconds ?? KEEPALIVE_SECONDS,
-          connectTimeoutMs: timing.connectTimeoutMs,
-        }),
+      const asked = connectOptions({
+        terms,
+        clientId: clientIdOf(options.deviceId),
+        statusTopic: topics.of('status'),
+        keepaliveSeconds: options.keepaliveSeconds ?? KEEPALIVE_SECONDS,
+        connectTimeoutMs: timing.connectTimeoutMs,
       });
+      opened = openConnection(access.address, { ...access.options, ...asked }, options.openStream);
     } catch (error) {
       // Certificates that cannot be read are thrown here.
       const reason = `the connection cannot be set up: ${messageOf(error)}`;
@@ -492,6 +495,7 @@ export function createLink(options: LinkOptions): Link {
       return () => listeners.delete(callback);
     },
     counters: () => sender.counters(),
+    lostReplies: () => sender.lostReplies,
   };
 }
 

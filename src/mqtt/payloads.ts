@@ -103,6 +103,12 @@ export const info = z.object({
     .describe(
       'The thresholds in force, for the labels and groups that `tagging.labels` or `labels/set` name and the model at work knows; empty where every label of the model is watched.',
     ),
+  omitted: z
+    .record(z.string(), count)
+    .optional()
+    .describe(
+      'What was left out, so that every broker takes this message: the lists that were cut, and by how many entries; only where there are any.',
+    ),
 });
 
 export const state = z.object({
@@ -118,6 +124,7 @@ export const state = z.object({
   labels: z
     .array(label)
     .describe('What may start an event: names of labels and groups; empty for every label of the model.'),
+  labels_omitted: count.optional().describe('How many of `labels` were left out; only where there are any.'),
   source: z.enum(sources).describe('Where the sound comes from.'),
   audio_device: z
     .string()
@@ -250,6 +257,13 @@ export const telemetry = z.object({
     queued: count.describe('Events that wait for the broker.'),
     dropped: count.describe('Events that will never be delivered.'),
   }),
+  commands: z
+    .object({
+      refused: count.describe('Requests that were answered with `busy`.'),
+      unanswered: count.describe('Replies for which there was no room while the broker did not take them.'),
+    })
+    .optional()
+    .describe('Since the start.'),
   event_loop_ms: z
     .object({ p50: reading, p99: reading, max: reading })
     .optional()

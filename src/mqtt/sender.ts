@@ -12,7 +12,9 @@ import { createTrials, type Candidate, type Trials } from './trials.js';
 const MAX_UNACKNOWLEDGED = 16;
 /** Above this many bytes in the socket's buffer nothing more is handed over: the broker does not read. */
 const MAX_BUFFERED_BYTES = 64 * 1024;
-const MAX_REPLIES = 1024;
+/** Replies that wait, and their bytes: what a burst of thousands of requests leaves behind while the broker takes it. */
+const MAX_REPLIES = 20_000;
+const MAX_REPLY_BYTES = 8 * 1024 * 1024;
 /** Topics whose refusal is remembered, and logged once. */
 const MAX_COMPLAINTS = 100;
 
@@ -105,6 +107,8 @@ export interface Sender {
   /** Resolves to whether everything has been acknowledged, as soon as it is, at `end()`, or after the limit. */
   flush(limitMs: number): Promise<boolean>;
   counters(): { queued: number; dropped: number };
+  /** Replies for which there was no room. */
+  readonly lostReplies: number;
 }
 
 /** Writes a payload as the contract says. */
@@ -133,7 +137,10 @@ export function createSender(options: {
   /** The newest message of every state topic, and which of them the broker does not have yet, in order. */
   const states = new Map<string, Outgoing>();
   const unsent = new Set<string>();
-  let replies: Outgoing[] = [];
+  /** In order; the oldest first. */
+  let replies = new Set<Outgoing>();
+  let replyBytes = 0;
+  let lostReplies = 0;
   /** What else is to be tried alone in the present session. */
   let otherTrials: readonly Trial[] = [];
   /** Topics whose refusal has been reported. */
@@ -243,18 +250,23 @@ export function createSender(options: {
   }
 
   function sendReplies(s: Session): void {
-    if (!suspects.any) {
-      while (replies.length > 0 && !congested(s)) sendReply(s, replies.shift()!);
-      return;
-    }
-    const kept: Outgoing[] = [];
-    for (const message of replies.splice(0)) {
+    // A burst of them leaves room for what else needs an answer of the broker.
+    const most = Math.max(1, Math.floor(s.maxUnacknowledged / 2));
+    for (const message of replies) {
+      if (s.replies.size >= most || congested(s)) return;
       // Whoever asked has long gone when a topic that is held is tried again.
-      if (isHeld(message)) continue;
-      if (congested(s) || !isFree(message)) kept.push(message);
-      else sendReply(s, message);
+      if (isHeld(message)) takeReply(message);
+      else if (isFree(message)) sendReply(s, message);
     }
-    replies = kept;
+  }
+
+  function keepReply(message: Outgoing): void {
+    replies.add(message);
+    replyBytes += packetBytes(message);
+  }
+
+  function takeReply(message: Outgoing): void {
+    if (replies.delete(message)) replyBytes -= packetBytes(message);
   }
 
   function isFree(message: Outgoing): boolean {
@@ -289,7 +301,6 @@ export function createSender(options: {
     for (const message of replies) {
       if (!goesOut(s, message)) continue;
       add(message, () => {
-        replies = replies.filter((other) => other !== message);
         sendReply(s, message);
       });
     }
@@ -323,11 +334,12 @@ export function createSender(options: {
       const message = states.get(topic);
       if (message !== undefined && isFree(message)) return true;
     }
-    if (replies.some(isFree)) return true;
+    for (const message of replies) if (isFree(message)) return true;
     return eventsAre('free') && s.eventsHeld === null && outbox.counters().queued > s.eventsOnTheirWay;
   }
 
   function sendReply(s: Session, message: Outgoing): void {
+    takeReply(message);
     s.replies.add(message);
     send(s, message, () => s.replies.delete(message));
   }
@@ -426,7 +438,7 @@ export function createSender(options: {
       session !== null &&
       session.unacknowledged === 0 &&
       ![...unsent].some((topic) => states.has(topic) && isFree(states.get(topic)!)) &&
-      !replies.some(isFree) &&
+      ![...replies].some(isFree) &&
       (session.eventsHeld !== null || !eventsAre('free') || outbox.counters().queued === 0)
     );
   }
@@ -456,8 +468,18 @@ export function createSender(options: {
       outbox.append(event).then(pump, outboxFailed);
     },
     reply(message) {
-      if (replies.length >= MAX_REPLIES) replies.shift();
-      replies.push(message);
+      if (replies.size >= MAX_REPLIES || replyBytes >= MAX_REPLY_BYTES) {
+        // Those that wait are older, and were asked for first.
+        if (lostReplies === 0) {
+          log.warn(
+            { code: 'replies_lost' },
+            'So many replies are waiting for the broker that further ones are dropped; telemetry counts them',
+          );
+        }
+        lostReplies += 1;
+        return;
+      }
+      keepReply(message);
       pump();
     },
     transient(message) {
@@ -502,12 +524,18 @@ export function createSender(options: {
     end() {
       // The broker may have one of them already: QoS 1 is at least once.
       if (session !== null) {
-        replies.unshift(...session.replies);
+        const waiting = replies;
+        replies = new Set();
+        replyBytes = 0;
+        for (const message of [...session.replies, ...waiting]) keepReply(message);
         if (session.eventsHeld !== null) clearTimeout(session.eventsHeld);
         session.trials.end();
       }
       session = null;
       pump();
+    },
+    get lostReplies() {
+      return lostReplies;
     },
     get active() {
       return session !== null;

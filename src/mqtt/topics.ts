@@ -22,6 +22,8 @@ export interface Topics {
    * not one of ours other than a response topic, and nobody's command: a reply must never set off another command.
    */
   mayRespondTo(topic: string): boolean;
+  /** Whether a response topic is below `B/response/`. */
+  isOwnResponse(topic: string): boolean;
 }
 
 const MAX_COMMAND_NAME = 64;
@@ -89,6 +91,7 @@ export function createTopics(baseTopic: string, deviceId: string, birthTopic?: s
       const ours = topic === base || topic.startsWith(`${base}/`);
       return !ours || topic.startsWith(responsePrefix);
     },
+    isOwnResponse: (topic) => topic.startsWith(responsePrefix),
   };
 }
 

@@ -14,6 +14,9 @@ import type { LatencyRecorder } from '../telemetry/latency.js';
 import type { LabelMemory } from './label-memory.js';
 import { labelNames } from './remembered.js';
 
+/** Topics `B/label/<slug>` at the broker at once; nobody watches as many. */
+const MAX_LABEL_TOPICS = 2000;
+
 /** Turns answered windows into `B/tags`, `B/event` and `B/label/<slug>`. */
 export interface Announcer {
   /** Another model answers from now on: what was on ends, and the watched labels are looked up in its labels. */
@@ -84,11 +87,30 @@ export function createAnnouncer(options: {
     return names.map((name, position) => ({ name, slug: slugs[position]!, known: false }));
   };
 
+  /** The slugs that have a topic at the broker, in the order of their last use. */
+  const topics = new Set<string>();
+  const showLabel = (slug: string, text: 'ON' | 'OFF') => {
+    topics.delete(slug);
+    topics.add(slug);
+    if (topics.size > MAX_LABEL_TOPICS) takeAwayOldest();
+    link.publish('label', text, { slug });
+  };
+  /** Groups may have ever new names, and models ever new labels: what was used longest ago leaves the broker. */
+  const takeAwayOldest = () => {
+    const on = new Set(tagger?.on().map(({ slug }) => slug));
+    for (const slug of topics) {
+      if (on.has(slug)) continue;
+      topics.delete(slug);
+      link.publishElsewhere(link.topics.of('label', { slug }), '');
+      return;
+    }
+  };
+
   const announce = (events: readonly TagEvent[]) => {
     for (const event of events) {
       const name = event.group ?? event.label;
       memory.add(event.slug);
-      link.publish('label', event.event_type === 'started' ? 'ON' : 'OFF', { slug: event.slug });
+      showLabel(event.slug, event.event_type === 'started' ? 'ON' : 'OFF');
       link.publish('event', {
         id: event.id,
         event_type: event.event_type,
@@ -115,7 +137,7 @@ export function createAnnouncer(options: {
     const on = new Set(tagger.on().map((item) => item.slug));
     for (const { slug } of tagger.items) {
       memory.add(slug);
-      link.publish('label', on.has(slug) ? 'ON' : 'OFF', { slug });
+      showLabel(slug, on.has(slug) ? 'ON' : 'OFF');
     }
   };
 
@@ -132,7 +154,7 @@ export function createAnnouncer(options: {
       for (const slug of uniqueSlugs(labels.map(({ name }) => name))) left.add(slug);
     }
   }
-  for (const slug of left) link.publish('label', 'OFF', { slug });
+  for (const slug of left) showLabel(slug, 'OFF');
 
   const warnOfUnknown = () => {
     for (const { name, suggestions } of tagger?.unknown ?? []) {

@@ -9,7 +9,7 @@ import type { Installer } from '../install/installer.js';
 import type { UpdateLock } from '../install/update-lock.js';
 import { licenceOf } from '../models/catalogue.js';
 import type { ModelRegistry } from '../models/registry.js';
-import type { ServiceControl } from '../mqtt/command-table.js';
+import type { PullRequest, ServiceControl } from '../mqtt/command-table.js';
 import type { InfoPayload } from '../mqtt/contract.js';
 import { describeUnknown } from '../tagging/unknown.js';
 import type { TaggingSettings } from '../tagging/watch.js';
@@ -63,6 +63,8 @@ export function createControl(options: {
   } = options;
   let { tagging } = options;
   let resumeTimer: NodeJS.Timeout | null = null;
+  /** The installation under way; there is one at a time. */
+  let pulling: { id: string; cancel: AbortController } | null = null;
 
   const cancelResume = () => {
     if (resumeTimer !== null) clearTimeout(resumeTimer);
@@ -225,9 +227,12 @@ export function createControl(options: {
     },
 
     async pullModel(request, signal) {
+      refuseRemotePull(config.models.remote_pull, request);
       const id = 'id' in request ? request.id : String(request.manifest['id']).slice(0, 64);
       const reporter = createInstallReporter(id, (swap) => state.change({ swap }));
-      const work = { signal, onProgress: reporter.report };
+      const cancel = new AbortController();
+      pulling = { id, cancel };
+      const work = { signal: AbortSignal.any([signal, cancel.signal]), onProgress: reporter.report };
       try {
         if ('id' in request) {
           const { model, installed } = await installer.pull(id, { ...work, sha256: request.sha256 });
@@ -235,10 +240,23 @@ export function createControl(options: {
         }
         const model = await installer.pullRemote(request, work);
         return { model: model.manifest.id, installed: true };
+      } catch (error) {
+        if (!cancel.signal.aborted) throw error;
+        await installer.forgetDownload(id);
+        throw new SoundpostError('aborted', `The installation of ${id} was called off ("model/cancel").`, {
+          cause: error,
+        });
       } finally {
+        pulling = null;
         // The model is installed before its installation is over: it is never offered again between the two.
         await options.publishInfo().finally(() => reporter.end());
       }
+    },
+
+    cancelPull() {
+      const model = pulling?.id ?? null;
+      pulling?.cancel.abort();
+      return Promise.resolve({ cancelled: model !== null, model });
     },
 
     async removeModel(id) {
@@ -257,4 +275,15 @@ export function createControl(options: {
 
     stop: cancelResume,
   };
+}
+
+/** Throws SoundpostError `remote_pull_off` where the configuration does not let this be installed over MQTT. */
+function refuseRemotePull(allowed: Config['models']['remote_pull'], request: PullRequest): void {
+  if (allowed === 'any' || (allowed === 'catalogue' && 'id' in request)) return;
+  throw new SoundpostError(
+    'remote_pull_off',
+    allowed === 'off'
+      ? 'Nothing may be installed over MQTT here: models.remote_pull is "off". Install it on the device ("npx soundpost models pull"), or set that key to "catalogue".'
+      : 'Only models of the catalogue may be installed over MQTT here: whoever sends an address chooses what runs on this device. Set models.remote_pull to "any" to allow it.',
+  );
 }

@@ -7,6 +7,7 @@ import type { CatalogueEntry } from '../models/catalogue.js';
 import type { InstalledModel, ModelRegistry } from '../models/registry.js';
 import { SCHEMA_VERSION, type InfoPayload } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';
+import { bounded, type CutList } from './bounded.js';
 import { modelSummary, timeResolutionSeconds } from './model-summary.js';
 import type { ThresholdInForce } from '../tagging/thresholds.js';
 
@@ -76,7 +77,64 @@ export function createInfo(options: {
       safe_mode: options.safeModeReason(),
       thresholds: options.thresholds(),
     };
-    link.publish('info', info);
-    return info;
+    const { document, omitted } = bounded(info, CUT_LISTS, MAX_INFO_BYTES);
+    const sent = Object.keys(omitted).length === 0 ? document : { ...document, omitted };
+    link.publish('info', sent);
+    return sent;
   };
 }
+
+/** Of `B/info`: brokers of cloud providers take packets of 128 KB, with topic and headers. */
+const MAX_INFO_BYTES = 100_000;
+
+type ShownConfig = InfoPayload['config'];
+
+/** A list at `tagging.<key>` of the configuration that is shown; a map is a list of its entries. */
+function taggingList(key: 'labels' | 'thresholds'): CutList<InfoPayload> {
+  const tagging = ({ config }: InfoPayload) =>
+    (config as ShownConfig & { tagging?: Record<string, unknown> }).tagging;
+  return {
+    name: `config.tagging.${key}`,
+    read(info) {
+      const value = tagging(info)?.[key];
+      return Array.isArray(value) ? (value as unknown[]) : Object.entries(value ?? {});
+    },
+    write(info, list) {
+      const value = Array.isArray(tagging(info)?.[key])
+        ? list
+        : Object.fromEntries(list as readonly (readonly [string, unknown])[]);
+      return { ...info, config: { ...info.config, tagging: { ...tagging(info), [key]: value } } };
+    },
+  };
+}
+
+const CUT_LISTS: readonly CutList<InfoPayload>[] = [
+  {
+    name: 'models.installed',
+    read: ({ models }) => models.installed,
+    write: (info, list) => ({
+      ...info,
+      models: { ...info.models, installed: list as InfoPayload['models']['installed'] },
+    }),
+  },
+  {
+    name: 'models.known',
+    read: ({ models }) => models.known,
+    write: (info, list) => ({
+      ...info,
+      models: { ...info.models, known: list as InfoPayload['models']['known'] },
+    }),
+  },
+  {
+    name: 'thresholds',
+    read: ({ thresholds }) => thresholds ?? [],
+    write: (info, list) => ({ ...info, thresholds: list as NonNullable<InfoPayload['thresholds']> }),
+  },
+  {
+    name: 'config_problems',
+    read: (info) => info.config_problems ?? [],
+    write: (info, list) => ({ ...info, config_problems: list as string[] }),
+  },
+  taggingList('labels'),
+  taggingList('thresholds'),
+];

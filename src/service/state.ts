@@ -21,6 +21,20 @@ export function createState(initial: StatePayload, onChange: (state: StatePayloa
   };
 }
 
+/** Above what anybody watches by name, and below what a broker takes. */
+const MAX_STATE_LABELS = 300;
+
+/** The state as it is published: so short that every broker takes it. */
+export function shownState(state: StatePayload): StatePayload {
+  const { labels } = state;
+  if (labels === undefined || labels.length <= MAX_STATE_LABELS) return state;
+  return {
+    ...state,
+    labels: labels.slice(0, MAX_STATE_LABELS),
+    labels_omitted: labels.length - MAX_STATE_LABELS,
+  };
+}
+
 /** The state before the model is loaded. */
 export function initialState(wishes: Wishes, source: StatePayload['source']): StatePayload {
   const { rateHz, paused, tagging, audioDevice } = wishes;

@@ -27,6 +27,8 @@ export function createTelemetryLoop(options: {
   source: AudioSource;
   latency: LatencyRecorder;
   rate: RateMeter;
+  /** How many requests were refused because too many came. */
+  refusedCommands: () => number;
   onError: (error: unknown) => void;
 }): TelemetryLoop {
   const { config, link, state, pipeline, source, latency, rate } = options;
@@ -59,6 +61,7 @@ export function createTelemetryLoop(options: {
       audio: source.counters(),
       inference: { restarts },
       outbox: link.counters(),
+      commands: { refused: options.refusedCommands(), unanswered: link.lostReplies() },
       ...(eventLoop !== null && { event_loop_ms: eventLoop.snapshotAndReset() }),
     });
   };

@@ -28,7 +28,13 @@ t.test('anything at all, sent to the running service', { skip: skipWithout('mosq
   const started = await start(
     t,
     broker.url,
-    { ...looped, INFERENCE_RATE_HZ: '4', MODELS_MIRROR: empty, MODELS_ALLOWED_HOSTS: '["127.0.0.1"]' },
+    {
+      ...looped,
+      INFERENCE_RATE_HZ: '4',
+      MODELS_MIRROR: empty,
+      MODELS_ALLOWED_HOSTS: '["127.0.0.1"]',
+      MODELS_REMOTE_PULL: 'any',
+    },
     async (dataDir) => {
       await mkdir(join(dataDir, empty));
       await sound(tone(500, 4, WAVEFORM_RATE, 0.5))(dataDir);

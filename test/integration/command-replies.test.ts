@@ -51,6 +51,7 @@ t.test(
         AUDIO_SOURCE: 'microphone',
         TAGGING_LABELS: '["Tone 0"]',
         MODELS_ALLOWED_HOSTS: '["127.0.0.1"]',
+        MODELS_REMOTE_PULL: 'any',
       },
       (dataDir) => installToneModel(dataDir, 'log_mel'),
       microphone.env,
@@ -74,6 +75,7 @@ t.test(
         reply: { model: 'fetched' },
         plain: ['tone-logmel', { model: 'tone-logmel' }],
       },
+      'model/cancel': { reply: { cancelled: false, model: null } },
       'model/remove': { request: { id: 'fetched' }, reply: { model: 'fetched', removed: true } },
       'rate/set': { request: { hz: 4 }, reply: { rate_hz: 4 }, plain: ['2', { rate_hz: 2 }] },
       'threshold/set': {

@@ -117,6 +117,7 @@ function makeCommanded(t: Test, url: string, service: ServiceControl): { link: L
     commands: commandTable(service),
     topics: link.topics,
     reply: (reply) => link.reply(reply),
+    foreignResponseTopics: true,
     log: silentLogger,
   });
   return { link, router };
@@ -728,19 +729,28 @@ t.test('the embedded broker', async (t) => {
     await big.close();
     void sending;
     const small = await probe(t, broker.url, ['small']);
-    await small.publish('small', Buffer.alloc(512 * 1024));
+    await small.publish('small', Buffer.alloc(200 * 1024));
     await small.next('small');
   });
 
-  t.test('warns where others can reach it', async (t) => {
-    const log = createRecordingLog();
-    const open = await startEmbeddedBroker({ host: '0.0.0.0', port: 0, log });
+  t.test('does not open to others without a password', async (t) => {
+    const options = { host: '0.0.0.0', port: 0, log: silentLogger };
+    await t.rejects(startEmbeddedBroker(options), {
+      code: 'broker_unprotected',
+      message: /broker\.password/,
+    });
+    const open = await startEmbeddedBroker({ ...options, username: 'attic', password: 'right' });
+    t.teardown(() => open.stop());
     t.match(open.url, /^mqtt:\/\/127\.0\.0\.1:/);
-    t.match(
-      log.lines.map(({ fields }) => fields.code),
-      ['broker_open'],
-    );
-    await open.stop();
-    await open.stop();
+    for (const account of [
+      {},
+      { username: 'attic', password: 'wrong' },
+      { username: 'x', password: 'right' },
+    ]) {
+      await t.rejects(createProbe(open.url, ['x'], account), { code: 4 });
+    }
+    const in_ = await probe(t, open.url, ['x'], { username: 'attic', password: 'right' });
+    await in_.publish('x', 'yes');
+    await in_.next('x');
   });
 });

@@ -97,6 +97,18 @@ t.test('a server that stalls is given up after a while, and asked again', async 
   t.ok(body.equals(await readFile(path)));
 });
 
+t.test('a server that drips is given up, and so is one that never ends', async (t) => {
+  const { server, path, fetchFile } = await setUp(t);
+  server.mischief.set('/weights.pt', { stallAfter: 300_000 });
+  // It would be silent for half a minute before that is called a stall.
+  const slow = fetchFile({}, { slow: { bytes: 1e9, ms: 100 }, retryDelaysMs: [1, 1, 1] });
+  await t.rejects(slow, { code: 'download_stalled', message: /too slow: \d+ bytes came in 0.1 s/ });
+  t.equal(server.requests.length, 1, 'it is not asked again');
+  t.ok((await stat(`${path}.part`)).size > 0, 'what came is kept');
+  const late = fetchFile({}, { deadlineMs: 100, retryDelaysMs: [1, 1, 1] });
+  await t.rejects(late, { code: 'download_stalled', message: /took longer than/ });
+});
+
 t.test('answers that are no file', async (t) => {
   const { server, fetchFile } = await setUp(t);
   const answers: [status: number, requests: number, message: RegExp][] = [

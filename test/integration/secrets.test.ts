@@ -48,6 +48,7 @@ async function setUp(t: Test) {
     // Nothing listens there: the address comes up in what is said about that.
     SOUNDPOST_AUDIO_URL: `http://user:${encoded('stream')}@127.0.0.1:${await freePort()}/x?token=${encoded('query')}`,
     SOUNDPOST_MODELS_ALLOWED_HOSTS: '["127.0.0.1"]',
+    SOUNDPOST_MODELS_REMOTE_PULL: 'any',
     SOUNDPOST_MODELS_MIRROR: `http://user:${encoded('mirror')}@127.0.0.1:${await freePort()}/files`,
   };
   mkdirSync(base.SOUNDPOST_DATA_DIR);

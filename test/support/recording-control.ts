@@ -47,6 +47,7 @@ export function createRecordingControl(): RecordingControl {
     })),
     models: note('models', () => ({ installed: [], broken: [], available: [] })),
     pullModel: note('pullModel', () => ({ model: 'pulled', installed: true })),
+    cancelPull: note('cancelPull', () => ({ cancelled: true, model: 'mn04_as' })),
     removeModel: note('removeModel', (id: string) => ({ model: id, removed: true as const })),
     health: note('health', () => ({ healthy: true, checks: [] })),
   };

@@ -168,6 +168,20 @@ t.test('what is wrong is said, and nothing happens', async (t) => {
   t.equal(door.replies[1]?.responseTopic, undefined);
 });
 
+t.test('a response topic elsewhere is left alone, and the request answered', async (t) => {
+  for (const [responseTopic, used] of [
+    ['answers/1', false],
+    ['soundpost/other/response/x', false],
+    [`${topics.base}/response/me`, true],
+  ] as const) {
+    const door = openDoor(commandTable(createRecordingControl()));
+    door.send('request/pause', '', { responseTopic, correlationData: Buffer.from('1') });
+    t.match(await door.answered(1), { status: 'ok' });
+    t.equal(door.replies[0]?.responseTopic, used ? responseTopic : undefined, responseTopic);
+    t.same(door.replies[0]?.correlationData, Buffer.from('1'));
+  }
+});
+
 t.test('whatever arrives, nothing breaks, and a well-formed request has exactly one reply', async (t) => {
   const seen = new Set<string>();
   await fc.assert(

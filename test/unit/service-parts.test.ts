@@ -13,7 +13,9 @@ import { createRegistry, type InstalledModel } from '../../src/models/registry.j
 import type { Link } from '../../src/mqtt/link.js';
 import { createTopics } from '../../src/mqtt/topics.js';
 import { createAnnouncer } from '../../src/service/announcer.js';
+import { bounded, type CutList } from '../../src/service/bounded.js';
 import { knownSummaries } from '../../src/service/info.js';
+import { initialState, shownState } from '../../src/service/state.js';
 import { openLabelMemory } from '../../src/service/label-memory.js';
 import { startingWishes, withUsableLabels } from '../../src/service/remembered.js';
 import type { TaggingSettings } from '../../src/tagging/watch.js';
@@ -33,7 +35,10 @@ function makeAnnouncer(
   const published: { topic: string; payload: unknown }[] = [];
   const retired: string[] = [];
   const topics = createTopics('soundpost', 'test');
+  const takenAway: string[] = [];
   const link = {
+    topics,
+    publishElsewhere: (topic: string) => void takenAway.push(topic),
     publish: (key: 'label', payload: unknown, ...parameters: [{ slug: string }]) =>
       void published.push({ topic: topics.of(key, ...parameters), payload }),
     retire: (key: 'label', parameters: { slug: string }) => void retired.push(topics.of(key, parameters)),
@@ -102,7 +107,7 @@ function makeAnnouncer(
     published
       .filter(({ topic }) => topic.includes('/label/'))
       .map(({ topic, payload }) => [topic.split('/').pop(), payload]);
-  return { announcer, model, window, published, retired, labelsSaid, modelOf };
+  return { announcer, model, window, published, takenAway, retired, labelsSaid, modelOf };
 }
 
 t.test('without sound nothing is on, whatever the network makes of zeros', (t) => {
@@ -295,5 +300,56 @@ t.test('problems from before anybody listened are heard', (t) => {
   unsubscribe();
   feed.emit(problem(31));
   t.equal(heard.at(-1), '30');
+  t.end();
+});
+
+t.test('groups with ever new names do not fill the broker', (t) => {
+  const folder = temporaryFolder(t);
+  const { announcer, published, takenAway } = makeAnnouncer(folder, { labels: ['Dog'] });
+  const settings = {
+    threshold: 0.5,
+    thresholds: {},
+    offFraction: 0.7,
+    confirm: { k: 1, n: 1 },
+    minDurationSeconds: 0,
+    minGapSeconds: 0,
+  };
+  for (let n = 0; n < 25; n += 1) {
+    const labels = Array.from({ length: 100 }, (_, m) => ({ name: `g ${n * 100 + m}`, labels: ['Dog'] }));
+    announcer.update({ ...settings, labels });
+  }
+  const topics = new Set(published.map(({ topic }) => topic));
+  t.equal(topics.size, 2501);
+  t.equal(topics.size - takenAway.length, 2000);
+  t.equal(takenAway[0], 'soundpost/test/label/dog', 'the oldest goes first');
+  t.end();
+});
+
+t.test('documents are cut until a broker takes them, and say what was left out', (t) => {
+  interface Two {
+    a: readonly unknown[];
+    b: readonly unknown[];
+  }
+  const lists: CutList<Two>[] = [
+    { name: 'a', read: ({ a }) => a, write: (document, a) => ({ ...document, a }) },
+    { name: 'b', read: ({ b }) => b, write: (document, b) => ({ ...document, b }) },
+  ];
+  const all = { a: Array.from({ length: 1000 }, (_, n) => `text ${n}`), b: [1, 2, 3] };
+  t.same(bounded(all, lists, 1e6), { document: all, omitted: {} });
+  const { document, omitted } = bounded(all, lists, 1000);
+  t.ok(JSON.stringify(document).length <= 1000);
+  t.equal(document.a.length + omitted['a']!, 1000);
+  t.same(document.b, [1, 2, 3], 'the short list is left alone');
+  t.same(bounded(all, lists, 1).document, { a: [], b: [] }, 'and there is an end');
+  t.end();
+});
+
+t.test('the published state has so many labels at most', (t) => {
+  const labels = Array.from({ length: 10_000 }, (_, n) => `Label ${n}`);
+  const wishes = { rateHz: 1, paused: false, tagging: { labels, threshold: null }, audioDevice: '' };
+  const state = initialState({ ...wishes, telemetryIntervalSeconds: 30 } as never, 'demo');
+  const shown = shownState(state);
+  t.equal(shown.labels!.length + shown.labels_omitted!, 10_000);
+  t.ok(JSON.stringify(shown).length < 100_000);
   t.end();
 });

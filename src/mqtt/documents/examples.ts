@@ -181,6 +181,7 @@ export const replyExamples: { readonly [K in CommandName]?: CommandData<K> } = {
   },
   'model/remove': { model: 'mn10_as', removed: true },
   'model/pull': { model: 'mn10_as', installed: true },
+  'model/cancel': { cancelled: true, model: 'mn10_as' },
   'model/list': {
     installed: [
       {

@@ -41,7 +41,7 @@ A broker can forget too. Mosquitto keeps sessions and retained messages in memor
 
 Soundpost speaks MQTT 5 and falls back to 3.1.1 where the broker refuses it (the embedded broker does). With MQTT 5:
 
-- **Response topic and correlation data** of a request are honoured: the reply goes to that topic as well, with the same correlation data. It may be any topic that no device takes commands on; one below \`B/response/\` is the one that access rules such as [the example](../config/examples/mosquitto.acl) let the device write to and the operator read.
+- **Response topic and correlation data** of a request are honoured: the reply goes to that topic as well, with the same correlation data. It has to be one below \`B/response/\`, which access rules such as [the example](../config/examples/mosquitto.acl) let the device write to and the operator read. With \`mqtt.foreign_response_topics\` it may be any topic that no device takes commands on; without it a request that names one elsewhere is carried out and answered on \`B/response/<command>\` alone.
 - **Expiry.** What goes stale carries a message expiry, so that nobody is shown an old reading by a broker whose device is gone (the table below has the seconds).
 - **Limits of the broker** are kept: receive maximum, maximum packet size, maximum QoS, retain available, server keep-alive. A will that the broker refuses for its QoS or its retain flag is sent again without. Where nothing is retained or nothing is acknowledged, that is said once in the log.
 - **Reason codes** of refused connections and publications become sentences in the log and in \`B/log\`.
@@ -72,14 +72,14 @@ A command is a message on \`B/request/<command>\`: empty, or a JSON object. Some
 mosquitto_rr -h BROKER -t soundpost/attic/request/health -e soundpost/attic/response/me -n
 \`\`\`
 
-**Order.** Commands run one after the other, at most 16 wait. What takes long (changing, pulling and removing models) runs beside them, one at a time; a second one is \`busy\` at once. Each has a time limit. Changes of the model, the rate, the thresholds, the labels and the pause survive a restart.
+**Order.** Commands run one after the other, at most 16 wait; the next is answered with \`busy\` at once, and \`commands.refused\` in \`B/telemetry\` counts it. In a flood the service rests after each for as long as it took (100 ms at most), so that tags go on. Where the broker takes no replies, 20,000 (8 MB) wait; what comes then is counted in \`commands.unanswered\`. What takes long (changing, pulling and removing models) runs beside them, one at a time; a second one is \`busy\` at once. Each has a time limit. Changes of the model, the rate, the thresholds, the labels and the pause survive a restart.
 
 **Never retain a command.** A retained request is refused, since it would run again at every connect. Remove one with an empty retained message on its topic, while the device is off: with MQTT 3.1.1 a device that is connected does not see the flag, and takes the empty message for a request (with MQTT 5 it refuses it). Payloads of more than 64 KiB are refused.
 `;
 
 export const security = `## Security
 
-Whoever may publish on \`B/request/#\` and \`B/+/set\` rules the device. Without \`mqtt.url\` Soundpost brings a broker that listens on this machine only and asks nobody for a password; anything else is for a broker of your own:
+Whoever may publish on \`B/request/#\` and \`B/+/set\` rules the device. Without \`mqtt.url\` Soundpost brings a broker that listens on this machine only; beyond it (\`broker.host\`) it needs a password (\`broker.password\`). [security.md](security.md) says who can reach what, what stops them, and what does not. A broker of your own:
 
 \`\`\`yaml
 mqtt:
@@ -97,5 +97,5 @@ mqtt:
 - A wrong authority, a missing intermediate, a certificate that names no host, an expired certificate, one for another name, a missing client certificate and a wrong password are each said in words, once, and told apart from an absent network.
 - [config/examples/mosquitto.acl](../config/examples/mosquitto.acl), made from this contract, gives a device its own branch, an operator the commands, and Home Assistant what it needs. [config/examples/mosquitto.conf](../config/examples/mosquitto.conf) is the broker around it, with TLS.
 - Passwords, keys and what is secret in addresses appear neither in \`B/info\` nor in \`B/log\`, the log, the errors or \`npx soundpost config\`.
-- What a command may make the device download is limited by \`models.allowed_hosts\` and \`models.require_digest\`; hosts in the local network have to be named there one by one. [models.md](models.md) has more.
+- What a command may make the device download is limited by \`models.remote_pull\` (by default models of the catalogue only), \`models.allowed_hosts\` and \`models.require_digest\`; hosts in the local network have to be named there one by one. [models.md](models.md) has more.
 `;

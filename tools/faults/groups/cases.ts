@@ -62,7 +62,7 @@ async function tagged(
 
 /** A camera of RTSP that sends sound only where the picture has been set up as well, or wants a login. */
 async function startCamera(owner: Owner, credentials: string, pictureFirst: boolean) {
-  const camera = await startRtspCamera(credentials, { pictureFirst });
+  const camera = await startRtspCamera(credentials, pictureFirst ? { withoutPicture: 'mute' } : {});
   owner.teardown(() => camera.close());
   return camera;
 }
