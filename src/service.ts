@@ -40,13 +40,16 @@ import {
   startingWishes,
   withUsableLabels,
 } from './service/remembered.js';
-import { createState, initialState } from './service/state.js';
+import { createState, initialState, standIn } from './service/state.js';
 import { createTelemetryLoop } from './service/telemetry.js';
 import { createThermalControl } from './service/thermal.js';
 import { createLatencyRecorder } from './telemetry/latency.js';
 import { createRateMeter } from './telemetry/rate.js';
 
 const LEVEL_INTERVAL_MS = 5_000;
+
+/** A reason of whatever origin with one full stop at its end. */
+const sentence = (text: string): string => `${text.replace(/\.+$/, '')}.`;
 
 export interface Service {
   /** Resolves when everything is at work. Throws SoundpostError where it cannot work at all. */
@@ -212,21 +215,35 @@ export function createService(options: {
         },
         modelChanged(model) {
           announcer.modelChanged(model);
-          state.change({ model: model.manifest.id });
+          state.change({ model: model.manifest.id, stand_in: standIn(pipeline.givenUp, model) });
           // A model that stands in may say more or less finely when a sound is; a swap tells of that itself.
           if (isInformed && state.now.swap.state === 'idle') refreshInfo();
         },
         dropped: () => undefined,
         engineLost({ code, reason, delayMs }) {
           announcer.close();
-          log.error({ code }, `${reason}. Starting the model again in ${Math.ceil(delayMs / 1000)} s`);
+          log.error(
+            { code },
+            `${sentence(reason)} Starting the model again in ${Math.ceil(delayMs / 1000)} s`,
+          );
         },
-        fellBack({ from, to, reason }) {
+        fellBack({ from, to, reason, retryAtMs }) {
           announcer.close();
           log.error(
             { code: 'model_given_up' },
-            `${from.manifest.id} is given up: ${reason}. Going on with ${to.manifest.id}`,
+            `${from.manifest.id} is given up: ${sentence(reason)} Going on with ${to.manifest.id}; it is tried again at ${isoTime(retryAtMs)}`,
           );
+        },
+        stillOut({ model, reason, retryAtMs }) {
+          log.warn(
+            { code: 'model_given_up' },
+            `${model.manifest.id} was tried again and does not work yet: ${sentence(reason)} The next try is at ${isoTime(retryAtMs)}`,
+          );
+          state.change({ stand_in: standIn(pipeline.givenUp, pipeline.model) });
+        },
+        cameBack(model) {
+          log.info({}, `${model.manifest.id} works again and has taken over`);
+          state.change({ stand_in: null });
         },
       },
     });

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import type { Readable } from 'node:stream';
+import { shortageOf, startChild } from '../common/child.js';
 import { childEnvironment } from '../common/child-environment.js';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import { bytesPerFrame, createMixer, type Mixer, type PcmFormat } from './pcm.js';
@@ -47,7 +48,7 @@ const INSTALL =
  * and channels come with the sound itself (no ffprobe needed) and the channels are mixed in the same way as those
  * of a WAV file. Resolves when the first sound is there. `rewind` starts ffmpeg anew.
  *
- * Throws SoundpostError `ffmpeg_missing`, `not_audio`, `no_such_channel`.
+ * Throws SoundpostError `ffmpeg_missing`, `not_audio`, `no_such_channel`, `no_process` (see common/child.ts).
  */
 export async function openWithFfmpeg(input: FfmpegInput, signal?: AbortSignal): Promise<PcmReader> {
   signal?.throwIfAborted();
@@ -116,15 +117,14 @@ interface Run {
 function startRun(input: FfmpegInput, notes: string[]): Run {
   const command = input.command ?? 'ffmpeg';
   // prettier-ignore
-  const child: Child = spawn(
-    command,
-    [
-      '-nostdin', '-hide_banner', '-loglevel', 'warning',
-      '-protocol_whitelist', input.protocols, ...(input.options ?? []), '-i', input.url,
-      '-map', '0:a:0', '-c:a', 'pcm_f32le', '-bitexact', ...(input.live ? ['-flush_packets', '1'] : []),
-      '-f', 'wav', 'pipe:1',
-    ],
-    { stdio: ['ignore', 'pipe', 'pipe'], env: childEnvironment() },
+  const options = [
+    '-nostdin', '-hide_banner', '-loglevel', 'warning',
+    '-protocol_whitelist', input.protocols, ...(input.options ?? []), '-i', input.url,
+    '-map', '0:a:0', '-c:a', 'pcm_f32le', '-bitexact', ...(input.live ? ['-flush_packets', '1'] : []),
+    '-f', 'wav', 'pipe:1',
+  ];
+  const child: Child = startChild('ffmpeg', () =>
+    spawn(command, options, { stdio: ['ignore', 'pipe', 'pipe'], env: childEnvironment() }),
   );
   let spawnError: unknown = null;
   let lastLine = '';
@@ -276,6 +276,8 @@ function reasonIn(line: string, input: FfmpegInput): string {
 }
 
 function spawnFailure(name: string, command: string, error: unknown): SoundpostError {
+  const shortage = shortageOf('ffmpeg', error);
+  if (shortage !== null) return shortage;
   const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
   return missing
     ? new SoundpostError(

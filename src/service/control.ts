@@ -86,6 +86,8 @@ export function createControl(options: {
       const model = await registry.get(wanted);
       const { id } = model.manifest;
       if (pipeline.ready && pipeline.model.manifest.id === id && state.now.model === id) {
+        pipeline.settleForModel();
+        if (state.now.stand_in != null) state.change({ stand_in: null });
         await rememberModel(id);
         return { model: id, load_ms: 0 };
       }
