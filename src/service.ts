@@ -252,6 +252,7 @@ export function createService(options: {
     const health = createHealth({
       log,
       file: createHealthFile({ dataDir: config.data_dir }),
+      dataDir: config.data_dir,
       link,
       pipeline,
       state,

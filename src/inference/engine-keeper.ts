@@ -143,8 +143,7 @@ export function createEngineKeeper(options: {
     }
     failuresWithoutAnswer += 1;
     const { delayMs, exhausted } = policy.onDeath(performance.now());
-    const givenUp =
-      hungTooOften(error) || exhausted || failuresWithoutAnswer >= FAILURES_BEFORE_FALLBACK;
+    const givenUp = hungTooOften(error) || exhausted || failuresWithoutAnswer >= FAILURES_BEFORE_FALLBACK;
     if (givenUp && wanted.folder !== fallback.folder) {
       fallBack(error);
       restartIn(0);

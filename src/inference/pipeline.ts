@@ -132,7 +132,9 @@ export class Pipeline {
       fallback: options.fallback,
       restartDelays: options.restartDelays,
       retryDelays: options.retryDelays,
-      tryAgain: async (model) => void (await this.changeTo(model, {}, true)),
+      tryAgain: async (model) => {
+        await this.changeTo(model, {}, true);
+      },
       events: options.events,
       onRestarted: (engine) => this.adopt(engine, null),
     });

@@ -70,7 +70,7 @@ t.test('nor does one that listens through ffmpeg', { skip: skipWithout('ffmpeg')
 async function keeper(
   t: Test,
   body: string,
-): Promise<{ kill(signal: NodeJS.Signals): Promise<void>; pids: number[] }> {
+): Promise<{ kill: (signal: NodeJS.Signals) => Promise<void>; pids: number[] }> {
   const file = join(await makeDataDir(t), 'keeper.mjs');
   await writeFile(
     file,

@@ -30,7 +30,8 @@ export const errorMeanings = {
   disk_write: 'A file could not be written.',
   no_address: 'The catalogue knows no address of the file: it has to be imported on the device.',
   inference_died: 'The process that was to run the model ended.',
-  no_process: 'The machine had no process, file handle or memory left to start what was needed. Try again later.',
+  no_process:
+    'The machine had no process, file handle or memory left to start what was needed. Try again later.',
   inference_unsupported: 'This machine cannot run networks.',
   bad_output: 'What the model gives is not what its manifest says.',
   self_test: 'The model does not give what it gave when it was made.',
