@@ -74,6 +74,8 @@ export function createService(options: {
   onRestart?: () => void;
   /** Where balena looks for the update lock. */
   updateLockPath?: string;
+  /** Called when the service does what it is there for: a window was answered, or it is whole and connected. */
+  onAtWork?: () => void;
   /** What was wrong with the configuration and has been left out of it; for `B/info`. */
   configProblems?: readonly string[];
   /** Whether that was more than variables that may be somebody else's. */
@@ -88,6 +90,12 @@ export function createService(options: {
   const undo: (() => void | Promise<void>)[] = [];
   let starting: Promise<void> = Promise.resolve();
   let stopping: Promise<void> | null = null;
+
+  let isAtWork = false;
+  function atWork(): void {
+    if (!isAtWork) options.onAtWork?.();
+    isAtWork = true;
+  }
 
   /** A start takes a while; a stop that comes in the middle of it must not be overtaken by the rest of it. */
   function goOn(): void {
@@ -210,6 +218,7 @@ export function createService(options: {
       log,
       events: {
         result(result) {
+          atWork();
           rate.window(result.answeredAt);
           announcer.result(result, windowLevel.take()?.dbfs ?? null);
         },
@@ -396,6 +405,13 @@ export function createService(options: {
     undo.push(() => health.stop());
     // From here on, first of all: no command may begin something in what is being taken down.
     undo.push(() => router.stop());
+
+    // Without sound, or paused, nothing is answered; being there for the broker is all the work there is.
+    if (pipeline.ready) {
+      link.onStatus(({ state: now }) => {
+        if (now === 'connected') atWork();
+      });
+    }
 
     const { base } = link.topics;
     log.info(

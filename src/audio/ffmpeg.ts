@@ -1,6 +1,6 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import type { Readable } from 'node:stream';
-import { shortageOf, startChild } from '../common/child.js';
+import { startShortage, startChild } from '../common/child.js';
 import { childEnvironment } from '../common/child-environment.js';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import { bytesPerFrame, createMixer, type Mixer, type PcmFormat } from './pcm.js';
@@ -48,7 +48,7 @@ const INSTALL =
  * and channels come with the sound itself (no ffprobe needed) and the channels are mixed in the same way as those
  * of a WAV file. Resolves when the first sound is there. `rewind` starts ffmpeg anew.
  *
- * Throws SoundpostError `ffmpeg_missing`, `not_audio`, `no_such_channel`, `no_process` (see common/child.ts).
+ * Throws SoundpostError `ffmpeg_missing`, `not_audio`, `no_such_channel`, `no_resources` (see common/child.ts).
  */
 export async function openWithFfmpeg(input: FfmpegInput, signal?: AbortSignal): Promise<PcmReader> {
   signal?.throwIfAborted();
@@ -276,7 +276,7 @@ function reasonIn(line: string, input: FfmpegInput): string {
 }
 
 function spawnFailure(name: string, command: string, error: unknown): SoundpostError {
-  const shortage = shortageOf('ffmpeg', error);
+  const shortage = startShortage('ffmpeg', error);
   if (shortage !== null) return shortage;
   const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
   return missing

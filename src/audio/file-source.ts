@@ -158,8 +158,8 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
         await file.rewind();
         return;
       } catch (error) {
-        if (codeOf(error) !== 'no_process') throw error;
-        log.warn({ code: 'no_process' }, `${path} waits: ${messageOf(error)}`);
+        if (codeOf(error) !== 'no_resources') throw error;
+        log.warn({ code: 'no_resources' }, `${path} waits: ${messageOf(error)}`);
         await pause(delays.next());
         stopping.signal.throwIfAborted();
       }

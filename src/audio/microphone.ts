@@ -144,7 +144,7 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
     } catch (error) {
       const why = messageOf(error);
       const reason =
-        codeOf(error) === 'no_process' ? why : `the capture process could not be started: ${why}`;
+        codeOf(error) === 'no_resources' ? why : `the capture process could not be started: ${why}`;
       report(liveness.fail('capture_died', reason));
       startAgain(true);
       return;

@@ -1,22 +1,14 @@
 import type { ChildProcess } from 'node:child_process';
-import { codeOfErrno } from './errno.js';
-import { SoundpostError } from './errors.js';
+import type { SoundpostError } from './errors.js';
 import { leash, unleash } from './leash.js';
+import { noHandles, shortageOf } from './shortage.js';
 
 /*
  * The one way to start a process. Invariants:
- * - a machine that has no handles, processes or memory left ends nobody: that is an error of the code `no_process`,
+ * - a machine that has no handles, processes or memory left ends nobody: that is an error of the code `no_resources`,
  *   which says that it may go better later;
  * - no child outlives this process, whether that ends in order, by `process.exit` or by SIGKILL (see leash.ts).
  */
-
-/** What the system lacks for a moment, in words; nothing is wrong with the program that was to be started. */
-const SHORTAGES: Readonly<Record<string, string>> = {
-  EMFILE: 'this process has no file handles left (EMFILE)',
-  ENFILE: 'the machine has no file handles left (ENFILE)',
-  EAGAIN: 'the machine has no processes left (EAGAIN)',
-  ENOMEM: 'the machine has no memory left (ENOMEM)',
-};
 
 const living = new Set<ChildProcess>();
 
@@ -29,9 +21,9 @@ process.prependListener('exit', () => {
 /**
  * Starts a child with `start` (a call of `spawn` or `fork`) and sees to it that it does not outlive this process.
  *
- * Throws SoundpostError `no_process` where the system has no handles or memory for it; the child that Node then gives
- * has no pipes and no channel. Every other failure comes as Node's event `error` with `child.pid` undefined; it ends nobody,
- * whether or not the caller listens.
+ * Throws SoundpostError `no_resources` where the system has no handles or memory for it; the child that Node then gives
+ * has no pipes and no channel. Every other failure comes as Node's event `error` with `child.pid`
+ * undefined; it ends nobody, whether or not the caller listens.
  * @param what the child for people: "the inference process"
  */
 export function startChild<Child extends ChildProcess>(what: string, start: () => Child): Child {
@@ -39,7 +31,7 @@ export function startChild<Child extends ChildProcess>(what: string, start: () =
   try {
     child = start();
   } catch (error) {
-    throw shortageOf(what, error) ?? error;
+    throw startShortage(what, error) ?? error;
   }
   child.on('error', () => undefined);
   const { pid } = child;
@@ -54,20 +46,11 @@ export function startChild<Child extends ChildProcess>(what: string, start: () =
   }
   // Where there are no handles Node gives up before it makes the pipes.
   const { stdio } = child as { stdio?: unknown };
-  if (stdio === undefined) throw shortage(what, SHORTAGES['EMFILE']!);
+  if (stdio === undefined) throw noHandles(`${what} could not be started`);
   return child;
 }
 
-/** `no_process` where a child could not be started for a shortage of the system; null where for another reason. */
-export function shortageOf(what: string, error: unknown): SoundpostError | null {
-  const lacks = SHORTAGES[codeOfErrno(error)];
-  return lacks === undefined ? null : shortage(what, lacks, error);
-}
-
-function shortage(what: string, lacks: string, cause?: unknown): SoundpostError {
-  return new SoundpostError(
-    'no_process',
-    `${what} could not be started: ${lacks}. Other programs may hold too many, or the limit is too low ("ulimit -n"); try again later.`,
-    { cause },
-  );
+/** `no_resources` where a child could not be started for a shortage of the system; null where for another reason. */
+export function startShortage(what: string, error: unknown): SoundpostError | null {
+  return shortageOf(`${what} could not be started`, error);
 }

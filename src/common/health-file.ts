@@ -81,7 +81,9 @@ export async function readHealth(
   });
   if (answer === 'nobody') return readHeartbeat(dataDir, nowMs, options.isAlive);
   if (answer === 'silent') {
-    return failed(`The service is there and gives no answer within ${answerMs / 1000} s: it hangs.`);
+    return failed(
+      `The service is there and gives no answer within ${answerMs / 1000} s: it hangs, or it has no file handles left.`,
+    );
   }
   if (answer === 'closed') {
     return failed(

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { shortageOf, startChild } from '../common/child.js';
+import { startShortage, startChild } from '../common/child.js';
 import { childEnvironment } from '../common/child-environment.js';
 import { SoundpostError } from '../common/errors.js';
 import { firstFinalSeconds, windowStep, type Manifest } from '../models/manifest.js';
@@ -61,7 +61,7 @@ const PROCESS_FILE = join(import.meta.dirname, 'process.js');
  * Rejects with SoundpostError `architecture_unknown`; `checkpoint_unreadable`, `checkpoint_forbidden` or
  * `checkpoint_too_large` (see checkpoint/open.ts); `checkpoint_shape` (another architecture); `checkpoint_labels`
  * (other labels); `conversion_failed` (the network does not work, or the file cannot be written); `conversion_died` (a
- * process is gone, mostly for want of memory); `no_process` (none could be had); `aborted`. Then `model.onnx` is not there.
+ * process is gone, mostly for want of memory); `no_resources` (none could be had); `aborted`. Then `model.onnx` is not there.
  */
 export async function convertCheckpoint(request: ConversionRequest): Promise<Conversion> {
   const { checkpointPath, labels, outFolder, windowSeconds = WINDOW_SECONDS, onProgress, signal } = request;
@@ -192,7 +192,7 @@ async function askProcess<K extends 'built' | 'tested'>(
       });
       child.once('error', (error) => {
         if (child.pid !== undefined) return;
-        reject(shortageOf(what, error) ?? died(`it could not be started: ${error.message}`));
+        reject(startShortage(what, error) ?? died(`it could not be started: ${error.message}`));
       });
       child.once('exit', (code, signalName) => {
         if (signal?.aborted === true) reject(aborted());

@@ -135,7 +135,7 @@ export function createEngineKeeper(options: {
   }
 
   function failed(error: unknown): void {
-    if (codeOf(error) === 'no_process') {
+    if (codeOf(error) === 'no_resources') {
       const delayMs = shortageDelays.next();
       events.engineLost({ code: codeOf(error), reason: messageOf(error), delayMs });
       restartIn(delayMs);

@@ -188,7 +188,7 @@ export class Pipeline {
     this.keeper.want(model);
     const first = await this.keeper.launch(model).catch((error: unknown) => {
       if (this.ready) return null;
-      if (!this.keeper.stopped && codeOf(error) === 'no_process') {
+      if (!this.keeper.stopped && codeOf(error) === 'no_resources') {
         this.keeper.failed(error);
         return null;
       }

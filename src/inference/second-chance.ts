@@ -27,7 +27,7 @@ export interface SecondChance {
 /** How long a model has to work after a second chance for that to count as cured. */
 const LASTING_MS = 60 * 60_000;
 /** Failures of an attempt that say nothing about the model. */
-const NOT_THE_MODEL: ReadonlySet<string> = new Set(['busy', 'aborted', 'no_process']);
+const NOT_THE_MODEL: ReadonlySet<string> = new Set(['busy', 'aborted', 'no_resources']);
 const DEFAULT_DELAYS = { firstMs: 10 * 60_000, maxMs: 6 * 60 * 60_000 };
 
 export function createSecondChance(options: {

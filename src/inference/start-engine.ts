@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { shortageOf, startChild } from '../common/child.js';
+import { startShortage, startChild } from '../common/child.js';
 import { childEnvironment } from '../common/child-environment.js';
 import { setPatience } from '../common/patience.js';
 import { SoundpostError } from '../common/errors.js';
@@ -39,7 +39,7 @@ const NODE_FLAGS = ['--expose-gc', '--max-semi-space-size=1', '--max-old-space-s
  * Makes the function that starts inference processes.
  *
  * The engine it gives rejects with SoundpostError: `inference_timeout` (the process was silent for too long
- * and was killed), `inference_died` (it is gone), `no_process` (none could be had; see common/child.ts), or what the process itself found: `model_digest`,
+ * and was killed), `inference_died` (it is gone), `no_resources` (none could be had; see common/child.ts), or what the process itself found: `model_digest`,
  * `model_unreadable`, `model_shape`, `model_output`, `inference_unsupported` at the start, `bad_output`,
  * `bad_request`, `inference_failed` later. A start that was called off rejects with `aborted`. Whatever
  * happens at the start, no process is left behind when the promise is settled.
@@ -214,7 +214,7 @@ function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
     child.on('error', (error) => {
       // Also emitted when a message cannot be sent or a signal not delivered; then the end is still to come.
       if (child.pid === undefined) {
-        fate ??= shortageOf(what, error) ?? undefined;
+        fate ??= startShortage(what, error) ?? undefined;
         end(`it could not be started: ${error.message}`);
       } else log.debug({ err: error, model: id }, 'inference process');
     });

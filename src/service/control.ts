@@ -224,6 +224,8 @@ export function createControl(options: {
       };
     },
 
+    admitPull: (request) => installer.admit(request),
+
     async pullModel(request, signal) {
       const id = 'id' in request ? request.id : String(request.manifest['id']).slice(0, 64);
       const reporter = createInstallReporter(id, (swap) => state.change({ swap }));
@@ -231,13 +233,15 @@ export function createControl(options: {
       try {
         if ('id' in request) {
           const { model, installed } = await installer.pull(id, { ...work, sha256: request.sha256 });
+          if (installed) await options.publishInfo();
           return { model: model.manifest.id, installed };
         }
         const model = await installer.pullRemote(request, work);
+        await options.publishInfo();
         return { model: model.manifest.id, installed: true };
       } finally {
-        // The model is installed before its installation is over: it is never offered again between the two.
-        await options.publishInfo().finally(() => reporter.end());
+        // After the model has been published: it is never offered again between the two.
+        reporter.end();
       }
     },
 

@@ -161,13 +161,13 @@ t.test('a program whose children have ended is not kept alive by the leash', asy
 });
 
 t.test('a child that is not there is the usual event of Node, and ends nobody', async (t) => {
-  const { startChild, shortageOf } = await import('../../src/common/child.js');
+  const { startChild, startShortage } = await import('../../src/common/child.js');
   const child = startChild('nothing', () => spawn('/nowhere/at-all'));
   const [error] = (await once(child, 'error')) as [NodeJS.ErrnoException];
   t.equal(error.code, 'ENOENT');
-  t.equal(shortageOf('nothing', error), null);
-  t.match(shortageOf('the thing', Object.assign(new Error(), { code: 'EAGAIN' })), {
-    code: 'no_process',
+  t.equal(startShortage('nothing', error), null);
+  t.match(startShortage('the thing', Object.assign(new Error(), { code: 'EAGAIN' })), {
+    code: 'no_resources',
     message: /^the thing could not be started.*EAGAIN/,
   });
   t.throws(() => startChild('a broken call', () => spawn('true', { stdio: 'nonsense' as 'pipe' })), {

@@ -692,7 +692,7 @@ t.test('an engine that fails', (t) => {
     let lives = 0;
     const load = () => {
       lives += 1;
-      if (lives === 1 || (lives > 2 && lives < 6)) throw new SoundpostError('no_process', 'no handles');
+      if (lives === 1 || (lives > 2 && lives < 6)) throw new SoundpostError('no_resources', 'no handles');
     };
     const rig = createRig({}, { load });
     t.teardown(() => rig.pipeline.stop());

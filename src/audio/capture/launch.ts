@@ -31,7 +31,7 @@ export interface CaptureProcess {
 
 /**
  * Starts a capture process in `workFolder`, where its libraries may leave a crash.log. Throws where the folder
- * cannot be made, and SoundpostError `no_process` where the system has no handles left.
+ * cannot be made, and SoundpostError `no_resources` where the system has no handles left.
  */
 export function launchCapture(
   request: CaptureRequest,
