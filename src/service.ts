@@ -25,6 +25,7 @@ import { createLink } from './mqtt/link.js';
 import { createAnnouncer } from './service/announcer.js';
 import { brokerAccess } from './service/broker-access.js';
 import { chooseSource } from './service/choose-source.js';
+import { createClockWatch } from './service/clock-watch.js';
 import { createControl } from './service/control.js';
 import { createHealth } from './service/health.js';
 import { forwardProblems } from './service/forward-problems.js';
@@ -342,6 +343,17 @@ export function createService(options: {
     undo.push(() => control.stop());
     undo.push(() => router.stop());
 
+    const clock = createClockWatch();
+    /** No event and no window may have its beginning on the old clock and its end on the new one. */
+    const clockWasSet = (jumpedMs: number) => {
+      log.warn(
+        { code: 'clock_set' },
+        `The clock went ${jumpedMs < 0 ? 'back' : 'ahead'} by ${Math.round(Math.abs(jumpedMs) / 1000)} s (it was set, or the machine slept): what is on ends, and begins anew`,
+      );
+      announcer.close();
+      pipeline.interrupt();
+    };
+
     const sink: AudioSink = {
       begin({ sampleRate, name }) {
         announcer.close();
@@ -351,6 +363,8 @@ export function createService(options: {
         log.info({}, `Hearing ${name} at ${sampleRate} Hz`);
       },
       chunk(samples, endTimeMs) {
+        const jumpedMs = clock.look(Date.now(), performance.now());
+        if (jumpedMs !== 0) clockWasSet(jumpedMs);
         level.add(samples);
         return pipeline.chunk(samples, endTimeMs);
       },
