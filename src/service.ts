@@ -27,6 +27,7 @@ import { clientIdOf, createLink } from './mqtt/link.js';
 import { createAnnouncer } from './service/announcer.js';
 import { brokerAccess } from './service/broker-access.js';
 import { chooseSource } from './service/choose-source.js';
+import { createClockWatch } from './service/clock-watch.js';
 import { createControl } from './service/control.js';
 import { createHealth } from './service/health.js';
 import { forwardProblems } from './service/forward-problems.js';
@@ -42,13 +43,16 @@ import {
   startingWishes,
   withUsableLabels,
 } from './service/remembered.js';
-import { createState, initialState, shownState } from './service/state.js';
+import { createState, initialState, shownState, standIn } from './service/state.js';
 import { createTelemetryLoop } from './service/telemetry.js';
 import { createThermalControl } from './service/thermal.js';
 import { createLatencyRecorder } from './telemetry/latency.js';
 import { createRateMeter } from './telemetry/rate.js';
 
 const LEVEL_INTERVAL_MS = 5_000;
+
+/** A reason of whatever origin with one full stop at its end. */
+const sentence = (text: string): string => `${text.replace(/\.+$/, '')}.`;
 
 export interface Service {
   /** Resolves when everything is at work. Throws SoundpostError where it cannot work at all. */
@@ -73,6 +77,8 @@ export function createService(options: {
   onRestart?: () => void;
   /** Where balena looks for the update lock. */
   updateLockPath?: string;
+  /** Called when the service does what it is there for: a window was answered, or it is whole and connected. */
+  onAtWork?: () => void;
   /** What was wrong with the configuration and has been left out of it; for `B/info`. */
   configProblems?: readonly string[];
   /** Whether that was more than variables that may be somebody else's. */
@@ -87,6 +93,12 @@ export function createService(options: {
   const undo: (() => void | Promise<void>)[] = [];
   let starting: Promise<void> = Promise.resolve();
   let stopping: Promise<void> | null = null;
+
+  let isAtWork = false;
+  function atWork(): void {
+    if (!isAtWork) options.onAtWork?.();
+    isAtWork = true;
+  }
 
   /** A start takes a while; a stop that comes in the middle of it must not be overtaken by the rest of it. */
   function goOn(): void {
@@ -213,26 +225,41 @@ export function createService(options: {
       log,
       events: {
         result(result) {
+          atWork();
           rate.window(result.answeredAt);
           announcer.result(result, windowLevel.take()?.dbfs ?? null);
         },
         modelChanged(model) {
           announcer.modelChanged(model);
-          state.change({ model: model.manifest.id });
+          state.change({ model: model.manifest.id, stand_in: standIn(pipeline.givenUp, model) });
           // A model that stands in may say more or less finely when a sound is; a swap tells of that itself.
           if (isInformed && state.now.swap.state === 'idle') refreshInfo();
         },
         dropped: () => undefined,
         engineLost({ code, reason, delayMs }) {
           announcer.close();
-          log.error({ code }, `${reason}. Starting the model again in ${Math.ceil(delayMs / 1000)} s`);
+          log.error(
+            { code },
+            `${sentence(reason)} Starting the model again in ${Math.ceil(delayMs / 1000)} s`,
+          );
         },
-        fellBack({ from, to, reason }) {
+        fellBack({ from, to, reason, retryAtMs }) {
           announcer.close();
           log.error(
             { code: 'model_given_up' },
-            `${from.manifest.id} is given up: ${reason}. Going on with ${to.manifest.id}`,
+            `${from.manifest.id} is given up: ${sentence(reason)} Going on with ${to.manifest.id}; it is tried again at ${isoTime(retryAtMs)}`,
           );
+        },
+        stillOut({ model, reason, retryAtMs }) {
+          log.warn(
+            { code: 'model_given_up' },
+            `${model.manifest.id} was tried again and does not work yet: ${sentence(reason)} The next try is at ${isoTime(retryAtMs)}`,
+          );
+          state.change({ stand_in: standIn(pipeline.givenUp, pipeline.model) });
+        },
+        cameBack(model) {
+          log.info({}, `${model.manifest.id} works again and has taken over`);
+          state.change({ stand_in: null });
         },
       },
     });
@@ -241,6 +268,7 @@ export function createService(options: {
     const health = createHealth({
       log,
       file: createHealthFile({ dataDir: config.data_dir }),
+      dataDir: config.data_dir,
       link,
       pipeline,
       state,
@@ -323,6 +351,17 @@ export function createService(options: {
     undo.push(() => control.stop());
     undo.push(() => router.stop());
 
+    const clock = createClockWatch();
+    /** No event and no window may have its beginning on the old clock and its end on the new one. */
+    const clockWasSet = (jumpedMs: number) => {
+      log.warn(
+        { code: 'clock_set' },
+        `The clock went ${jumpedMs < 0 ? 'back' : 'ahead'} by ${Math.round(Math.abs(jumpedMs) / 1000)} s (it was set, or the machine slept): what is on ends, and begins anew`,
+      );
+      announcer.close();
+      pipeline.interrupt();
+    };
+
     const sink: AudioSink = {
       begin({ sampleRate, name }) {
         announcer.close();
@@ -332,6 +371,8 @@ export function createService(options: {
         log.info({}, `Hearing ${name} at ${sampleRate} Hz`);
       },
       chunk(samples, endTimeMs) {
+        const jumpedMs = clock.look(Date.now(), performance.now());
+        if (jumpedMs !== 0) clockWasSet(jumpedMs);
         level.add(samples);
         return pipeline.chunk(samples, endTimeMs);
       },
@@ -386,6 +427,13 @@ export function createService(options: {
     undo.push(() => health.stop());
     // From here on, first of all: no command may begin something in what is being taken down.
     undo.push(() => router.stop());
+
+    // Without sound, or paused, nothing is answered; being there for the broker is all the work there is.
+    if (pipeline.ready) {
+      link.onStatus(({ state: now }) => {
+        if (now === 'connected') atWork();
+      });
+    }
 
     const { base } = link.topics;
     log.info(

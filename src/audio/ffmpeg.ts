@@ -1,6 +1,7 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { startShortage, startChild } from '../common/child.js';
 import { childEnvironment } from '../common/child-environment.js';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import { bytesPerFrame, createMixer, type Mixer, type PcmFormat } from './pcm.js';
@@ -78,7 +79,8 @@ const INSTALL =
  * and channels come with the sound itself (no ffprobe needed) and the channels are mixed in the same way as those
  * of a WAV file. Resolves when the first sound is there. `rewind` starts ffmpeg anew.
  *
- * Throws SoundpostError `ffmpeg_missing`, `not_audio`, `no_such_track`, `no_such_channel`.
+ * Throws SoundpostError `ffmpeg_missing`, `not_audio`, `no_such_track`, `no_such_channel`, `no_resources` (see
+ * common/child.ts).
  */
 export async function openWithFfmpeg(input: FfmpegInput, signal?: AbortSignal): Promise<FfmpegReader> {
   signal?.throwIfAborted();
@@ -197,18 +199,19 @@ function startRun(input: FfmpegInput, how: Handover, notes: string[]): Run {
   const command = input.command ?? 'ffmpeg';
   const { args, stdin } = inputOf(input, how);
   // prettier-ignore
-  const child: Child = spawn(
-    command,
-    [
-      '-nostdin', '-hide_banner', '-nostats', '-loglevel', 'level+info', ...args,
-      '-map', `0:a:${(input.track ?? 1) - 1}`, '-c:a', 'pcm_f32le', '-bitexact',
-      ...(input.live ? ['-flush_packets', '1'] : []), '-f', 'wav', 'pipe:1',
-    ],
-    {
-      stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
-      env: childEnvironment(input.env),
-    },
-  ) as Child;
+  const options = [
+    '-nostdin', '-hide_banner', '-nostats', '-loglevel', 'level+info', ...args,
+    '-map', `0:a:${(input.track ?? 1) - 1}`, '-c:a', 'pcm_f32le', '-bitexact',
+    ...(input.live ? ['-flush_packets', '1'] : []), '-f', 'wav', 'pipe:1',
+  ];
+  const child: Child = startChild(
+    'ffmpeg',
+    () =>
+      spawn(command, options, {
+        stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+        env: childEnvironment(input.env),
+      }) as Child,
+  );
   if (stdin !== undefined && child.stdin !== null) {
     // It may end before it has taken everything; what is wrong with the pipe then shows in what it says.
     pipeline(stdin, child.stdin).catch(() => undefined);
@@ -395,6 +398,8 @@ function noTrack({ name, track }: FfmpegInput, tracks: readonly string[]): Sound
 }
 
 function spawnFailure(name: string, command: string, error: unknown): SoundpostError {
+  const shortage = startShortage('ffmpeg', error);
+  if (shortage !== null) return shortage;
   const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
   return missing
     ? new SoundpostError(

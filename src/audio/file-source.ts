@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { createBackoff } from '../common/backoff.js';
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { openAudioFile, type AudioFile } from './decode.js';
@@ -27,6 +28,8 @@ export interface FileSourceOptions {
 const DEFAULT_CHUNK_SECONDS = 0.1;
 
 const FIRST_LOOK_SECONDS = 2;
+/** The waits before a looped recording that could not be opened again is tried once more. */
+const REWIND_DELAYS = { firstMs: 500, maxMs: 30_000 };
 
 /** After a pause of the machine or of the sink this much is caught up with in a burst. */
 const MOST_BEHIND_MS = 500;
@@ -152,12 +155,28 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
     while (done < chunk.length) {
       atEnd();
       if (!loop || stopping.signal.aborted) return done;
-      await file.rewind();
+      await again(file);
       const count = await file.read(chunk.subarray(done));
       if (count === 0) throw new SoundpostError('audio_empty', `${path} has no sound any more`);
       done += count;
     }
     return done;
+  }
+
+  /** From the beginning again. Where the machine has no process or handle left for that, once it has. */
+  async function again(file: AudioFile): Promise<void> {
+    const delays = createBackoff(REWIND_DELAYS);
+    for (;;) {
+      try {
+        await file.rewind();
+        return;
+      } catch (error) {
+        if (codeOf(error) !== 'no_resources') throw error;
+        log.warn({ code: 'no_resources' }, `${path} waits: ${messageOf(error)}`);
+        await pause(delays.next());
+        stopping.signal.throwIfAborted();
+      }
+    }
   }
 
   async function untilAborted(answer: void | Promise<void>): Promise<void> {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createBackoff, createRestartPolicy } from '../common/backoff.js';
-import { messageOf } from '../common/errors.js';
+import { codeOf, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { cancellationText } from './cancellation.js';
 import { createChatter } from './capture/chatter.js';
@@ -145,7 +145,10 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
         },
       );
     } catch (error) {
-      report(liveness.fail('capture_died', `the capture process could not be started: ${messageOf(error)}`));
+      const why = messageOf(error);
+      const reason =
+        codeOf(error) === 'no_resources' ? why : `the capture process could not be started: ${why}`;
+      report(liveness.fail('capture_died', reason));
       startAgain(true);
       return;
     }
@@ -171,7 +174,7 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
   /** `lost`: there was, or should have been, an input at work; else it only waits for one to appear. */
   const startAgain = (lost: boolean) => {
     capture = undefined;
-    const delayMs = lost ? restarts.onDeath(Date.now()).delayMs : retryDelays.next();
+    const delayMs = lost ? restarts.onDeath(performance.now()).delayMs : retryDelays.next();
     if (lost) counters.restarts += 1;
     log.debug({ delayMs: Math.round(delayMs) }, 'Trying the microphone again');
     retry = setTimeout(launch, delayMs);

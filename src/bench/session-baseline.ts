@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process';
 import { join } from 'node:path';
+import { startChild } from '../common/child.js';
 import { childEnvironment } from '../common/child-environment.js';
 import { SoundpostError } from '../common/errors.js';
 import type { Manifest } from '../models/manifest.js';
@@ -42,14 +43,15 @@ export async function measureSession(
     runs: options.runs,
     intervalMs: options.intervalMs,
   };
-  const child = fork(join(import.meta.dirname, 'session-process.js'), [], {
-    serialization: 'advanced',
-    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    env: childEnvironment(),
-  });
+  const child = startChild('the process that measures a model', () =>
+    fork(join(import.meta.dirname, 'session-process.js'), [], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      env: childEnvironment(),
+    }),
+  );
   const { signal } = options;
   const kill = () => void child.kill('SIGKILL');
-  process.once('exit', kill);
   signal?.addEventListener('abort', kill, { once: true });
   let complaint = '';
   child.stderr?.on('data', (chunk: Buffer) => {
@@ -62,7 +64,6 @@ export async function measureSession(
     });
     child.on('error', reject);
     child.on('close', (code, ended) => {
-      process.removeListener('exit', kill);
       signal?.removeEventListener('abort', kill);
       if (signal?.aborted === true) reject(signal.reason as Error);
       else if (result !== undefined) resolve(result);

@@ -291,7 +291,7 @@ async function checkEmbeddedBroker({ broker, data_dir: dataDir }: Config): Promi
     const trial = await startEmbeddedBroker({ ...broker, log: silentLogger });
     await trial.stop();
   } catch (error) {
-    const { checks } = readHealth(dataDir, Date.now());
+    const { checks } = await readHealth(dataDir, Date.now());
     const isOurs = codeOf(error) === 'port_in_use' && checks[0]?.ok === true;
     if (!isOurs) throw error;
     return { verdict: 'ok', detail: `${where}, in use by the running service` };

@@ -11,20 +11,18 @@ import type { CommandContext } from './context.js';
  * very command by somebody who reads its answer: with them everything is checked, and what is wrong is thrown as
  * SoundpostError `config`.
  */
-export function healthCommand(context: CommandContext, nowMs: number = Date.now()): Promise<number> {
-  return Promise.resolve().then(() => {
-    const load = Object.keys(context.flags).length > 0 ? loadConfig : loadConfigAnyway;
-    const { config } = load(context);
-    const health = readHealth(config.data_dir, nowMs);
-    if (context.json) {
-      context.stdout.write(`${JSON.stringify(health)}\n`);
-    } else {
-      const width = Math.max(...health.checks.map((check) => check.name.length));
-      for (const check of health.checks) {
-        context.stdout.write(`${check.ok ? 'ok  ' : 'FAIL'}  ${check.name.padEnd(width)}  ${check.detail}\n`);
-      }
-      context.stdout.write(health.healthy ? 'healthy\n' : 'unhealthy\n');
+export async function healthCommand(context: CommandContext, nowMs: number = Date.now()): Promise<number> {
+  const load = Object.keys(context.flags).length > 0 ? loadConfig : loadConfigAnyway;
+  const { config } = load(context);
+  const health = await readHealth(config.data_dir, nowMs);
+  if (context.json) {
+    context.stdout.write(`${JSON.stringify(health)}\n`);
+  } else {
+    const width = Math.max(...health.checks.map((check) => check.name.length));
+    for (const check of health.checks) {
+      context.stdout.write(`${check.ok ? 'ok  ' : 'FAIL'}  ${check.name.padEnd(width)}  ${check.detail}\n`);
     }
-    return health.healthy ? 0 : 1;
-  });
+    context.stdout.write(health.healthy ? 'healthy\n' : 'unhealthy\n');
+  }
+  return health.healthy ? 0 : 1;
 }

@@ -61,6 +61,8 @@ export async function listenCommand(
       dropped: () => undefined,
       engineLost: ({ reason }) => screen.say(reason),
       fellBack: () => undefined,
+      stillOut: () => undefined,
+      cameBack: () => undefined,
     },
   });
   const sink: AudioSink = {

@@ -13,6 +13,13 @@ import { openStartGuard, type StartGuard } from '../service/start-record.js';
 import { programVersion } from './version.js';
 import type { CommandContext } from './context.js';
 
+/** A terminal that is closed (SIGHUP) and Ctrl-\ (SIGQUIT) ask for the same orderly end as Ctrl-C and a supervisor. */
+const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
+/**
+ * Signals within so long after the first are the same wish: Ctrl-C under `npm start` comes from the terminal and once
+ * more from npm, a closed terminal sends SIGHUP twice.
+ */
+const ONE_WISH_MS = 1_000;
 /** A container engine sends SIGKILL 10 s after SIGTERM. */
 const SHUTDOWN_LIMIT_MS = 8_000;
 
@@ -67,6 +74,7 @@ export async function runCommand(
             version,
             log,
             problems,
+            onAtWork: () => void guard?.atWork(),
             onRestart: () => end('A restart was asked for', 1, true),
             updateLockPath: lockPath,
             configProblems: wrong.map(({ message }) => message),
@@ -94,10 +102,13 @@ export async function runCommand(
         .then(() => resolve(exitCode));
     };
 
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    let firstAsked: number | null = null;
+    for (const signal of STOP_SIGNALS) {
       process.on(signal, () => {
-        // A second Ctrl-C means now.
-        if (ending && signal === 'SIGINT') process.exit(1);
+        const now = performance.now();
+        firstAsked ??= now;
+        // Who asks again does not want to wait any longer.
+        if (now - firstAsked > ONE_WISH_MS) process.exit(1);
         hurry.abort();
         end(`Received ${signal}`, 0, true);
       });

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { writeFileAtomic } from './atomic-file.js';
 import { readBounded } from './bounded-read.js';
 import { processIsAlive } from './errno.js';
+import { askHealth } from './health-socket.js';
 
 /** One thing that was looked at. */
 export interface HealthCheck {
@@ -18,9 +19,9 @@ export interface HealthReport {
   checks: HealthCheck[];
 }
 
-/** What the file says, and what follows from its age and from its process. */
+/** What the service or its file says, and what follows from whether it answers, the file's age and its process. */
 export interface HealthReading extends HealthReport {
-  /** Seconds since it was written, or null where there is no readable file. */
+  /** Seconds since it was said; null where nothing was said. */
   age: number | null;
 }
 
@@ -35,12 +36,12 @@ export interface HealthFile {
 /** A heartbeat older than this is none. */
 export const staleAfterSeconds = 30;
 
-const fileSchema = z.object({
-  ts: z.iso.datetime(),
+const answerSchema = z.object({
   pid: z.number().int().positive(),
   healthy: z.boolean(),
   checks: z.array(z.object({ name: z.string(), ok: z.boolean(), detail: z.string() })),
 });
+const fileSchema = answerSchema.extend({ ts: z.iso.datetime() });
 
 function healthPath(dataDir: string): string {
   return join(dataDir, 'run', 'health.json');
@@ -59,8 +60,45 @@ export function createHealthFile(options: { dataDir: string; pid?: number; now?:
   };
 }
 
+/** How long the service may take to answer: well below the time limit of a container's health check. */
+const ANSWER_MS = 10_000;
+
+/**
+ * The health of the service of this data folder: what it says itself at its socket (health-socket.ts), and where
+ * nobody can be asked there, its last heartbeat. Whatever is wrong becomes a failed check, nothing is thrown.
+ */
+export async function readHealth(
+  dataDir: string,
+  nowMs: number,
+  options: { answerMs?: number; isAlive?: (pid: number) => boolean } = {},
+): Promise<HealthReading> {
+  const answerMs = options.answerMs ?? ANSWER_MS;
+  const answer = await askHealth(dataDir, answerMs);
+  const failed = (detail: string): HealthReading => ({
+    healthy: false,
+    checks: [{ name: 'service', ok: false, detail }],
+    age: null,
+  });
+  if (answer === 'nobody') return readHeartbeat(dataDir, nowMs, options.isAlive);
+  if (answer === 'silent') {
+    return failed(
+      `The service is there and gives no answer within ${answerMs / 1000} s: it hangs, or it has no file handles left.`,
+    );
+  }
+  if (answer === 'closed') {
+    return failed(
+      'The service ended the connection without an answer: it has no file handles left ("ulimit -n"), or is just stopping.',
+    );
+  }
+  const parsed = answerSchema.safeParse(parseJson(answer.text));
+  if (!parsed.success) return failed('What listens at run/health.sock is not the service.');
+  const { pid, healthy, checks } = parsed.data;
+  const service = { name: 'service', ok: true, detail: `Process ${pid} answers.` };
+  return { healthy, checks: [service, ...checks], age: 0 };
+}
+
 /** Reads the heartbeat; whatever is wrong with it becomes a failed check, nothing is thrown. */
-export function readHealth(
+export function readHeartbeat(
   dataDir: string,
   nowMs: number,
   isAlive: (pid: number) => boolean = processIsAlive,
@@ -93,7 +131,9 @@ function serviceCheck(age: number, pid: number, isAlive: (pid: number) => boolea
   if (!isAlive(pid))
     return because(`The service (process ${pid}) is gone; its last heartbeat is ${seconds} old.`);
   if (age > staleAfterSeconds) {
-    return because(`The last heartbeat is ${seconds} old (limit ${staleAfterSeconds} s): the service hangs.`);
+    return because(
+      `The last heartbeat is ${seconds} old (limit ${staleAfterSeconds} s): the service hangs, or it cannot write to its disk.`,
+    );
   }
   if (age < -staleAfterSeconds) {
     return because(

@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { startShortage, startChild } from '../common/child.js';
 import { childEnvironment } from '../common/child-environment.js';
 import { SoundpostError } from '../common/errors.js';
 import { firstFinalSeconds, windowStep, type Manifest } from '../models/manifest.js';
@@ -62,7 +63,7 @@ const PROCESS_FILE = join(import.meta.dirname, 'process.js');
  * Rejects with SoundpostError `architecture_unknown`; `checkpoint_unreadable`, `checkpoint_forbidden` or
  * `checkpoint_too_large` (see checkpoint/open.ts); `checkpoint_shape` (another architecture); `checkpoint_labels`
  * (other labels); `conversion_failed` (the network does not work, or the file cannot be written); `conversion_died` (a
- * process is gone, mostly for want of memory); `aborted`. Then `model.onnx` is not there.
+ * process is gone, mostly for want of memory); `no_resources` (none could be had); `aborted`. Then `model.onnx` is not there.
  */
 export async function convertCheckpoint(request: ConversionRequest): Promise<Conversion> {
   const {
@@ -175,17 +176,18 @@ async function askProcess<K extends 'built' | 'tested'>(
     new SoundpostError('aborted', 'The conversion was called off.', { cause: signal?.reason });
   if (signal?.aborted === true) throw aborted();
 
-  const child = fork(PROCESS_FILE, [], {
-    serialization: 'advanced',
-    // What the libraries in it print is of no use to anyone; errors come as messages.
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    execArgv: [],
-    // One allocation arena of the C library serves one working thread; more only hold memory back.
-    env: childEnvironment({ MALLOC_ARENA_MAX: '1' }),
-  });
+  const what = 'the process that converts the checkpoint';
+  const child = startChild(what, () =>
+    fork(PROCESS_FILE, [], {
+      serialization: 'advanced',
+      // What the libraries in it print is of no use to anyone; errors come as messages.
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      execArgv: [],
+      // One allocation arena of the C library serves one working thread; more only hold memory back.
+      env: childEnvironment({ MALLOC_ARENA_MAX: '1' }),
+    }),
+  );
   const kill = (): void => void child.kill('SIGKILL');
-  // 'disconnect' does not reach a process that is busy in native code.
-  process.once('exit', kill);
   signal?.addEventListener('abort', kill, { once: true });
   try {
     return await new Promise<Reply<K>>((resolve, reject) => {
@@ -199,7 +201,8 @@ async function askProcess<K extends 'built' | 'tested'>(
         child.disconnect();
       });
       child.once('error', (error) => {
-        if (child.pid === undefined) reject(died(`it could not be started: ${error.message}`));
+        if (child.pid !== undefined) return;
+        reject(startShortage(what, error) ?? died(`it could not be started: ${error.message}`));
       });
       child.once('exit', (code, signalName) => {
         if (signal?.aborted === true) reject(aborted());
@@ -210,7 +213,6 @@ async function askProcess<K extends 'built' | 'tested'>(
       child.send(message, () => undefined);
     });
   } finally {
-    process.removeListener('exit', kill);
     signal?.removeEventListener('abort', kill);
   }
 }

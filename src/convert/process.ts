@@ -16,9 +16,8 @@ export type FromConversion =
   | { kind: 'failed'; code: string; message: string };
 
 process.title = 'soundpost convert';
-// Ctrl-C reaches every process of the terminal; when to end is for the parent to say.
-process.on('SIGINT', () => undefined);
-process.on('SIGTERM', () => undefined);
+// Ctrl-C, and a terminal that is closed, reach every process of it; when to end is for the parent to say.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => undefined);
 // How the parent says that it has the answer, and how its own end is noticed.
 process.on('disconnect', () => process.exit(0));
 

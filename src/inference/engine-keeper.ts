@@ -2,13 +2,21 @@ import { createBackoff, createRestartPolicy } from '../common/backoff.js';
 import { codeOf, messageOf } from '../common/errors.js';
 import type { InstalledModel } from '../models/registry.js';
 import type { InferenceEngine, StartEngine } from './engine.js';
+import { createSecondChance, type GivenUp } from './second-chance.js';
 
 /** What becomes of engines that fail, for people. */
 export interface EngineEvents {
   /** The inference process is gone; it is being started again. */
   engineLost(fault: { code: string; reason: string; delayMs: number }): void;
-  /** The model was given up after it failed repeatedly; `to` is the one that stands in. */
-  fellBack(fault: { from: InstalledModel; to: InstalledModel; reason: string }): void;
+  /**
+   * The model was given up after it failed repeatedly; `to` is the one that stands in. It is tried again at
+   * `retryAtMs` (ms since the epoch).
+   */
+  fellBack(fault: { from: InstalledModel; to: InstalledModel; reason: string; retryAtMs: number }): void;
+  /** A model that was given up has been tried again, and does not work yet. */
+  stillOut(fault: { model: InstalledModel; reason: string; retryAtMs: number }): void;
+  /** A model that was given up works again, and has taken over. */
+  cameBack(model: InstalledModel): void;
 }
 
 /**
@@ -20,10 +28,14 @@ export interface EngineKeeper {
   readonly wanted: InstalledModel;
   /** How often a model was started again. */
   readonly restarts: number;
+  /** The model that was given up and is to be tried again; null where there is none. */
+  readonly givenUp: GivenUp | null;
   /** From `stop` on; nothing is started any more. */
   readonly stopped: boolean;
   /** Another model is wanted; what is planned for the one before is called off. */
   want(model: InstalledModel): void;
+  /** The model that stands in is what is wanted from now on: the one that was given up is not tried again. */
+  settleFor(): void;
   /** The engine of the wanted model has answered: what failed before counts no longer. */
   answered(): void;
   /** Starts an engine. Once `signal` has fired, and from `stop` on, none is left. */
@@ -38,6 +50,14 @@ export interface EngineKeeper {
 
 /** A model that has not answered a single window in so many lives is given up sooner than the policy says. */
 const FAILURES_BEFORE_FALLBACK = 3;
+/**
+ * So many hangs in so long, and a model is given up. One may be the machine's doing: a process that was stopped, a
+ * moment of overload. Each is half a minute and more without an answer.
+ */
+const HANGS_BEFORE_FALLBACK = 2;
+const HANGS_WITHIN_MS = 10 * 60_000;
+/** Waits where the machine has no process to give: that is not the model's fault, and may pass at any moment. */
+const SHORTAGE_DELAYS = { firstMs: 500, maxMs: 15_000 };
 const RESTART_DELAYS = { firstMs: 500, maxMs: 30_000 };
 
 export function createEngineKeeper(options: {
@@ -47,16 +67,29 @@ export function createEngineKeeper(options: {
   fallback: InstalledModel;
   /** How long to wait before an engine that died is started again. */
   restartDelays: { firstMs: number; maxMs: number } | undefined;
+  /** How long to wait before a model that was given up is tried again. */
+  retryDelays: { firstMs: number; maxMs: number } | undefined;
+  /** Has a model that was given up take over again; rejects where it does not work yet. */
+  tryAgain(model: InstalledModel): Promise<void>;
   events: EngineEvents;
   /** An engine was started again: it is to answer from now on. */
   onRestarted(engine: InferenceEngine): void;
 }): EngineKeeper {
   const { startEngine, threads, fallback, events } = options;
   const policy = createRestartPolicy(createBackoff(options.restartDelays ?? RESTART_DELAYS));
+  const shortageDelays = createBackoff(SHORTAGE_DELAYS);
+  const chance = createSecondChance({
+    delays: options.retryDelays,
+    attempt: (model) => options.tryAgain(model),
+    onFailed: (still) => events.stillOut(still),
+    onBack: (model) => events.cameBack(model),
+  });
   const life = new AbortController();
   const launching = new Set<Promise<unknown>>();
   let wanted = fallback;
   let failuresWithoutAnswer = 0;
+  /** When the wanted model hung, as performance.now(). */
+  let hangs: number[] = [];
   let restarts = 0;
   let plan: { abort: AbortController; timer: NodeJS.Timeout } | null = null;
 
@@ -88,17 +121,29 @@ export function createEngineKeeper(options: {
     const from = wanted;
     wanted = fallback;
     failuresWithoutAnswer = 0;
-    events.fellBack({ from, to: fallback, reason: messageOf(error) });
+    hangs = [];
+    const reason = messageOf(error);
+    const { retryAtMs } = chance.givenUp(from, reason);
+    events.fellBack({ from, to: fallback, reason, retryAtMs });
+  }
+
+  function hungTooOften(error: unknown): boolean {
+    if (codeOf(error) !== 'inference_timeout') return false;
+    const now = performance.now();
+    hangs = [...hangs.filter((at) => now - at < HANGS_WITHIN_MS), now];
+    return hangs.length >= HANGS_BEFORE_FALLBACK;
   }
 
   function failed(error: unknown): void {
+    if (codeOf(error) === 'no_resources') {
+      const delayMs = shortageDelays.next();
+      events.engineLost({ code: codeOf(error), reason: messageOf(error), delayMs });
+      restartIn(delayMs);
+      return;
+    }
     failuresWithoutAnswer += 1;
-    const { delayMs, exhausted } = policy.onDeath(Date.now());
-    const givenUp =
-      exhausted ||
-      failuresWithoutAnswer >= FAILURES_BEFORE_FALLBACK ||
-      // Each hang is half a minute and more without an answer.
-      codeOf(error) === 'inference_timeout';
+    const { delayMs, exhausted } = policy.onDeath(performance.now());
+    const givenUp = hungTooOften(error) || exhausted || failuresWithoutAnswer >= FAILURES_BEFORE_FALLBACK;
     if (givenUp && wanted.folder !== fallback.folder) {
       fallBack(error);
       restartIn(0);
@@ -114,6 +159,7 @@ export function createEngineKeeper(options: {
       try {
         const engine = await launch(wanted, abort.signal);
         restarts += 1;
+        shortageDelays.reset();
         options.onRestarted(engine);
       } catch (error) {
         if (!abort.signal.aborted && !life.signal.aborted) failed(error);
@@ -129,14 +175,21 @@ export function createEngineKeeper(options: {
     get restarts() {
       return restarts;
     },
+    get givenUp() {
+      return chance.waiting;
+    },
     get stopped() {
       return life.signal.aborted;
     },
     want(model) {
       callOff();
+      // The one that was given up comes back: its history goes on.
+      if (chance.waiting?.model.folder !== model.folder) chance.callOff();
       wanted = model;
       failuresWithoutAnswer = 0;
+      hangs = [];
     },
+    settleFor: () => chance.callOff(),
     answered() {
       failuresWithoutAnswer = 0;
     },
@@ -146,6 +199,7 @@ export function createEngineKeeper(options: {
     async stop() {
       life.abort();
       callOff();
+      chance.callOff();
       await Promise.allSettled(launching);
     },
   };

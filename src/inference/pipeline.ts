@@ -7,6 +7,7 @@ import type { InferenceEngine, InferenceResult, StartEngine } from './engine.js'
 import { createEngineKeeper, type EngineEvents, type EngineKeeper } from './engine-keeper.js';
 import { createModelStream, type ModelStream, type StreamRequest } from './model-stream.js';
 import { newFramesOf, type NewFrames } from './new-frames.js';
+import type { GivenUp } from './second-chance.js';
 import { createScheduler, type Scheduler } from './scheduler.js';
 
 /** One answered window. */
@@ -66,6 +67,8 @@ export interface PipelineOptions {
   events: PipelineEvents;
   /** How long to wait before an engine that died is started again. */
   restartDelays?: { firstMs: number; maxMs: number };
+  /** How long to wait before a model that was given up is tried again. */
+  retryDelays?: { firstMs: number; maxMs: number };
 }
 
 /** A window that is due and not served yet. */
@@ -107,11 +110,16 @@ export class Pipeline {
   private busy = false;
   /** The window of this row that is being answered. */
   private serving: DueWindow | null = null;
+  /** When the oldest window was due that nothing has been answered since (performance.now()). */
+  private waitedSince: number | null = null;
+  /** How long the engine worked on its last window. */
+  private usualMs = 0;
   private idleWaiters: (() => void)[] = [];
   /** What is to happen between two windows: the switch to another engine. */
   private atBoundary: (() => void) | null = null;
   private roomWaiters: (() => void)[] = [];
-  private swapping: { abort: AbortController; settled: Promise<unknown> } | null = null;
+  /** `yields`: an attempt of our own, for which nobody who wants another model has to wait. */
+  private swapping: { abort: AbortController; settled: Promise<unknown>; yields: boolean } | null = null;
   private seq = 0;
   private rateHz: number;
   private keepSeconds: number;
@@ -126,6 +134,10 @@ export class Pipeline {
       threads: options.threads,
       fallback: options.fallback,
       restartDelays: options.restartDelays,
+      retryDelays: options.retryDelays,
+      tryAgain: async (model) => {
+        await this.changeTo(model, {}, true);
+      },
       events: options.events,
       onRestarted: (engine) => this.adopt(engine, null),
     });
@@ -147,19 +159,42 @@ export class Pipeline {
     return this.current !== null;
   }
 
+  /** The model that was given up, for which `model` stands in; null where that is the one that is wanted. */
+  get givenUp(): GivenUp | null {
+    return this.keeper.givenUp;
+  }
+
+  /** The model at work is the one that is wanted, whatever it stands in for. */
+  settleForModel(): void {
+    this.keeper.settleFor();
+  }
+
+  /**
+   * For how long the oldest window has been waited for, in ms; 0 where none is due. `usualMs`: what the last one
+   * took. A model that is being started again is waited for as well.
+   */
+  waiting(now: number = performance.now()): { forMs: number; usualMs: number } {
+    return { forMs: this.waitedSince === null ? 0 : now - this.waitedSince, usualMs: this.usualMs };
+  }
+
   counters(): { processed: number; dropped: number; restarts: number } {
     return { processed: this.processedCount, dropped: this.droppedCount, restarts: this.keeper.restarts };
   }
 
   /**
    * Loads the first model; where that fails, the fall-back model, and says so. Throws where neither loads. A swap
-   * that was asked for meanwhile and is done earlier wins.
+   * that was asked for meanwhile and is done earlier wins. Where the machine has no process to give for now, it
+   * resolves all the same, and the model is started once there is one.
    */
   async start(model: InstalledModel): Promise<void> {
     const { fallback } = this.options;
     this.keeper.want(model);
     const first = await this.keeper.launch(model).catch((error: unknown) => {
       if (this.ready) return null;
+      if (!this.keeper.stopped && codeOf(error) === 'no_resources') {
+        this.keeper.failed(error);
+        return null;
+      }
       if (this.keeper.stopped || model.folder === fallback.folder) throw error;
       this.keeper.fallBack(error);
       return this.keeper.launch(fallback);
@@ -201,6 +236,7 @@ export class Pipeline {
     for (const stream of this.live) stream.append(samples);
     if (this.isPaused) return;
     const due = scheduler.due(ring.position);
+    if (due.length > 0) this.waitedSince ??= arrivedAt;
     for (const position of due) {
       const behindMs = ((ring.position - position) * 1000) / this.captureRate;
       this.queue.push({ position, endMs: endMs - behindMs, arrivedAt });
@@ -223,6 +259,7 @@ export class Pipeline {
     this.takenUntil = this.ring?.position ?? 0;
     this.queue = [];
     this.serving = null;
+    this.waitedSince = null;
     this.wakeRoomWaiters();
     this.wakeIdleWaiters();
   }
@@ -265,13 +302,28 @@ export class Pipeline {
     model: InstalledModel,
     options: { signal?: AbortSignal; onProgress?: (progress: number) => void } = {},
   ): Promise<{ loadMs: number }> {
+    while (this.swapping?.yields === true) {
+      this.swapping.abort.abort();
+      await this.swapping.settled;
+      await nextTurn();
+    }
+    const changed = await this.changeTo(model, options, false);
+    this.keeper.settleFor();
+    return changed;
+  }
+
+  private async changeTo(
+    model: InstalledModel,
+    options: { signal?: AbortSignal; onProgress?: (progress: number) => void },
+    yields: boolean,
+  ): Promise<{ loadMs: number }> {
     if (this.swapping !== null) {
       throw new SoundpostError('busy', 'another model is being loaded: try again when it is done');
     }
     const abort = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, abort.signal]) : abort.signal;
     const work = this.loadAndSwitch(model, signal, options.onProgress ?? (() => undefined));
-    this.swapping = { abort, settled: Promise.allSettled([work]) };
+    this.swapping = { abort, settled: Promise.allSettled([work]), yields };
     try {
       return await work;
     } catch (error) {
@@ -451,7 +503,11 @@ export class Pipeline {
       this.serving = window;
       void this.serve(engine, window, request).finally(() => this.windowDone());
     }
-    if (!this.busy && this.queue.length === 0) this.wakeIdleWaiters();
+    if (!this.busy && this.queue.length === 0) {
+      // Where there is no engine what was due is still waited for, though it has been dropped.
+      if (this.stream !== null) this.waitedSince = null;
+      this.wakeIdleWaiters();
+    }
   }
 
   /** Has one window answered. Never rejects. */
@@ -506,6 +562,8 @@ export class Pipeline {
     this.seq += 1;
     this.processedCount += 1;
     this.keeper.answered();
+    this.waitedSince = this.queue[0]?.arrivedAt ?? null;
+    this.usualMs = result.featuresMs + result.inferenceMs;
     const answeredAt = performance.now();
     const report: WindowResult = {
       seq: this.seq,

@@ -9,9 +9,8 @@ import type { FromProcess, LoadRequest, ToProcess } from './protocol.js';
 import { readRequests } from './request-pipe.js';
 
 process.title = 'soundpost inference';
-// Ctrl-C reaches every process of the terminal; when to end is for the parent to say.
-process.on('SIGINT', () => undefined);
-process.on('SIGTERM', () => undefined);
+// Ctrl-C, and a terminal that is closed, reach every process of it; when to end is for the parent to say.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => undefined);
 process.on('disconnect', () => process.exit(0));
 
 let model: LoadedModel | undefined;

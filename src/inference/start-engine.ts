@@ -2,7 +2,9 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
+import { startShortage, startChild } from '../common/child.js';
 import { childEnvironment } from '../common/child-environment.js';
+import { setPatience } from '../common/patience.js';
 import { SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { InstalledModel } from '../models/registry.js';
@@ -37,7 +39,7 @@ const NODE_FLAGS = ['--expose-gc', '--max-semi-space-size=1', '--max-old-space-s
  * Makes the function that starts inference processes.
  *
  * The engine it gives rejects with SoundpostError: `inference_timeout` (the process was silent for too long
- * and was killed), `inference_died` (it is gone), or what the process itself found: `model_digest`,
+ * and was killed), `inference_died` (it is gone), `no_resources` (none could be had; see common/child.ts), or what the process itself found: `model_digest`,
  * `model_unreadable`, `model_shape`, `model_output`, `inference_unsupported` at the start, `bad_output`,
  * `bad_request`, `inference_failed` later. A start that was called off rejects with `aborted`. Whatever
  * happens at the start, no process is left behind when the promise is settled.
@@ -146,12 +148,15 @@ interface Question extends Patience {
 }
 
 function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
-  const child = fork(PROCESS_FILE, [], {
-    serialization: 'advanced',
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
-    execArgv: NODE_FLAGS,
-    env: childEnvironment(OF_THE_PROCESS),
-  });
+  const what = `the inference process of the model ${id}`;
+  const child = startChild(what, () =>
+    fork(PROCESS_FILE, [], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
+      execArgv: NODE_FLAGS,
+      env: childEnvironment(OF_THE_PROCESS),
+    }),
+  );
   const requests = child.stdio[REQUEST_FD] as Writable | null | undefined;
   requests?.on('error', () => undefined);
   const questions: Question[] = [];
@@ -159,13 +164,10 @@ function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
   let fate: SoundpostError | undefined;
   let gone: SoundpostError | undefined;
   let stopping: Promise<void> | undefined;
-  let watchdog: NodeJS.Timeout | undefined;
+  let callOffWatchdog: () => void = () => undefined;
   const lastWords = collectOutput(child, id, log);
 
   const killNow = () => child.kill('SIGKILL');
-  // A service that exits without having stopped its engines must not leave them; 'disconnect' does not reach
-  // a process that hangs inside a network.
-  process.once('exit', killNow);
 
   function kill(why?: SoundpostError): void {
     fate ??= why;
@@ -173,10 +175,10 @@ function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
   }
 
   function watch(): void {
-    clearTimeout(watchdog);
+    callOffWatchdog();
     const [question] = questions;
     if (question === undefined) return;
-    watchdog = setTimeout(() => {
+    callOffWatchdog = setPatience(question.timeoutMs, () => {
       const seconds = question.timeoutMs / 1000;
       kill(
         new SoundpostError(
@@ -184,7 +186,7 @@ function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
           `The model ${id} gave no answer for ${seconds} s (${question.doing}); its process was killed. The network hangs, or it is too big for this machine: choose another model.`,
         ),
       );
-    }, question.timeoutMs);
+    });
   }
 
   child.on('message', (reply: FromProcess) => {
@@ -196,8 +198,7 @@ function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
   const exited = new Promise<{ reason: string }>((resolve) => {
     const end = (reason: string) => {
       if (gone !== undefined) return;
-      process.removeListener('exit', killNow);
-      clearTimeout(watchdog);
+      callOffWatchdog();
       const words = lastWords();
       gone =
         fate ??
@@ -212,8 +213,10 @@ function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
     child.once('close', (code, signalName) => end(signalName ?? `exit code ${code ?? 'unknown'}`));
     child.on('error', (error) => {
       // Also emitted when a message cannot be sent or a signal not delivered; then the end is still to come.
-      if (child.pid === undefined) end(`it could not be started: ${error.message}`);
-      else log.debug({ err: error, model: id }, 'inference process');
+      if (child.pid === undefined) {
+        fate ??= startShortage(what, error) ?? undefined;
+        end(`it could not be started: ${error.message}`);
+      } else log.debug({ err: error, model: id }, 'inference process');
     });
   });
 

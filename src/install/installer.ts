@@ -82,6 +82,8 @@ export interface OnnxImport extends Pick<Import, 'file' | 'id' | 'labels' | 'tit
  * are. Every method throws SoundpostError.
  */
 export interface Installer {
+  /** Whether a model of the catalogue, or one from an address, could be installed at all; rejects as its pull would. */
+  admit(wanted: { id: string } | RemoteModel): Promise<void>;
   /** Downloads, converts, checks and installs a model of the catalogue. `installed` is false where it was there. */
   pull(
     id: string,
@@ -201,6 +203,14 @@ export function createInstaller(dependencies: {
 
   return {
     catalogue,
+
+    async admit(wanted) {
+      if ('id' in wanted) {
+        if ((await present(wanted.id)) === undefined) catalogueEntry(await catalogue(), wanted.id);
+      } else {
+        await refusePresent(readDraft(wanted).id);
+      }
+    },
 
     async pull(id, options = {}) {
       const there = await present(id);

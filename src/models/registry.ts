@@ -2,6 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
+import { shortageOf } from '../common/shortage.js';
 import { currentModelId, successorMessage } from './bundled.js';
 import { modelUnknown, readCatalogue } from './catalogue.js';
 import { checkDigests, DIGESTS_FILE } from './file-digests.js';
@@ -193,9 +194,16 @@ export function createRegistry(options: { bundledFolder: string; dataDir: string
   };
 }
 
-/** Names of the folders in a folder, sorted; none where it does not exist or cannot be read. */
+/**
+ * Names of the folders in a folder, sorted; none where it does not exist or cannot be read. Throws SoundpostError
+ * `no_resources` for want of file handles: models do not go away by that.
+ */
 async function foldersIn(root: string): Promise<string[]> {
-  const entries = await readdir(root, { withFileTypes: true }).catch(() => []);
+  const entries = await readdir(root, { withFileTypes: true }).catch((error: unknown) => {
+    const shortage = shortageOf(`The models in ${root} cannot be listed`, error);
+    if (shortage !== null) throw shortage;
+    return [];
+  });
   return entries
     .filter((entry) => (entry.isDirectory() || entry.isSymbolicLink()) && !entry.name.startsWith('.'))
     .map((entry) => entry.name)

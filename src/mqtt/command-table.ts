@@ -17,6 +17,8 @@ export interface ServiceControl {
   restart(): void;
   info(): Promise<CommandData<'info'>>;
   models(): Promise<CommandData<'model/list'>>;
+  /** A quick look whether a pull could be carried out at all; rejects with what `pullModel` would say. */
+  admitPull(request: PullRequest): Promise<void>;
   pullModel(request: PullRequest, signal: AbortSignal): Promise<CommandData<'model/pull'>>;
   /** Calls off the installation that is under way, if there is one. */
   cancelPull(): Promise<CommandData<'model/cancel'>>;
@@ -30,6 +32,8 @@ export type PullRequest = CommandInput<'model/pull'>;
 type Handlers = {
   [K in CommandName]: (input: CommandInput<K>, context: CommandContext) => Promise<CommandData<K>>;
 };
+
+type Admissions = { [K in CommandName]?: (input: CommandInput<K>) => Promise<void> };
 
 /** `commandSpecs` in a form in which a name leads to the matching types. */
 type Specs = { [K in CommandName]: CommandSpec<z.ZodType<CommandInput<K>>> };
@@ -58,9 +62,10 @@ export function commandTable(service: ServiceControl): Command[] {
     info: () => service.info(),
     health: () => service.health(),
   };
+  const admissions: Admissions = { 'model/pull': (input) => service.admitPull(input) };
   const specs: Specs = commandSpecs;
   // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- ties the spec to its handler
   const bind = <K extends CommandName>(name: K): Command =>
-    defineCommand<CommandInput<K>>(name, specs[name], handlers[name]);
+    defineCommand<CommandInput<K>>(name, specs[name], handlers[name], admissions[name]);
   return (Object.keys(commandSpecs) as CommandName[]).map((name) => bind(name));
 }

@@ -44,14 +44,25 @@ export interface Command extends CommandSpec {
   readonly timeoutMs: number;
   readonly exclusive: boolean;
   /** Checks the input, and returns the work. Throws SoundpostError `invalid_request`. */
-  prepare(input: unknown): (context: CommandContext) => object | Promise<object>;
+  prepare(input: unknown): Work;
 }
 
-/** Joins a command's spec with what it does. */
+/** What is to be done for a request. */
+interface Work {
+  run: (context: CommandContext) => object | Promise<object>;
+  /** Awaited before an exclusive command takes its lane; rejects where the request cannot be carried out anyway. */
+  admit?: () => Promise<void>;
+}
+
+/**
+ * Joins a command's spec with what it does.
+ * @param admit for exclusive commands: a quick look at what the schema cannot know; see `Work`
+ */
 export function defineCommand<Input>(
   name: string,
   spec: CommandSpec<z.ZodType<Input>>,
   run: (input: Input, context: CommandContext) => object | Promise<object>,
+  admit?: (input: Input) => Promise<void>,
 ): Command {
   return {
     timeoutMs: 10_000,
@@ -61,7 +72,11 @@ export function defineCommand<Input>(
     prepare(input) {
       const parsed = spec.schema.safeParse(input);
       if (!parsed.success) throw new SoundpostError('invalid_request', sentences(parsed.error));
-      return (context) => run(parsed.data, context);
+      const { data } = parsed;
+      return {
+        run: (context) => run(data, context),
+        ...(admit !== undefined && { admit: () => admit(data) }),
+      };
     },
   };
 }
@@ -79,6 +94,8 @@ export interface CommandRouter {
 export const MAX_REQUEST_BYTES = 64 * 1024;
 /** How many commands may wait behind the one that runs. */
 export const MAX_WAITING = 16;
+/** How long the look at an exclusive request may take before it is let into its lane. */
+const ADMIT_MS = 10_000;
 /** How long `stop()` waits for handlers that do not listen to their signal. */
 const STOP_LIMIT_MS = 2000;
 /** In a flood: after each command the lane rests as long as that has taken, up to so long. */
@@ -89,7 +106,7 @@ const GRACE_MS = 100;
 /** A request that passed the door. */
 interface Job {
   command: Command;
-  work: (context: CommandContext) => object | Promise<object>;
+  work: Work;
   /** Sends the one reply; further calls do nothing. */
   answer: (outcome: Outcome) => void;
 }
@@ -104,6 +121,7 @@ type Outcome = { data: object } | { error: unknown };
  * - exclusive commands run in a lane of their own, so that a download of minutes does not hold up `pause`; there is
  *   no second one until the first has really ended, even where its time limit has been reported before that;
  * - a row of commands without an end takes half of the time at most: tagging goes on.
+ * - an exclusive request that cannot be carried out is refused before it takes that lane.
  */
 export function createCommandRouter(options: {
   commands: readonly Command[];
@@ -123,22 +141,16 @@ export function createCommandRouter(options: {
   let exclusiveBusy = false;
   let refused = 0;
   const said = createSuppressor();
+  /** Exclusive requests that are being looked at. */
+  let admitting = 0;
 
   function accept(job: Job): void {
     if (stopping.signal.aborted) {
       job.answer({ error: shuttingDown() });
     } else if (job.command.exclusive) {
-      if (exclusiveBusy) {
-        job.answer({
-          error: new SoundpostError(
-            'busy',
-            `${job.command.name} has to wait: such work is being done already. Try again when it has ended.`,
-          ),
-        });
-        return;
-      }
-      exclusiveBusy = true;
-      track(runExclusive(job));
+      if (job.work.admit === undefined) takeLane(job);
+      else if (exclusiveBusy || admitting >= MAX_WAITING) job.answer({ error: laneTaken(job) });
+      else track(admit(job, job.work.admit));
     } else if (waiting.length >= MAX_WAITING) {
       job.answer({
         error: new SoundpostError(
@@ -150,6 +162,38 @@ export function createCommandRouter(options: {
       waiting.push(job);
       if (!laneBusy) track(runLane());
     }
+  }
+
+  async function admit(job: Job, look: () => Promise<void>): Promise<void> {
+    admitting += 1;
+    let giveUp: () => void = () => undefined;
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      // A disk that hangs must not leave anybody without a reply.
+      const over = new Promise<never>((_, reject) => {
+        giveUp = () => reject(shuttingDown());
+        stopping.signal.addEventListener('abort', giveUp);
+        timer = setTimeout(() => reject(tookTooLong(job.command.name, ADMIT_MS)), ADMIT_MS);
+      });
+      await Promise.race([look(), over]);
+    } catch (error) {
+      job.answer({ error: stopping.signal.aborted ? shuttingDown() : error });
+      return;
+    } finally {
+      admitting -= 1;
+      clearTimeout(timer);
+      stopping.signal.removeEventListener('abort', giveUp);
+    }
+    takeLane(job);
+  }
+
+  function takeLane(job: Job): void {
+    if (exclusiveBusy) {
+      job.answer({ error: laneTaken(job) });
+      return;
+    }
+    exclusiveBusy = true;
+    track(runExclusive(job));
   }
 
   function track(work: Promise<void>): void {
@@ -198,12 +242,7 @@ export function createCommandRouter(options: {
         abort.abort(error);
       };
       timer = setTimeout(() => {
-        end(
-          new SoundpostError(
-            'timeout',
-            `${command.name} took longer than ${command.timeoutMs / 1000} s and was given up.`,
-          ),
-        );
+        end(tookTooLong(command.name, command.timeoutMs));
       }, command.timeoutMs);
       stopping.signal.addEventListener(
         'abort',
@@ -223,7 +262,7 @@ export function createCommandRouter(options: {
     // An async function turns a handler that throws at once into one that rejects.
     const handled = (async (): Promise<Outcome> => {
       try {
-        return { data: await work(context) };
+        return { data: await work.run(context) };
       } catch (error) {
         // Whatever it says then, this is the cause.
         return { error: stopping.signal.aborted ? shuttingDown() : error };
@@ -397,6 +436,17 @@ function decode(
     );
   }
   return { input, transaction: checked.data };
+}
+
+function laneTaken({ command }: Job): SoundpostError {
+  return new SoundpostError(
+    'busy',
+    `${command.name} has to wait: such work is being done already. Try again when it has ended.`,
+  );
+}
+
+function tookTooLong(name: string, ms: number): SoundpostError {
+  return new SoundpostError('timeout', `${name} took longer than ${ms / 1000} s and was given up.`);
 }
 
 function shuttingDown(): SoundpostError {

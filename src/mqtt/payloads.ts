@@ -146,6 +146,17 @@ export const state = z.object({
     model: z.string().nullable().describe('The model that is being worked on; null when idle.'),
     progress: score.nullable().describe('How far the step is, 0 to 1; null where that is not known.'),
   }),
+  stand_in: z
+    .object({
+      for: z.string().describe('Id of the model that was given up.'),
+      reason: z.string().describe('Why, for people.'),
+      retry_at: ts.describe('When it is tried again.'),
+    })
+    .nullable()
+    .optional()
+    .describe(
+      'Where a model was given up because it failed again and again: which one `model` stands in for; else null. It is tried again later and later, until it works or another model is chosen.',
+    ),
 });
 
 const tagList = z.array(

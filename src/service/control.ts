@@ -90,6 +90,8 @@ export function createControl(options: {
       const model = await registry.get(wanted);
       const { id } = model.manifest;
       if (pipeline.ready && pipeline.model.manifest.id === id && state.now.model === id) {
+        pipeline.settleForModel();
+        if (state.now.stand_in != null) state.change({ stand_in: null });
         return { model: id, load_ms: 0, ...(await rememberModel(id)) };
       }
       const installed = await registry.list();
@@ -226,6 +228,8 @@ export function createControl(options: {
       };
     },
 
+    admitPull: (request) => installer.admit(request),
+
     async pullModel(request, signal) {
       refuseRemotePull(config.models.remote_pull, request);
       const id = 'id' in request ? request.id : String(request.manifest['id']).slice(0, 64);
@@ -236,9 +240,11 @@ export function createControl(options: {
       try {
         if ('id' in request) {
           const { model, installed } = await installer.pull(id, { ...work, sha256: request.sha256 });
+          if (installed) await options.publishInfo();
           return { model: model.manifest.id, installed };
         }
         const model = await installer.pullRemote(request, work);
+        await options.publishInfo();
         return { model: model.manifest.id, installed: true };
       } catch (error) {
         if (!cancel.signal.aborted) throw error;
@@ -248,8 +254,8 @@ export function createControl(options: {
         });
       } finally {
         pulling = null;
-        // The model is installed before its installation is over: it is never offered again between the two.
-        await options.publishInfo().finally(() => reporter.end());
+        // After the model has been published: it is never offered again between the two.
+        reporter.end();
       }
     },
 

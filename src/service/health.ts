@@ -1,12 +1,16 @@
 import type { AudioStatus } from '../audio/source.js';
 import { messageOf } from '../common/errors.js';
-import type { HealthFile, HealthReport } from '../common/health-file.js';
+import type { HealthCheck, HealthFile, HealthReport } from '../common/health-file.js';
+import { serveHealth } from '../common/health-socket.js';
 import type { Logger } from '../common/log.js';
 import type { Pipeline } from '../inference/pipeline.js';
 import type { Link } from '../mqtt/link.js';
 import type { StateHolder } from './state.js';
 
 const HEARTBEAT_MS = 5_000;
+/** A window that has been waited for so long is overdue, or for so many hops, or so many times what one usually takes. */
+const OVERDUE_MS = 10_000;
+const OVERDUE_TIMES = 3;
 
 /** Whether the service does its work, for `soundpost health` and the command `health`. */
 export interface Health {
@@ -19,6 +23,7 @@ export interface Health {
 export function createHealth(options: {
   log: Logger;
   file: HealthFile;
+  dataDir: string;
   link: Link;
   pipeline: Pipeline;
   state: StateHolder;
@@ -27,6 +32,24 @@ export function createHealth(options: {
   let audio: AudioStatus = { state: 'offline', code: 'starting', reason: 'no sound has come yet' };
   let linkDetail = 'not connected yet';
   let timer: NodeJS.Timeout | null = null;
+  let closeSocket: Promise<() => Promise<void>> | null = null;
+
+  const inference = (): HealthCheck => {
+    const failed = (detail: string) => ({ name: 'inference', ok: false, detail });
+    if (!pipeline.ready) return failed('no model is loaded; it is being started');
+    const { forMs, usualMs } = pipeline.waiting();
+    const hopMs = 1000 / state.now.effective_rate_hz;
+    const limitMs = Math.max(OVERDUE_MS, OVERDUE_TIMES * hopMs, OVERDUE_TIMES * usualMs);
+    const { id } = pipeline.model.manifest;
+    if (forMs > limitMs) {
+      return failed(
+        `${id} has not answered for ${Math.round(forMs / 1000)} s (limit ${Math.round(limitMs / 1000)} s): it hangs, or the machine is overloaded`,
+      );
+    }
+    const { givenUp } = pipeline;
+    const instead = givenUp === null ? '' : ` in place of ${givenUp.model.manifest.id}`;
+    return { name: 'inference', ok: true, detail: `${id} answers${instead}` };
+  };
 
   const report = (): HealthReport => {
     const checks = [
@@ -40,11 +63,7 @@ export function createHealth(options: {
         ok: audio.state === 'online' || audio.code === 'ended' || state.now.paused,
         detail: audio.state === 'online' ? 'sound arrives' : audio.reason,
       },
-      {
-        name: 'inference',
-        ok: pipeline.ready,
-        detail: pipeline.ready ? `${pipeline.model.manifest.id} answers` : 'no model is loaded',
-      },
+      inference(),
     ];
     return { healthy: checks.every(({ ok }) => ok), checks };
   };
@@ -58,17 +77,31 @@ export function createHealth(options: {
       link.onStatus((status) => {
         linkDetail = 'reason' in status ? status.reason : status.state;
       });
-      let writable = true;
-      const beat = () => {
-        file.write(report()).then(
-          () => (writable = true),
-          (error: unknown) => {
-            // A full disk is no reason to stop listening.
-            const text = `The health file cannot be written (${messageOf(error)}): "npx soundpost health" will call this service dead`;
-            if (writable) log.warn({ code: 'health_not_written' }, text);
-            writable = false;
-          },
+      closeSocket = serveHealth(options.dataDir, report).catch((error: unknown) => {
+        log.warn(
+          { code: 'health_socket' },
+          `The service cannot be asked for its health (${messageOf(error)}): "npx soundpost health" reads its last heartbeat instead`,
         );
+        return () => Promise.resolve();
+      });
+      let writable = true;
+      let writing = false;
+      const beat = () => {
+        // A disk that hangs must not be given more and more to do.
+        if (writing) return;
+        writing = true;
+        file
+          .write(report())
+          .then(
+            () => (writable = true),
+            (error: unknown) => {
+              // A full disk is no reason to stop listening.
+              const text = `The health file cannot be written (${messageOf(error)}); "npx soundpost health" asks the service itself where it can`;
+              if (writable) log.warn({ code: 'health_not_written' }, text);
+              writable = false;
+            },
+          )
+          .finally(() => (writing = false));
       };
       beat();
       timer = setInterval(beat, HEARTBEAT_MS);
@@ -76,6 +109,9 @@ export function createHealth(options: {
     async stop() {
       if (timer !== null) clearInterval(timer);
       timer = null;
+      await (
+        await closeSocket
+      )?.();
       await file.remove().catch(() => undefined);
     },
   };

@@ -4,14 +4,14 @@ import type { StatePayload } from '../mqtt/contract.js';
 /** At most so often: a fast download must not flood the broker. */
 const INTERVAL_MS = 500;
 
-/** Turns the progress of an installation into `swap` of `B/state`. */
+/** Turns the progress of an installation into `swap` of `B/state`; one that never began leaves no trace there. */
 export function createInstallReporter(
   id: string,
   show: (swap: StatePayload['swap']) => void,
-  now: () => number = Date.now,
+  now: () => number = () => performance.now(),
 ): { report: (progress: InstallProgress) => void; end: () => void } {
   let shown: InstallProgress | null = null;
-  let shownAt = 0;
+  let shownAt = -Infinity;
   return {
     report(progress) {
       const sameStep = shown?.step === progress.step;
@@ -21,7 +21,9 @@ export function createInstallReporter(
       shownAt = now();
       show({ state: progress.step, model: id, progress: percent(progress.share) });
     },
-    end: () => show({ state: 'idle', model: null, progress: null }),
+    end() {
+      if (shown !== null) show({ state: 'idle', model: null, progress: null });
+    },
   };
 }
 

@@ -3,7 +3,9 @@
  * comes out, whoever calls keeps it on the disk (`start-record.ts`).
  *
  * Invariants:
- * - only starts that ended before they had settled count; a long life wipes what was before it;
+ * - a start that was cut off (killed, or the memory was out) counts only where it had not come to work: what kills a
+ *   service at work is outside of it, or was told to;
+ * - a start that ends by a fault of the program counts until it has settled; a long life wipes what was before it;
  * - a start that was cut off together with the whole machine does not count: that was the mains, not a setting;
  * - only failures that follow each other within `CHAIN_MS` count together;
  * - safe mode begins at `FAILURES` of them and ends only by what a person does: another configuration, another
@@ -28,6 +30,8 @@ export interface StartRecord {
   readonly failures: readonly number[];
   /** When the start began that has neither settled nor ended; null: there is none. */
   readonly pending: number | null;
+  /** Whether that one has come to work. */
+  readonly atWork: boolean;
   /** The life of the machine in which the last start began, as its kernel names it; null: not known. */
   readonly boot: string | null;
   /** What was started: a digest of the version, the build and the configuration. */
@@ -38,14 +42,27 @@ export interface StartRecord {
 /** What a start is told apart by. */
 export type StartOf = Pick<StartRecord, 'setup' | 'boot'>;
 
-export const noStarts: StartRecord = { failures: [], pending: null, boot: null, setup: '', safe: false };
+export const noStarts: StartRecord = {
+  failures: [],
+  pending: null,
+  atWork: false,
+  boot: null,
+  setup: '',
+  safe: false,
+};
 
 function withFailure(record: StartRecord, at: number): StartRecord {
   const last = record.failures.at(-1);
   // A clock that was set in between, as on boards without one of their own, breaks the chain too.
   const chained = last !== undefined && Math.abs(at - last) <= CHAIN_MS ? record.failures : [];
   const failures = [...chained, at].slice(-KEPT);
-  return { ...record, failures, pending: null, safe: record.safe || failures.length >= FAILURES };
+  return {
+    ...record,
+    failures,
+    pending: null,
+    atWork: false,
+    safe: record.safe || failures.length >= FAILURES,
+  };
 }
 
 /**
@@ -54,20 +71,25 @@ function withFailure(record: StartRecord, at: number): StartRecord {
  */
 export function startBegins(record: StartRecord, now: number, { setup, boot }: StartOf): StartRecord {
   if (record.setup !== setup) return { ...noStarts, pending: now, setup, boot };
-  const cutOff = record.pending !== null && record.boot === boot;
+  const cutOff = record.pending !== null && !record.atWork && record.boot === boot;
   const known = cutOff ? withFailure(record, now) : record;
-  return { ...known, pending: now, boot };
+  return { ...known, pending: now, atWork: false, boot };
+}
+
+/** It does what it is there for: a window was answered, or it is whole and connected. */
+export function startAtWork(record: StartRecord): StartRecord {
+  return record.pending === null ? record : { ...record, atWork: true };
 }
 
 /** It has lived for `SETTLED_AFTER_MS`. */
 export function startSettled(record: StartRecord): StartRecord {
-  return { ...record, failures: [], pending: null };
+  return { ...record, failures: [], pending: null, atWork: false };
 }
 
 /** The process ends: `orderly` where somebody asked for it. */
 export function startEnds(record: StartRecord, now: number, orderly: boolean): StartRecord {
   if (record.pending === null) return record;
-  return orderly ? { ...record, pending: null } : withFailure(record, now);
+  return orderly ? { ...record, pending: null, atWork: false } : withFailure(record, now);
 }
 
 /** Somebody chose a model that works: from the next start on everything holds again. */

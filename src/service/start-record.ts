@@ -12,6 +12,7 @@ import {
   delayBeforeEnd,
   modelChosen,
   noStarts,
+  startAtWork,
   startBegins,
   startEnds,
   startSettled,
@@ -23,6 +24,8 @@ import {
 export interface StartGuard {
   /** Why this start goes without the configured model and the remembered settings; null: it does not. */
   readonly safeMode: string | null;
+  /** See `startAtWork`; only the first call does anything. */
+  atWork(): Promise<void>;
   settled(): Promise<void>;
   /** Resolves to how long to wait before the process ends, in milliseconds. */
   ended(orderly: boolean): Promise<number>;
@@ -34,6 +37,7 @@ const MAX_BYTES = 16 * 1024;
 const recordSchema = z.object({
   failures: z.array(z.number().int().nonnegative()).max(100),
   pending: z.number().int().nonnegative().nullable(),
+  atWork: z.boolean().default(false),
   boot: z.string().max(100).nullable().default(null),
   setup: z.string().max(100),
   safe: z.boolean(),
@@ -74,6 +78,9 @@ export async function openStartGuard(options: {
 
   return {
     safeMode: record.safe ? 'the service ended several times right after its start' : null,
+    async atWork() {
+      if (!record.atWork && record.pending !== null) await save(startAtWork(record));
+    },
     settled: () => save(startSettled(record)),
     async ended(orderly) {
       await save(startEnds(record, now(), orderly));

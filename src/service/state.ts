@@ -1,4 +1,6 @@
-import type { StatePayload } from '../mqtt/contract.js';
+import type { GivenUp } from '../inference/second-chance.js';
+import type { InstalledModel } from '../models/registry.js';
+import { isoTime, type StatePayload } from '../mqtt/contract.js';
 import { labelNames, type Wishes } from './remembered.js';
 
 /** What the service does now, in one place: the payload of `B/state`. */
@@ -35,6 +37,13 @@ export function shownState(state: StatePayload): StatePayload {
   };
 }
 
+/** What `B/state` says of a model that was given up, while `atWork` answers. */
+export function standIn(givenUp: GivenUp | null, atWork: InstalledModel): StatePayload['stand_in'] {
+  if (givenUp === null || givenUp.model.folder === atWork.folder) return null;
+  const { model, reason, retryAtMs } = givenUp;
+  return { for: model.manifest.id, reason, retry_at: isoTime(retryAtMs) };
+}
+
 /** The state before the model is loaded. */
 export function initialState(wishes: Wishes, source: StatePayload['source']): StatePayload {
   const { rateHz, paused, tagging, audioDevice } = wishes;
@@ -50,5 +59,6 @@ export function initialState(wishes: Wishes, source: StatePayload['source']): St
     telemetry_interval_seconds: wishes.telemetryIntervalSeconds,
     throttle: { active: false, reason: null },
     swap: { state: 'idle', model: null, progress: null },
+    stand_in: null,
   };
 }

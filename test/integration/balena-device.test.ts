@@ -150,7 +150,7 @@ t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (
   await rm(lock);
   t.match(await console.on('response/model/set'), { status: 'ok' });
 
-  t.comment('It is killed in the middle of a change, and then two times more right after its start');
+  t.comment('It is killed in the middle of a change, and then three times more before it has come to work');
   await console.publish(`${console.base}/model/set`, 'bad-hang-at-once');
   await inState(({ swap }) => swap.model === 'bad-hang-at-once');
   // The file it was prepared in goes a moment after the lock is there.
@@ -158,7 +158,7 @@ t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (
   first.signal('SIGKILL');
   await first.exited;
   t.match(JSON.parse(await readFile(lock, 'utf8')), { program: 'soundpost', pid: first.pid });
-  for (const life of ['second', 'third']) {
+  for (const life of ['second', 'third', 'fourth']) {
     await console.word('status', (text) => text === 'offline');
     const service = live();
     if (life === 'second') await service.line(({ code }) => code === 'update_lock_leftover');
@@ -168,10 +168,10 @@ t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (
     await service.exited;
   }
 
-  t.comment('The fourth life is in safe mode until somebody chooses a model');
+  t.comment('The fifth life is in safe mode until somebody chooses a model');
   const { described } = await home(t, url, UUID.slice(0, 7));
   await console.word('status', (text) => text === 'offline');
-  const fourth = live();
+  const fifth = live();
   t.match(await console.on<LogPayload>('log', ({ code }) => code === 'safe_mode'), { level: 'error' });
   await console.on<InfoPayload>('info', ({ safe_mode }) => typeof safe_mode === 'string');
   t.match(await inState(({ model, rate_hz }) => model === 'soundpost-home' && rate_hz === 4), {});
@@ -184,22 +184,20 @@ t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (
 
   t.comment('It hears something while the broker is gone, and is stopped then');
   await broker.stop();
-  const before = fourth.lines.length;
-  await fourth.line(
-    (line) => line.message.startsWith('Heard Tone 0') && fourth.lines.indexOf(line) >= before,
-  );
-  await end(fourth);
+  const before = fifth.lines.length;
+  await fifth.line((line) => line.message.startsWith('Heard Tone 0') && fifth.lines.indexOf(line) >= before);
+  await end(fifth);
 
-  t.comment('The fifth life has no lock folder: all is as it was, and what was heard is delivered');
+  t.comment('The sixth life has no lock folder: all is as it was, and what was heard is delivered');
   await rm(lockFolder, { recursive: true });
   broker = await startMosquitto({ port });
   const later = await createConsole(t, url, UUID.slice(0, 7));
-  const fifth = live();
+  const sixth = live();
   t.match(await later.on<EventPayload>('event', ({ late }) => late), { label: 'Tone 0' });
   await later.on<StatePayload>('state', ({ model, rate_hz }) => model === 'tone-waveform' && rate_hz === 8);
   t.match(await later.set('model/set', 'tone-logmel'), { status: 'ok' });
   t.notOk(existsSync(lockFolder));
-  await end(fifth);
+  await end(sixth);
   await later.word('status', (text) => text === 'offline');
 });
 

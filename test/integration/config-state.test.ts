@@ -2,12 +2,14 @@ import fc from 'fast-check';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import t from 'tap';
 import { healthCommand } from '../../src/cli/health.js';
 import { writeFileAtomic } from '../../src/common/atomic-file.js';
-import { createHealthFile, readHealth } from '../../src/common/health-file.js';
+import { serveHealth } from '../../src/common/health-socket.js';
+import { createHealthFile, readHealth, readHeartbeat } from '../../src/common/health-file.js';
 import { silentLogger, type Logger } from '../../src/common/log.js';
 import { createLogger, redactor, type LoggerOptions, type Problem } from '../../src/common/logger.js';
 import { createSuppressor } from '../../src/common/suppress.js';
@@ -187,26 +189,32 @@ t.test('health', (t) => {
 
   t.test('a heartbeat, its age and its process', async (t) => {
     const dataDir = temporaryFolder(t);
-    t.match(readHealth(dataDir, start), {
+    t.match(readHeartbeat(dataDir, start), {
       healthy: false,
       age: null,
       checks: [{ name: 'service', ok: false, detail: /No service is running/ }],
     });
     const file = createHealthFile({ dataDir, now: () => start });
     await file.write({ healthy: true, checks });
-    t.match(readHealth(dataDir, start + 10_000), {
+    t.match(readHeartbeat(dataDir, start + 10_000), {
       healthy: true,
       age: 10,
       checks: [{ ok: true }, checks[0]],
     });
-    t.match(readHealth(dataDir, start + 30_000), { healthy: true });
-    t.match(readHealth(dataDir, start + 31_000), { healthy: false, checks: [{ detail: /31 s old.*hangs/ }] });
-    t.match(readHealth(dataDir, start - 60_000), { healthy: false, checks: [{ detail: /in the future/ }] });
+    t.match(readHeartbeat(dataDir, start + 30_000), { healthy: true });
+    t.match(readHeartbeat(dataDir, start + 31_000), {
+      healthy: false,
+      checks: [{ detail: /31 s old.*hangs/ }],
+    });
+    t.match(readHeartbeat(dataDir, start - 60_000), {
+      healthy: false,
+      checks: [{ detail: /in the future/ }],
+    });
     await file.write({ healthy: false, checks: [{ name: 'mqtt', ok: false, detail: 'No.' }] });
-    t.match(readHealth(dataDir, start), { healthy: false, checks: [{ ok: true }, { ok: false }] });
+    t.match(readHeartbeat(dataDir, start), { healthy: false, checks: [{ ok: true }, { ok: false }] });
     for (const content of ['', '{}', 'x', '{"ts":"yesterday"}']) {
       writeFileSync(join(dataDir, 'run', 'health.json'), content);
-      t.match(readHealth(dataDir, start), {
+      t.match(readHeartbeat(dataDir, start), {
         healthy: false,
         checks: [{ detail: /not what the service writes/ }],
       });
@@ -221,7 +229,63 @@ t.test('health', (t) => {
     const child = spawn(process.execPath, ['-e', '']);
     await once(child, 'exit');
     await createHealthFile({ dataDir, pid: child.pid!, now: () => start }).write({ healthy: true, checks });
-    t.match(readHealth(dataDir, start), { healthy: false, checks: [{ ok: false, detail: /is gone/ }] });
+    t.match(readHeartbeat(dataDir, start), { healthy: false, checks: [{ ok: false, detail: /is gone/ }] });
+  });
+
+  t.test('what a service says itself', async (t) => {
+    const dataDir = temporaryFolder(t);
+    let now = { healthy: true, checks };
+    const close = await serveHealth(dataDir, () => now);
+    // The heartbeat says otherwise: nobody reads it where the service can be asked.
+    await createHealthFile({ dataDir, now: () => start - 3_600_000 }).write({ healthy: false, checks: [] });
+    const answered = { name: 'service', ok: true, detail: `Process ${process.pid} answers.` };
+    t.strictSame(await readHealth(dataDir, start), {
+      healthy: true,
+      age: 0,
+      checks: [answered, ...checks],
+    });
+    now = { healthy: false, checks: [{ name: 'mqtt', ok: false, detail: 'No.' }] };
+    t.match(await readHealth(dataDir, start), { healthy: false, checks: [{ ok: true }, { ok: false }] });
+    await close();
+    t.match(await readHealth(dataDir, start), { healthy: false, checks: [{ detail: /3600 s old/ }] });
+    // The socket of a service that was killed is still there, and nobody listens.
+    const killed = spawn(process.execPath, [
+      '-e',
+      `require('net').createServer().listen(${JSON.stringify(join(dataDir, 'run', 'health.sock'))}, () => process.kill(process.pid, 'SIGKILL'))`,
+    ]);
+    await once(killed, 'exit');
+    t.ok(existsSync(join(dataDir, 'run', 'health.sock')));
+    t.match(await readHealth(dataDir, start), { healthy: false, checks: [{ detail: /3600 s old/ }] });
+    await (
+      await serveHealth(dataDir, () => now)
+    )();
+    t.strictSame(readdirSync(join(dataDir, 'run')), ['health.json']);
+  });
+
+  t.test('somebody at its socket who says nothing, or something else', async (t) => {
+    const dataDir = temporaryFolder(t);
+    mkdirSync(join(dataDir, 'run'));
+    let say: (client: Socket) => void = () => undefined;
+    const server = createServer((client) => {
+      client.on('error', () => undefined);
+      say(client);
+    });
+    server.listen(join(dataDir, 'run', 'health.sock'));
+    await once(server, 'listening');
+    t.teardown(() => server.close());
+    const detail = async () => (await readHealth(dataDir, start, { answerMs: 200 })).checks[0]?.detail;
+    t.match(await detail(), /no answer within 0.2 s: it hangs/);
+    say = (client) => client.destroy();
+    t.match(await detail(), /no file handles left/);
+    say = (client) => client.end('GET /');
+    t.match(await detail(), /not the service/);
+    say = (client) => client.end('x'.repeat(1_000_000));
+    t.type(await detail(), 'string', 'and not without end');
+    t.match(
+      await readHealth(join(dataDir, 'x'.repeat(120)), start),
+      { checks: [{ detail: /No service is running/ }] },
+      'a path that is too long for a socket',
+    );
   });
 
   t.test('soundpost health', async (t) => {

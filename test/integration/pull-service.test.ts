@@ -23,11 +23,19 @@ t.test('a model is pulled, chosen and removed over MQTT', { skip: skipWithoutSha
     { bytes: 4066513 },
   );
 
+  const informed = console.all('info').length;
+  const states = console.all('state').length;
   t.match(await console.request('model/pull', { id: 'mn99' }), { error: { code: 'model_unknown' } });
   t.match(await console.request('model/pull', { url: 'https://other.example/x', manifest: {} }), {
     error: { code: 'invalid_request' },
   });
   t.match(await console.request('model/pull', {}), { error: { code: 'invalid_request' } });
+  // Both at once: the first one cannot be carried out, so the second one need not wait.
+  await console.publish(`${console.base}/request/model/pull`, '{"id":"mn99"}');
+  t.match(await console.set('model/set', 'tone-waveform'), { status: 'ok' });
+  t.match(await console.on('response/model/pull'), { error: { code: 'model_unknown' } });
+  t.equal(console.all('info').length, informed, 'what was refused is no news');
+  t.equal(console.all('state').length, states);
 
   t.match(await console.request('model/pull', { id: 'mn04_as' }), {
     status: 'ok',

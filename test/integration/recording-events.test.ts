@@ -63,6 +63,8 @@ async function resultsOf(
       dropped: () => undefined,
       engineLost: ({ reason }) => t.fail(reason),
       fellBack: ({ reason }) => t.fail(reason),
+      stillOut: ({ reason }) => t.fail(reason),
+      cameBack: () => undefined,
     },
   });
   try {

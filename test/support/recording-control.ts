@@ -46,6 +46,7 @@ export function createRecordingControl(): RecordingControl {
       config: {},
     })),
     models: note('models', () => ({ installed: [], broken: [], available: [] })),
+    admitPull: () => Promise.resolve(),
     pullModel: note('pullModel', () => ({ model: 'pulled', installed: true })),
     cancelPull: note('cancelPull', () => ({ cancelled: true, model: 'mn04_as' })),
     removeModel: note('removeModel', (id: string) => ({ model: id, removed: true as const })),

@@ -49,6 +49,7 @@ export async function start(
   settings: Settings,
   prepare: (dataDir: string) => Promise<unknown> = () => Promise.resolve(),
   env: Readonly<Record<string, string>> = {},
+  flags: readonly string[] = [],
 ): Promise<Started> {
   const dataDir = await makeDataDir(t);
   await installToneModel(dataDir, 'waveform');
@@ -70,7 +71,7 @@ export async function start(
     };
     const at = url ?? `mqtt://127.0.0.1:${port}`;
     const early = url === null ? null : await createConsole(t, at, id);
-    const service = startService(t, all, env);
+    const service = startService(t, all, env, flags);
     if (url === null) await service.line(({ message }) => message.startsWith('Read along'));
     const console = early ?? (await createConsole(t, at, id));
     await console.word('status', (text) => text === 'online');

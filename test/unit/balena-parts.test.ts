@@ -14,6 +14,7 @@ import {
   FAILURES,
   modelChosen,
   noStarts,
+  startAtWork,
   startBegins,
   startEnds,
   startSettled,
@@ -147,6 +148,19 @@ t.test('the guard of the starts', (t) => {
     t.end();
   });
 
+  t.test("a kill in the middle of work is nobody's failure, a fault of the program is one", (t) => {
+    let record = noStarts;
+    for (let life = 0; life < 5; life += 1) record = startAtWork(startBegins(record, life, begun('a')));
+    record = startBegins(record, 6, begun('a'));
+    t.strictSame(record.failures, []);
+    t.notOk(record.atWork, 'each life has to come to work by itself');
+    for (let life = 0; life < 3; life += 1) {
+      record = startEnds(startAtWork(startBegins(record, 10, begun('a'))), 11, false);
+    }
+    t.ok(record.safe, 'one that works for a moment and then ends by itself, again and again');
+    t.end();
+  });
+
   t.test('failures far apart have nothing to do with each other', (t) => {
     let record = noStarts;
     for (let life = 0; life < 6; life += 1) record = crash(record, life * 16 * minute);
@@ -180,7 +194,15 @@ t.test('the guard of the starts', (t) => {
   t.test('properties', (t) => {
     const step = fc.record({
       gap: fc.integer({ min: 0, max: 3 * 60 * minute }),
-      fate: fc.constantFrom('crash', 'kill', 'stop', 'settle', 'settle then crash', 'settle then kill'),
+      fate: fc.constantFrom(
+        'crash',
+        'kill',
+        'stop',
+        'settle',
+        'settle then crash',
+        'settle then kill',
+        'work then kill',
+      ),
       setup: fc.constantFrom('a', 'a', 'a', 'b'),
       boot: fc.constantFrom('x', 'x', 'x', 'y', null),
     });
@@ -201,7 +223,8 @@ t.test('the guard of the starts', (t) => {
           if (fate.startsWith('settle')) {
             record = startSettled(record);
             bad = 0;
-          } else if (fate !== 'stop') bad += 1;
+          } else if (fate === 'work then kill') record = startAtWork(record);
+          else if (fate !== 'stop') bad += 1;
           if (fate.endsWith('crash')) record = startEnds(record, now, false);
           if (fate === 'stop' || fate === 'settle') record = startEnds(record, now, true);
           const delay = delayBeforeEnd(record);

@@ -585,7 +585,10 @@ t.test('secrets', (t) => {
       /the file .*none does not exist/,
     );
     t.match(refusal({ cwd, env: { SOUNDPOST_MQTT_PASSWORD_FILE: 'empty' } }), /the file .*empty is empty/);
-    t.match(refusal({ cwd, env: { SOUNDPOST_MQTT_PASSWORD_FILE: '/dev/zero' } }), /is a device, not a plain file/);
+    t.match(
+      refusal({ cwd, env: { SOUNDPOST_MQTT_PASSWORD_FILE: '/dev/zero' } }),
+      /is a device, not a plain file/,
+    );
     for (const name of flagNames()) t.match(name, /^[a-z_.]+$/);
     t.ok(flagNames().includes('mqtt.password_file'));
     t.end();

@@ -63,6 +63,8 @@ function createRig(
       modelChanged: (model) => said.push(`model ${model.manifest.id}`),
       dropped: (windows) => (dropped += windows),
       engineLost: ({ code }) => said.push(`lost ${code}`),
+      stillOut: ({ model }) => said.push(`${model.manifest.id} is still out`),
+      cameBack: (model) => said.push(`${model.manifest.id} came back`),
       fellBack: ({ from, to }) => said.push(`fell back from ${from.manifest.id} to ${to.manifest.id}`),
     },
     ...options,
@@ -623,15 +625,102 @@ t.test('an engine that fails', (t) => {
     t.equal(rig.said.filter((text) => text === 'lost bad_output').length, 2);
   });
 
-  t.test('by hanging is given up at once', async (t) => {
+  t.test('by hanging once is started again, and given up when it hangs again', async (t) => {
     const rig = await startRig(t, {}, { infer: failing('second', 'inference_timeout', 1) });
     rig.begin();
     await rig.play(0.5);
     await rig.pipeline.swap(second);
     await rig.play(1);
     await rig.pipeline.idle();
-    t.strictSame(rig.said, ['model first', 'model second', 'fell back from second to first', 'model first']);
+    t.strictSame(rig.said, [
+      'model first',
+      'model second',
+      'lost inference_timeout',
+      'model second',
+      'fell back from second to first',
+      'model first',
+    ]);
     t.strictSame(seqs(rig.results), [1]);
+  });
+
+  t.test('that was given up is tried again until it works', async (t) => {
+    let attempts = 0;
+    const load = ({ manifest }: InstalledModel) => {
+      if (manifest.id !== 'second') return;
+      attempts += 1;
+      if (attempts < 3) throw new SoundpostError('model_unreadable', 'the disk has no wish to');
+    };
+    const rig = createRig({ retryDelays: { firstMs: 5, maxMs: 20 } }, { load });
+    t.teardown(() => rig.pipeline.stop());
+    await rig.pipeline.start(second);
+    t.match(rig.pipeline.givenUp, { model: { manifest: { id: 'second' } }, reason: /no wish/ });
+    await rig.until(() => rig.said.at(-1) === 'second came back');
+    t.strictSame(rig.said, [
+      'fell back from second to first',
+      'model first',
+      'second is still out',
+      'model second',
+      'second came back',
+    ]);
+    t.equal(rig.pipeline.givenUp, null);
+    t.equal(rig.pipeline.model, second);
+  });
+
+  t.test('that was given up is left alone once another is chosen, and chosen at any time', async (t) => {
+    let broken = true;
+    const { opened, open } = gate();
+    let tries = 0;
+    const load = async ({ manifest }: InstalledModel) => {
+      if (manifest.id !== 'second') return;
+      tries += 1;
+      if (broken && tries > 1) await opened;
+      if (broken) throw new SoundpostError('model_unreadable', 'broken');
+    };
+    const rig = createRig({ retryDelays: { firstMs: 2, maxMs: 2 } }, { load });
+    t.teardown(() => rig.pipeline.stop());
+    await rig.pipeline.start(second);
+    await rig.until(() => tries === 2);
+    // An attempt hangs in the middle: nobody has to wait for it.
+    const third = { ...first, folder: '/models/third', manifest: { ...first.manifest, id: 'third' } };
+    const choosing = rig.pipeline.swap(third);
+    broken = false;
+    open();
+    await choosing;
+    t.equal(rig.pipeline.model, third);
+    t.equal(rig.pipeline.givenUp, null);
+  });
+
+  t.test('for want of processes is no failure of the model', async (t) => {
+    let lives = 0;
+    const load = () => {
+      lives += 1;
+      if (lives === 1 || (lives > 2 && lives < 6)) throw new SoundpostError('no_resources', 'no handles');
+    };
+    const rig = createRig({}, { load });
+    t.teardown(() => rig.pipeline.stop());
+    await rig.pipeline.start(second);
+    t.notOk(rig.pipeline.ready, 'the start goes on without it');
+    await rig.until(() => rig.pipeline.ready);
+    rig.engines.at(-1)!.die();
+    await rig.until(() => rig.said.filter((text) => text === 'model second').length === 2);
+    t.equal(rig.pipeline.model, second);
+    t.notOk(rig.said.some((text) => text.startsWith('fell back')));
+  });
+
+  t.test('is waited for: health sees it', async (t) => {
+    const { opened, open } = gate();
+    const rig = await startRig(t, {}, { infer: () => opened });
+    rig.begin(RATE, true);
+    t.equal(rig.pipeline.waiting().forMs, 0);
+    await rig.play(2);
+    t.ok(rig.pipeline.waiting(performance.now() + 27_000).forMs >= 27_000);
+    open();
+    await rig.pipeline.idle();
+    t.equal(rig.pipeline.waiting(performance.now() + 27_000).forMs, 0);
+    rig.engines[0]!.die();
+    await nextTurn();
+    await rig.play(1);
+    t.ok(rig.pipeline.waiting(performance.now() + 27_000).forMs >= 27_000, 'without an engine, too');
   });
 
   t.test('at the start is replaced by the bundled model', async (t) => {

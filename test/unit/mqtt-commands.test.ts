@@ -326,6 +326,42 @@ t.test('there is one exclusive command until it has really ended', async (t) => 
   t.equal(door.replies.length, 5);
 });
 
+t.test('an exclusive request that cannot be carried out takes no lane', async (t) => {
+  const pull = slow('pull', { exclusive: true });
+  const swap = slow('swap', { exclusive: true });
+  const looks: { resolve: () => void; reject: (error: Error) => void }[] = [];
+  const looked = defineCommand(
+    'pull',
+    { ...plain, exclusive: true },
+    (_, context) => pull.command.prepare({}).run(context),
+    () => new Promise<void>((resolve, reject) => looks.push({ resolve, reject })),
+  );
+  const door = openDoor([looked, swap.command]);
+  door.send('request/pull', '{"transaction":1}');
+  door.send('request/swap', '{"transaction":2}');
+  t.equal(swap.started.length, 1, 'while the pull is looked at, the lane is free');
+  looks[0]!.reject(new SoundpostError('model_unknown', 'there is no such model'));
+  t.match(await door.answered(1), { error: { code: 'model_unknown' }, transaction: 1 });
+  door.send('request/pull', '{"transaction":3}');
+  t.match(await door.answered(2), { error: { code: 'busy' }, transaction: 3 });
+  swap.ends[0]?.();
+  await door.answered(3);
+  await turn();
+  for (const transaction of [4, 5]) door.send('request/pull', JSON.stringify({ transaction }));
+  for (const look of looks.slice(1)) look.resolve();
+  t.match(await door.answered(4), { error: { code: 'busy' }, transaction: 5 }, 'the first one came first');
+  t.equal(pull.started.length, 1);
+  pull.ends[0]?.();
+  t.match(await door.answered(5), { status: 'ok', transaction: 4 });
+  await turn();
+  for (let n = 0; n < MAX_WAITING + 3; n += 1) door.send('request/pull');
+  t.match(await door.answered(8), { error: { code: 'busy' } }, 'so many are looked at, and no more');
+  const stopped = door.router.stop();
+  t.match(await door.answered(8 + MAX_WAITING), { error: { code: 'shutting_down' } });
+  await stopped;
+  t.equal(door.replies.length, 8 + MAX_WAITING);
+});
+
 t.test('an ordinary command that takes too long does not hold up the next one', async (t) => {
   const { command, started, ends } = slow('stuck', { timeoutMs: 20 });
   const door = openDoor([command, defineCommand('next', plain, () => ({}))]);

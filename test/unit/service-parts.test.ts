@@ -1,7 +1,9 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import t from 'tap';
+import { setPatience } from '../../src/common/patience.js';
 import { silentLogger } from '../../src/common/log.js';
 import type { Problem } from '../../src/common/logger.js';
 import { createProblemFeed } from '../../src/common/problem-feed.js';
@@ -14,6 +16,7 @@ import type { Link } from '../../src/mqtt/link.js';
 import { createTopics } from '../../src/mqtt/topics.js';
 import { createAnnouncer } from '../../src/service/announcer.js';
 import { bounded, type CutList } from '../../src/service/bounded.js';
+import { createClockWatch } from '../../src/service/clock-watch.js';
 import { knownSummaries } from '../../src/service/info.js';
 import { initialState, shownState } from '../../src/service/state.js';
 import { openLabelMemory } from '../../src/service/label-memory.js';
@@ -352,4 +355,49 @@ t.test('the published state has so many labels at most', (t) => {
   t.equal(shown.labels!.length + shown.labels_omitted!, 10_000);
   t.ok(JSON.stringify(shown).length < 100_000);
   t.end();
+});
+
+t.test('the clock watch sees each jump once, and no drift', (t) => {
+  const step = fc.record({
+    passedMs: fc.integer({ min: 1, max: 10_000 }),
+    /** What a time server may do to the pace of a clock. */
+    ppm: fc.integer({ min: -500, max: 500 }),
+    jumpMs: fc.oneof(
+      { weight: 3, arbitrary: fc.constant(0) },
+      { weight: 1, arbitrary: fc.integer({ min: -1e9, max: 1e9 }).filter((ms) => Math.abs(ms) > 1_010) },
+    ),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 50 }), (steps) => {
+      const watch = createClockWatch();
+      let wall = 1.8e12;
+      let steady = 0;
+      if (watch.look(wall, steady) !== 0) throw new Error('the first look has nothing to compare with');
+      for (const { passedMs, ppm, jumpMs } of steps) {
+        steady += passedMs;
+        wall += passedMs * (1 + ppm / 1e6) + jumpMs;
+        const seen = watch.look(wall, steady);
+        if (jumpMs === 0 ? seen !== 0 : Math.abs(seen - jumpMs) > 6)
+          throw new Error(`${seen}, not ${jumpMs}`);
+      }
+    }),
+  );
+  t.end();
+});
+
+t.test('patience counts only what this process has seen pass', async (t) => {
+  let over = false;
+  const done = new Promise<void>((resolve) =>
+    setPatience(100, () => {
+      over = true;
+      resolve();
+    }),
+  );
+  setPatience(10, () => t.fail('it was called off'))();
+  // The process stands still for longer than all of it, as one that was stopped does.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  t.notOk(over, 'what came meanwhile can be read first');
+  await done;
+  t.ok(over);
 });

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { startChild } from '../../common/child.js';
 import { childEnvironment } from '../../common/child-environment.js';
 import { messageOf } from '../../common/errors.js';
 import type { Chatter } from './chatter.js';
@@ -30,7 +31,7 @@ export interface CaptureProcess {
 
 /**
  * Starts a capture process in `workFolder`, where its libraries may leave a crash.log. Throws where the folder
- * cannot be made or the system has no pipes left.
+ * cannot be made, and SoundpostError `no_resources` where the system has no handles left.
  */
 export function launchCapture(
   request: CaptureRequest,
@@ -42,11 +43,13 @@ export function launchCapture(
   },
 ): CaptureProcess {
   mkdirSync(options.workFolder, { recursive: true });
-  const child = spawn(process.execPath, [...NODE_OPTIONS, PROGRAM, JSON.stringify(request)], {
-    cwd: options.workFolder,
-    env: childEnvironment(options.env),
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'ipc'],
-  });
+  const child = startChild('the capture process', () =>
+    spawn(process.execPath, [...NODE_OPTIONS, PROGRAM, JSON.stringify(request)], {
+      cwd: options.workFolder,
+      env: childEnvironment(options.env),
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'ipc'],
+    }),
+  );
   const exited = new Promise<string>((resolve) => {
     child.on('exit', (code, signal) =>
       resolve(signal === null ? `ended with code ${code ?? '?'}` : `was ended by ${signal}`),
@@ -58,7 +61,7 @@ export function launchCapture(
   });
   const { stdout, stderr } = child;
   const pcm = child.stdio[PCM_FD] as Readable | null | undefined;
-  if (!stdout || !stderr || !pcm) throw new Error('no pipes left (too many open files?)');
+  if (!stdout || !stderr || !pcm) throw new Error('the capture process has no pipes');
   options.chatter.restart();
   options.chatter.listenTo(stdout);
   options.chatter.listenTo(stderr);

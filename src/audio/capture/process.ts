@@ -125,7 +125,7 @@ function main(request: CaptureRequest): void {
 process.on('disconnect', die);
 // Ctrl-C in a terminal and a stop by systemd reach every process of the service; the parent decides when this
 // one ends.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => undefined);
 try {
   main(JSON.parse(process.argv[2] ?? '') as CaptureRequest);
 } catch (error) {

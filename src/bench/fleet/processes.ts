@@ -1,6 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { startChild } from '../../common/child.js';
 import { SoundpostError } from '../../common/errors.js';
 import type { DeviceProcessSettings, LinkNote, Order, Word } from './messages.js';
 
@@ -62,13 +63,15 @@ export async function createFleet(options: {
   const members: Member[] = [];
   for (let first = 0; first < devices; first += DEVICES_PER_PROCESS) {
     const count = Math.min(DEVICES_PER_PROCESS, devices - first);
-    const child = fork(script, {
-      execArgv: ['--expose-gc'],
-      // Each outbox waits for the disk in one of them; a real device has four to itself.
-      env: { ...process.env, UV_THREADPOOL_SIZE: '16' },
-      serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    });
+    const child = startChild('a process of devices', () =>
+      fork(script, {
+        execArgv: ['--expose-gc'],
+        // Each outbox waits for the disk in one of them; a real device has four to itself.
+        env: { ...process.env, UV_THREADPOOL_SIZE: '16' },
+        serialization: 'advanced',
+        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      }),
+    );
     const folder = join(settings.folder, `devices-${first}`);
     members.push({ child, settings: { ...settings, folder, first, count } });
     child.on('message', (word: Word) => hear(first, word));

@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process';
 import { join } from 'node:path';
+import { startChild } from '../../common/child.js';
 import { childEnvironment } from '../../common/child-environment.js';
 import { SoundpostError } from '../../common/errors.js';
 import type { Architecture } from '../../convert/architecture.js';
@@ -66,22 +67,21 @@ export async function makeSyntheticModel(options: {
 
 function writeInProcess(job: SyntheticJob, signal: AbortSignal): Promise<SyntheticNetwork> {
   return new Promise((resolve, reject) => {
-    const child = fork(PROCESS_FILE, [], {
-      serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      env: childEnvironment(),
-    });
+    const child = startChild('the process that writes a network', () =>
+      fork(PROCESS_FILE, [], {
+        serialization: 'advanced',
+        stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+        env: childEnvironment(),
+      }),
+    );
     let reply: FromSynthetic | undefined;
     let complaint = '';
     const kill = () => void child.kill('SIGKILL');
-    // Before its folder is removed.
-    process.prependOnceListener('exit', kill);
     signal.addEventListener('abort', kill, { once: true });
     child.stderr?.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2000)));
     child.on('message', (message) => (reply = message as FromSynthetic));
     child.on('error', reject);
     child.on('close', (code, ended) => {
-      process.removeListener('exit', kill);
       signal.removeEventListener('abort', kill);
       if (signal.aborted) reject(new SoundpostError('aborted', 'The benchmark was interrupted.'));
       else if (reply?.kind === 'written') resolve(reply.network);

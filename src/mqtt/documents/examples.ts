@@ -72,6 +72,7 @@ export const topicExamples: { readonly [K in OutKey]?: Payload<K> } = {
     telemetry_interval_seconds: 30,
     throttle: { active: false, reason: null },
     swap: { state: 'idle', model: null, progress: null },
+    stand_in: null,
   },
   tags: {
     ts: '2026-11-22T21:55:56.727Z',
