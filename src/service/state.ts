@@ -29,7 +29,7 @@ const MAX_STATE_LABELS = 300;
 /** The state as it is published: so short that every broker takes it. */
 export function shownState(state: StatePayload): StatePayload {
   const { labels } = state;
-  if (labels === undefined || labels.length <= MAX_STATE_LABELS) return state;
+  if (labels.length <= MAX_STATE_LABELS) return state;
   return {
     ...state,
     labels: labels.slice(0, MAX_STATE_LABELS),

@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, rmSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
@@ -18,6 +18,7 @@ t.test('a model leaves a copy that was optimised, and is loaded from it', async 
   const models = join(dataDir, 'models', ID);
   mkdirSync(models, { recursive: true });
   cpSync(projectPath('models', 'soundpost-home'), models, { recursive: true });
+  rmSync(join(models, 'files.json'));
   const manifest = join(models, 'model.json');
   writeFileSync(manifest, readFileSync(manifest, 'utf8').replace('"soundpost-home"', `"${ID}"`));
   const folder = optimizedFolderIn(dataDir);

@@ -124,7 +124,12 @@ t.test('a model of the catalogue, from a folder of checkpoints', async (t) => {
     'with progress all the way',
   );
   t.same(await left(), ['tones'], 'nothing else is left');
-  t.same((await readdir(join(root, 'tones'))).sort(), ['model.json', 'model.onnx', 'self-test.json']);
+  t.same((await readdir(join(root, 'tones'))).sort(), [
+    'files.json',
+    'model.json',
+    'model.onnx',
+    'self-test.json',
+  ]);
   t.match(await verifyModel('tones', { registry, startEngine }), {
     ok: true,
     steps: [{}, {}, {}, {}, { name: 'self-test', ok: true, detail: /same answer/ }],
@@ -135,6 +140,8 @@ t.test('a model of the catalogue, from a folder of checkpoints', async (t) => {
   const test = JSON.parse(readFileSync(file, 'utf8')) as { scores: number[] };
   test.scores[1] = Math.abs(test.scores[1]! - 0.5);
   writeFileSync(file, JSON.stringify(test));
+  t.match((await verifyModel('tones', { registry, startEngine })).steps.at(-1), { code: 'model_digest' });
+  await rm(join(root, 'tones', 'files.json'));
   t.match(await verifyModel('tones', { registry, startEngine }), {
     ok: false,
     steps: [{}, {}, {}, {}, { name: 'self-test', code: 'self_test', detail: /Tone 1/ }],
@@ -301,6 +308,7 @@ t.test('weights of one’s own', async (t) => {
   });
   t.same(await left(), ['shop']);
   t.same((await readdir(join(root, 'shop'))).sort(), [
+    'files.json',
     'labels.json',
     'model.json',
     'model.onnx',

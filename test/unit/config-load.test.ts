@@ -8,7 +8,7 @@ import { SoundpostError } from '../../src/common/errors.js';
 import { documents } from '../../src/config/document.js';
 import { confirmOf } from '../../src/config/formats.js';
 import { flagNames } from '../../src/config/layers.js';
-import { loadConfig, type ConfigSources, type Entry } from '../../src/config/load.js';
+import { loadConfig, loadConfigAnyway, type ConfigSources, type Entry } from '../../src/config/load.js';
 import { maskConfig, maskEntries, maskUrl, secretsOf } from '../../src/config/mask.js';
 import { meantKeys } from '../../src/config/meant.js';
 import { environmentName, keys } from '../../src/config/schema.js';
@@ -894,4 +894,18 @@ t.test('soundpost config', async (t) => {
     configCommand({ env: { SOUNDPOST_X: 'x' }, flags: {}, json: false, stdout: process.stdout }),
     { code: 'config' },
   );
+});
+
+t.test('the embedded broker does not open to the network without a password', (t) => {
+  const env = { SOUNDPOST_BROKER_HOST: '0.0.0.0' };
+  t.throws(() => loadConfig({ env }), { code: 'config', message: /broker\.host.*broker\.password/ });
+  const anyway = loadConfigAnyway({ env });
+  t.equal(anyway.config.broker.host, '127.0.0.1', 'a device that nobody sits at stays on its own');
+  t.match(anyway.problems, [{ level: 'error', message: /broker\.password/ }]);
+  t.equal(anyway.unusable, null);
+  t.equal(loadConfig({ env: { ...env, SOUNDPOST_BROKER_PASSWORD: 'x' } }).config.broker.host, '0.0.0.0');
+  t.equal(loadConfig({ env: { ...env, SOUNDPOST_MQTT_URL: 'mqtt://b' } }).config.broker.host, '0.0.0.0');
+  for (const host of ['127.0.0.1', 'localhost', '::1']) loadConfig({ env: { SOUNDPOST_BROKER_HOST: host } });
+  t.throws(() => loadConfig({ env: { SOUNDPOST_BROKER_HOST: '127.example.org' } }), { code: 'config' });
+  t.end();
 });
