@@ -7,7 +7,7 @@ import { beep, looped, sound, start, stopsCleanly } from '../support/service-rig
 import { sharedPath, skipWithoutShared } from '../support/shared.js';
 
 t.test('a model is pulled, chosen and removed over MQTT', { skip: skipWithoutShared() }, async (t) => {
-  const settings = { ...looped, MODELS_MIRROR: sharedPath('checkpoints') };
+  const settings = { ...looped, MODELS_MIRROR: sharedPath('checkpoints'), MODELS_REMOTE_PULL: 'any' };
   const started = await start(t, null, settings, sound(beep(4, 0.5)));
   const { console, dataDir } = started;
   await console.on('state', ({ model }: StatePayload) => model === 'tone-waveform');

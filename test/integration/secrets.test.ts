@@ -155,6 +155,14 @@ t.test('no secret is printed or published', { skip: noTools }, async (t) => {
       { SOUNDPOST_MQTT_URL: `mqtt://a:${encoded('url')}@b`, SOUNDPOST_MQTT_PASSWORD: marked('two') },
     ],
     [
+      'a broker of its own',
+      {
+        SOUNDPOST_BROKER_HOST: '0.0.0.0',
+        SOUNDPOST_BROKER_PORT: '0',
+        SOUNDPOST_BROKER_PASSWORD: marked('door'),
+      },
+    ],
+    [
       'a stream that is none',
       { SOUNDPOST_AUDIO_URL: `htp://user:${encoded('stream')}@x`, SOUNDPOST_BROKER_PORT: '0' },
     ],
