@@ -88,7 +88,7 @@ export function summariseReport({ steps }: VerifyReport): string {
   if (failed !== undefined) return failed.detail;
   const detailOf = (name: VerifyStep['name']) => steps.find((step) => step.name === name)?.detail ?? '';
   const selfTest = steps.some(({ name, detail }) => name === 'self-test' && detail !== NO_SELF_TEST)
-    ? ' and as when it was installed'
+    ? ', the same as when it was installed'
     : '';
   return `${detailOf('manifest')}; ${detailOf('load')}; its digest is right, and it gives scores${selfTest}`;
 }

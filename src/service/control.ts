@@ -228,7 +228,10 @@ export function createControl(options: {
       };
     },
 
-    admitPull: (request) => installer.admit(request),
+    async admitPull(request) {
+      refuseRemotePull(config.models.remote_pull, request);
+      await installer.admit(request);
+    },
 
     async pullModel(request, signal) {
       refuseRemotePull(config.models.remote_pull, request);

@@ -30,7 +30,7 @@ t.test(
     };
     const run = await runService({ ...options, broker: hasMosquitto() ? 'mosquitto' : 'embedded' });
     test.match(run, { hops: 8, windowsDropped: 0, latencyMs: { count: Number, p50: Number } });
-    test.equal(run.processes.length, 2, 'the service and its inference process');
+    test.equal(run.processes.length, 3, 'the service, its inference process, and the leash of that');
     test.ok(run.cpuMsPerHop > 0);
     test.ok(run.memory.rssMb! > 50 && run.memory.pssMb! < run.memory.rssMb!);
     test.ok(run.eventLoopDelayMs!.p50 <= run.eventLoopDelayMs!.p99);

@@ -84,6 +84,7 @@ t.test('networks that are ONNX already', async (t) => {
       source: { url: file },
     });
     t.same(readdirSync(join(dataDir, 'models', 'samples')).sort(), [
+      'files.json',
       'labels.json',
       'model.json',
       'model.onnx',

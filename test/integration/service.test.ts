@@ -92,7 +92,13 @@ for (const kind of ['mosquitto', 'embedded broker'] as const) {
     }
     t.match(await console.request('no/such'), { status: 'error' });
 
-    // A change of model.
+    // A pause ends what is on.
+    await console.word('label/tone_0', (text) => text === 'ON');
+    t.match(await console.set('paused/set', 'ON'), ok);
+    await console.word('label/tone_0', (text) => text === 'OFF');
+    t.match(await console.set('paused/set', 'OFF'), ok);
+
+    // A change of model. The other one listens for other tones.
     const [oldPid] = await inferencePids(service.pid);
     t.match(await console.set('model/set', 'tone-logmel'), ok);
     const fresh = await console.on<TagsPayload>('tags', ({ model }) => model === 'tone-logmel');
@@ -118,9 +124,8 @@ for (const kind of ['mosquitto', 'embedded broker'] as const) {
     t.match(await console.set('rate/set', '8'), ok);
     await console.on<StatePayload>('state', ({ rate_hz }) => rate_hz === 8);
     t.match(await console.set('threshold/set', '0.4'), ok);
-    await console.word('label/tone_0', (text) => text === 'ON');
+    await console.on<StatePayload>('state', ({ threshold }) => threshold === 0.4);
     t.match(await console.set('paused/set', 'ON'), ok);
-    await console.word('label/tone_0', (text) => text === 'OFF');
     await console.on<StatePayload>('state', ({ paused }) => paused);
     const before = console.all('tags').length;
     await console.on<TelemetryPayload>('telemetry');
