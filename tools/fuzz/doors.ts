@@ -425,11 +425,11 @@ async function memoryDoor(folder: string): Promise<Door> {
   });
   const health: unknown = JSON.parse(readFileSync(join(folder, 'run', 'health.json'), 'utf8'));
   const topics = { 'homeassistant/device/soundpost_a/config': { x: 'sensor' } };
-  return door(changedJson([health, ['dog', 'cat'], topics]), (text) => {
+  return door(changedJson([health, ['dog', 'cat'], topics]), async (text) => {
     writeFileSync(join(folder, 'run', 'health.json'), text);
     writeFileSync(join(folder, 'labels.json'), text);
     writeFileSync(join(folder, 'homeassistant.json'), text);
-    readHealth(folder, Date.now());
+    await readHealth(folder, Date.now());
     const slugs = openLabelMemory({ dataDir: folder, log: silentLogger }).slugs();
     must(
       slugs.every((slug) => /^[a-z0-9_]+$/.test(slug)),
