@@ -3,8 +3,8 @@ import t, { type Test } from 'tap';
 import { silentLogger } from '../../src/common/log.js';
 import { startEmbeddedBroker } from '../../src/mqtt/broker.js';
 import { BROKER_LIMITS, createAccounts, createBucket } from '../../src/mqtt/broker-limits.js';
-import { createLink } from '../../src/mqtt/link.js';
 import { pour, publishPacket, rawClient, subscribePacket } from '../support/flood.js';
+import { makeLink } from '../support/link.js';
 import { createProbe } from '../support/mqtt-probe.js';
 import { createRecordingLog } from '../support/recording-log.js';
 
@@ -26,17 +26,13 @@ async function start(t: Test, options: { log?: typeof silentLogger } = {}) {
 
 t.test('nobody takes the place of the service', async (t) => {
   const { broker, probe } = await start(t);
-  const link = createLink({
+  const link = makeLink(t, {
     url: broker.url,
     openStream: () => broker.connect(),
     protocolVersion: 4,
-    baseTopic: 'soundpost',
     deviceId: 'attic',
-    log: silentLogger,
-    onRequest: () => undefined,
     timing: { startSpreadMs: 0 },
   });
-  t.teardown(() => link.stop());
   await link.start();
   const other = await probe(['soundpost/attic/#']);
   await other.next('soundpost/attic/status', ({ text }) => text === 'online');

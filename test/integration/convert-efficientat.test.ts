@@ -1,16 +1,14 @@
-import { join } from 'node:path';
-import { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
-import t, { type Test } from 'tap';
+import { type InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
+import t from 'tap';
 import type { SoundpostError } from '../../src/common/errors.js';
 import { findArchitecture } from '../../src/convert/architectures/index.js';
 import { checkShapes } from '../../src/convert/check-shapes.js';
 import { buildNetwork, EMBEDDING, LOG_MEL, SCORES } from '../../src/convert/network.js';
-import { writeOnnx } from '../../src/convert/onnx.js';
-import { createWeights, type Tensor, type Weights } from '../../src/convert/weights.js';
+import { createWeights, type Weights } from '../../src/convert/weights.js';
 import { createFrontend } from '../../src/features/frontend.js';
 import { readGoldenArchitecture } from '../support/golden-architectures.js';
-import { syntheticLogMel, syntheticParameters } from '../support/synthetic.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { goldenSession } from '../support/golden-session.js';
+import { syntheticLogMel } from '../support/synthetic.js';
 
 /* What the reference outputs do not tell of EfficientAT's networks: checkpoints that differ, other lengths, batches. */
 
@@ -25,17 +23,6 @@ function shapesOf(name: string, changed: Record<string, number[]> = {}): Weights
       ]),
     ),
   );
-}
-
-async function sessionOf(test: Test, name: string): Promise<InferenceSession> {
-  const tensors = new Map<string, Tensor>();
-  for (const { name: tensor, shape, data } of syntheticParameters(readGoldenArchitecture(name)))
-    tensors.set(tensor, { shape, data });
-  const path = join(temporaryFolder(test), 'model.onnx');
-  await writeOnnx(path, buildNetwork(findArchitecture(name), createWeights(tensors)).model);
-  const session = await InferenceSession.create(path, { intraOpNumThreads: 1, logSeverityLevel: 4 });
-  test.teardown(() => session.release());
-  return session;
 }
 
 const MELS = 128;
@@ -109,7 +96,7 @@ t.test('fine-tuned networks have as many labels as their checkpoint', (t) => {
 
 for (const name of ['mn04', 'dymn04']) {
   t.test(`${name} takes clips of any length, from the shortest`, async (t) => {
-    const session = await sessionOf(t, name);
+    const session = await goldenSession(t, name);
     const { input, sampleRate, minSamples } = findArchitecture(name);
     if (input.kind !== 'log_mel') throw new Error(`${name} takes no log-mel`);
     const frontend = await createFrontend(input.frontend, sampleRate);
@@ -128,11 +115,11 @@ for (const name of ['mn04', 'dymn04']) {
 t.test('clips in a batch do not see each other', async (t) => {
   const clips = syntheticLogMel(2 * MELS * 50, 'normalised');
   const [first, second] = [clips.subarray(0, MELS * 50), clips.subarray(MELS * 50)];
-  const session = await sessionOf(t, 'mn04');
+  const session = await goldenSession(t, 'mn04');
   const alone = [...(await scoresOf(session, first)), ...(await scoresOf(session, second))];
   const together = await scoresOf(session, clips, 2);
   t.ok(Math.max(...alone.map((score, i) => Math.abs(score - together[i]!))) < 1e-6, 'as alone');
 
-  const dynamic = await sessionOf(t, 'dymn04');
+  const dynamic = await goldenSession(t, 'dymn04');
   await t.rejects(scoresOf(dynamic, clips, 2), 'where kernels come from the clip, the batch is 1');
 });

@@ -1,14 +1,13 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
-import t, { type Test } from 'tap';
+import { type InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
+import t from 'tap';
 import { silentLogger } from '../../src/common/log.js';
 import { findArchitecture } from '../../src/convert/architectures/index.js';
 import { checkShapes } from '../../src/convert/check-shapes.js';
 import { convertCheckpoint } from '../../src/convert/convert.js';
 import { buildNetwork, EMBEDDING, FRAMES, LOG_MEL, SCORES } from '../../src/convert/network.js';
-import { writeOnnx } from '../../src/convert/onnx.js';
-import { createWeights, type Tensor, type Weights } from '../../src/convert/weights.js';
+import { createWeights, type Weights } from '../../src/convert/weights.js';
 import { createFrontend } from '../../src/features/frontend.js';
 import { sha256OfFile } from '../../src/models/files.js';
 import { createRegistry } from '../../src/models/registry.js';
@@ -16,9 +15,10 @@ import { cli, jsonLines } from '../support/cli.js';
 import { startFileServer } from '../support/file-server.js';
 import { framewiseStateDict } from '../support/framewise-tensors.js';
 import { readGoldenArchitecture } from '../support/golden-architectures.js';
+import { goldenSession } from '../support/golden-session.js';
 import { projectPath } from '../support/shared.js';
 import { writeSyntheticCheckpoint } from '../support/synthetic-checkpoint.js';
-import { syntheticLogMel, syntheticParameters, waveform } from '../support/synthetic.js';
+import { syntheticLogMel, waveform } from '../support/synthetic.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { makeWav } from '../support/wav.js';
 
@@ -119,17 +119,6 @@ t.test('the head that was not trained may have any number of classes', (t) => {
   t.end();
 });
 
-async function sessionOf(test: Test, name: string): Promise<InferenceSession> {
-  const tensors = new Map<string, Tensor>();
-  for (const { name: tensor, shape, data } of syntheticParameters(readGoldenArchitecture(name)))
-    tensors.set(tensor, { shape, data });
-  const path = join(temporaryFolder(test), 'model.onnx');
-  await writeOnnx(path, buildNetwork(findArchitecture(name), createWeights(tensors)).model);
-  const session = await InferenceSession.create(path, { intraOpNumThreads: 1, logSeverityLevel: 4 });
-  test.teardown(() => session.release());
-  return session;
-}
-
 async function run(session: InferenceSession, logMel: Float32Array, batch = 1) {
   const dims = [batch, 1, MELS, logMel.length / MELS / batch];
   const outputs = (await session.run({ [LOG_MEL]: new OnnxTensor('float32', logMel, dims) })) as Record<
@@ -141,7 +130,7 @@ async function run(session: InferenceSession, logMel: Float32Array, batch = 1) {
 
 for (const name of ['fmn04', 'fmn10_weak', 'fmn10+gru-256', 'fmn04+tf-104']) {
   t.test(`${name}: a frame every 40 ms of clips of any length, alone or in a batch`, async (t) => {
-    const session = await sessionOf(t, name);
+    const session = await goldenSession(t, name);
     const { input, sampleRate, minSamples } = findArchitecture(name);
     if (input.kind !== 'log_mel') throw new Error(`${name} takes no log-mel`);
     const frontend = await createFrontend(input.frontend, sampleRate);

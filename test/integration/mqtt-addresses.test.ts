@@ -10,6 +10,7 @@ import { createLink, type LinkOptions } from '../../src/mqtt/link.js';
 import { freePort, startMosquitto, type MosquittoOptions } from '../support/broker.js';
 import { createAuthority } from '../support/certificates.js';
 import { firsts, lastingBroker, nameOf, startConsumer } from '../support/consumer.js';
+import { makeLink, reached } from '../support/link.js';
 import { createProbe } from '../support/mqtt-probe.js';
 import { createRecordingLog, type LogLine } from '../support/recording-log.js';
 import { beep, looped, sound, start } from '../support/service-rig.js';
@@ -38,20 +39,8 @@ async function probe(t: Test, url: string, topics: string[]) {
 /** A link with these addresses, and what it logs. Resolves when it is connected. */
 async function connected(t: Test, options: Partial<LinkOptions> & Pick<LinkOptions, 'url'>) {
   const log = createRecordingLog();
-  const link = createLink({
-    baseTopic: 'soundpost',
-    deviceId: 'attic',
-    log,
-    onRequest: () => undefined,
-    timing: quick,
-    ...options,
-  });
-  t.teardown(() => link.stop());
-  const there = new Promise<void>((resolve) =>
-    link.onStatus(({ state }) => {
-      if (state === 'connected') resolve();
-    }),
-  );
+  const link = makeLink(t, { deviceId: 'attic', log, timing: quick, ...options });
+  const there = reached(link, 'connected');
   await link.start();
   await there;
   return { link, lines: log.lines };

@@ -19,6 +19,8 @@ import {
   type MosquittoOptions,
   type TestBroker,
 } from '../support/broker.js';
+import { eventWith } from '../support/events.js';
+import { makeLink as makeTestLink, reached } from '../support/link.js';
 import { createProbe, type Probe, type ProbeMessage } from '../support/mqtt-probe.js';
 import { createRecordingControl, type RecordingControl } from '../support/recording-control.js';
 import { createRecordingLog } from '../support/recording-log.js';
@@ -30,29 +32,8 @@ const B = 'soundpost/test';
 const quick = { firstDelayMs: 20, maxDelayMs: 200, refusedDelayMs: 60, lastedMs: 60_000 };
 const noMosquitto = skipWithout('mosquitto', 'mosquitto_passwd');
 
-function makeLink(t: Test, options: Partial<LinkOptions> & { url: string }): Link {
-  const link = createLink({
-    baseTopic: 'soundpost',
-    deviceId: 'test',
-    log: silentLogger,
-    onRequest: () => undefined,
-    timing: quick,
-    ...options,
-  });
-  t.teardown(() => link.stop());
-  return link;
-}
-
-/** Resolves with the first status, present or future, that fits. */
-function reached<S extends LinkStatus['state']>(link: Link, state: S): Promise<LinkStatus & { state: S }> {
-  return new Promise((resolve) => {
-    const stop = link.onStatus((status) => {
-      if (status.state !== state) return;
-      queueMicrotask(() => stop());
-      resolve(status as LinkStatus & { state: S });
-    });
-  });
-}
+const makeLink = (t: Test, options: Parameters<typeof makeTestLink>[1]) =>
+  makeTestLink(t, { timing: quick, ...options });
 
 async function probe(t: Test, url: string, topics = [`${B}/#`], options = {}): Promise<Probe> {
   const made = await createProbe(url, topics, options);
@@ -61,21 +42,11 @@ async function probe(t: Test, url: string, topics = [`${B}/#`], options = {}): P
 }
 
 function eventOf(n: number): EventPayload {
-  return {
+  return eventWith({
     id: `event-${n}`,
-    event_type: 'started',
-    label: 'Dog',
-    mid: '/m/0bt9lr',
-    group: null,
-    score: 0.8,
-    peak: 0.9,
     started_at: isoTime(1_700_000_000_000 + n),
-    ended_at: null,
-    duration_s: null,
     detected_at: isoTime(1_700_000_000_500 + n),
-    model: 'mn04_as',
-    late: false,
-  };
+  });
 }
 
 function stateOf(rate: number): StatePayload {

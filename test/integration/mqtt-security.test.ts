@@ -1,12 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { silentLogger } from '../../src/common/log.js';
 import { loadConfig } from '../../src/config/load.js';
-import { createLink, type Link, type LinkOptions, type LinkStatus } from '../../src/mqtt/link.js';
+import type { Link, LinkOptions, LinkStatus } from '../../src/mqtt/link.js';
 import { brokerAccess } from '../../src/service/broker-access.js';
 import { freePort, startMosquitto } from '../support/broker.js';
 import { createAuthority } from '../support/certificates.js';
+import { isOutcome, makeLink as makeTestLink } from '../support/link.js';
 import { createRecordingLog } from '../support/recording-log.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { skipWithout } from '../support/tools.js';
@@ -46,30 +46,21 @@ async function setUp(t: Test) {
   return { folder, authority, stranger, ports, broker };
 }
 
-function makeLink(t: Test, options: Partial<LinkOptions> & Pick<LinkOptions, 'url'>): Link {
-  const link = createLink({
-    baseTopic: 'soundpost',
+const makeLink = (t: Test, options: Parameters<typeof makeTestLink>[1]) =>
+  makeTestLink(t, {
     deviceId: 'attic',
     username: 'attic',
     password: 'p4ss-attic',
-    log: silentLogger,
-    onRequest: () => undefined,
     timing: quick,
     ...options,
   });
-  t.teardown(() => link.stop());
-  return link;
-}
 
 /** The first `count` statuses that are an end of the waiting. */
 function outcomes(link: Link, count = 1): Promise<LinkStatus[]> {
   return new Promise((resolve) => {
     const seen: LinkStatus[] = [];
     link.onStatus((status) => {
-      if (
-        ['connected', 'offline', 'refused'].includes(status.state) &&
-        !('code' in status && status.code === 'not_started')
-      ) {
+      if (['connected', 'offline', 'refused'].includes(status.state) && isOutcome(status)) {
         seen.push(status);
       }
       if (seen.length === count) resolve(seen);

@@ -3,10 +3,10 @@ import { createServer, type AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Aedes } from 'aedes';
 import t, { type Test } from 'tap';
-import { silentLogger } from '../../src/common/log.js';
-import { createLink, type Link, type LinkOptions } from '../../src/mqtt/link.js';
+import type { Link } from '../../src/mqtt/link.js';
 import { startMosquitto } from '../support/broker.js';
 import { eventWith } from '../support/events.js';
+import { makeLink as makeTestLink } from '../support/link.js';
 import { createProbe } from '../support/mqtt-probe.js';
 import { createRecordingLog } from '../support/recording-log.js';
 import { scriptedBroker } from '../support/scripted-broker.js';
@@ -17,18 +17,8 @@ import { skipWithout } from '../support/tools.js';
 const B = 'soundpost/test';
 const quick = { firstDelayMs: 10, maxDelayMs: 50, refusedDelayMs: 5000, lastedMs: 60_000, holdMs: 120_000 };
 
-function makeLink(t: Test, options: Partial<LinkOptions> & { url: string }): Link {
-  const link = createLink({
-    baseTopic: 'soundpost',
-    deviceId: 'test',
-    log: silentLogger,
-    onRequest: () => undefined,
-    timing: quick,
-    ...options,
-  });
-  t.teardown(() => link.stop());
-  return link;
-}
+const makeLink = (t: Test, options: Parameters<typeof makeTestLink>[1]) =>
+  makeTestLink(t, { timing: quick, ...options });
 
 /** Looks every 10 ms, for brokers that tell nobody; rejects after half a minute with what did not come about. */
 async function eventually(what: string | (() => string), fits: () => boolean): Promise<void> {

@@ -7,13 +7,13 @@ import { createServer as createTlsServer } from 'node:tls';
 import t, { type Test } from 'tap';
 import { WebSocketServer, createWebSocketStream } from 'ws';
 import { checkOwnBroker } from '../../src/cli/doctor-broker.js';
-import { silentLogger } from '../../src/common/log.js';
 import { loadConfig } from '../../src/config/load.js';
 import { parseAccess } from '../../src/mqtt/connection.js';
-import { createLink, type Link, type LinkOptions, type LinkStatus } from '../../src/mqtt/link.js';
+import type { LinkOptions, LinkStatus } from '../../src/mqtt/link.js';
 import { startMosquitto } from '../support/broker.js';
 import { createAuthority } from '../support/certificates.js';
 import { eventWith } from '../support/events.js';
+import { makeLink as makeTestLink, reached } from '../support/link.js';
 import { createProbe } from '../support/mqtt-probe.js';
 import { createRecordingLog } from '../support/recording-log.js';
 import { scriptedBroker } from '../support/scripted-broker.js';
@@ -24,28 +24,8 @@ const B = 'soundpost/test';
 const quick = { firstDelayMs: 10, maxDelayMs: 50, refusedDelayMs: 40, lastedMs: 60_000 };
 const noMosquitto = skipWithout('mosquitto', 'mosquitto_passwd');
 
-function makeLink(t: Test, options: Partial<LinkOptions> & { url: string }): Link {
-  const link = createLink({
-    baseTopic: 'soundpost',
-    deviceId: 'test',
-    log: silentLogger,
-    onRequest: () => undefined,
-    timing: quick,
-    ...options,
-  });
-  t.teardown(() => link.stop());
-  return link;
-}
-
-function reached<S extends LinkStatus['state']>(link: Link, state: S): Promise<LinkStatus & { state: S }> {
-  return new Promise((resolve) => {
-    const stop = link.onStatus((status) => {
-      if (status.state !== state || ('code' in status && status.code === 'not_started')) return;
-      queueMicrotask(() => stop());
-      resolve(status as LinkStatus & { state: S });
-    });
-  });
-}
+const makeLink = (t: Test, options: Parameters<typeof makeTestLink>[1]) =>
+  makeTestLink(t, { timing: quick, ...options });
 
 function doctor(t: Test, flags: Record<string, string>) {
   const folder = temporaryFolder(t);

@@ -6,10 +6,10 @@ import { generate, parser, type Packet } from 'mqtt-packet';
 import t, { type Test } from 'tap';
 import { silentLogger, type Logger } from '../../src/common/log.js';
 import { isoTime, type EventPayload, type TelemetryPayload } from '../../src/mqtt/contract.js';
-import { createLink, type Link, type LinkOptions } from '../../src/mqtt/link.js';
 import { describeRefusal, refusedTopics } from '../../src/mqtt/refused.js';
 import { startMosquitto, type Mosquitto, type MosquittoOptions } from '../support/broker.js';
 import { eventWith } from '../support/events.js';
+import { makeLink } from '../support/link.js';
 import { createProbe, type Probe } from '../support/mqtt-probe.js';
 import { skipWithout } from '../support/tools.js';
 
@@ -25,18 +25,6 @@ async function probe(t: Test, url: string, options = {}): Promise<Probe> {
   const made = await createProbe(url, ['#'], { protocolVersion: 5, ...options });
   t.teardown(() => made.close());
   return made;
-}
-
-function makeLink(t: Test, options: Partial<LinkOptions> & { url: string }): Link {
-  const link = createLink({
-    baseTopic: 'soundpost',
-    deviceId: 'test',
-    log: silentLogger,
-    onRequest: () => undefined,
-    ...options,
-  });
-  t.teardown(() => link.stop());
-  return link;
 }
 
 /** A logger, and the first of its warnings with this code. */

@@ -141,24 +141,21 @@ function gate(): { opened: Promise<void>; open: () => void } {
   return { opened, open };
 }
 
+/* What may happen to a pipeline, for properties. */
+const just = <K extends string>(kind: K) => fc.record({ kind: fc.constant(kind) });
+const plays = (longestTenths: number) =>
+  fc.record({ kind: fc.constant('play' as const), tenths: fc.integer({ min: 1, max: longestTenths }) });
+const swapsTo = (...models: InstalledModel[]) =>
+  fc.record({ kind: fc.constant('swap' as const), model: fc.constantFrom(...models) });
+const rates = (...hz: number[]) =>
+  fc.record({ kind: fc.constant('rate' as const), hz: fc.constantFrom(...hz) });
+
 t.test('whatever happens, a file loses no window and gets none twice', async (t) => {
   const step = fc.oneof(
-    {
-      weight: 4,
-      arbitrary: fc.record({ kind: fc.constant('play' as const), tenths: fc.integer({ min: 1, max: 60 }) }),
-    },
-    {
-      weight: 2,
-      arbitrary: fc.record({
-        kind: fc.constant('swap' as const),
-        model: fc.constantFrom(first, second, other),
-      }),
-    },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('kill' as const) }) },
-    {
-      weight: 1,
-      arbitrary: fc.record({ kind: fc.constant('rate' as const), hz: fc.constantFrom(0.1, 0.3, 1, 3, 20) }),
-    },
+    { weight: 4, arbitrary: plays(60) },
+    { weight: 2, arbitrary: swapsTo(first, second, other) },
+    { weight: 1, arbitrary: just('kill') },
+    { weight: 1, arbitrary: rates(0.1, 0.3, 1, 3, 20) },
   );
   await fc.assert(
     fc.asyncProperty(
@@ -229,24 +226,12 @@ t.test('each piece of sound is told of once in frames, whatever happens', async 
   const centred = fakeModel('centred', { windowSeconds: 2, frames: frames(0.16, -0.08, 0.64, 1) });
   const coarse = fakeModel('coarse', { windowSeconds: 1 });
   const step = fc.oneof(
-    {
-      weight: 5,
-      arbitrary: fc.record({ kind: fc.constant('play' as const), tenths: fc.integer({ min: 1, max: 40 }) }),
-    },
-    {
-      weight: 2,
-      arbitrary: fc.record({
-        kind: fc.constant('swap' as const),
-        model: fc.constantFrom(fine, centred, coarse),
-      }),
-    },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('kill' as const) }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('pause' as const) }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('break' as const) }) },
-    {
-      weight: 1,
-      arbitrary: fc.record({ kind: fc.constant('rate' as const), hz: fc.constantFrom(0.2, 0.7, 1, 3, 5) }),
-    },
+    { weight: 5, arbitrary: plays(40) },
+    { weight: 2, arbitrary: swapsTo(fine, centred, coarse) },
+    { weight: 1, arbitrary: just('kill') },
+    { weight: 1, arbitrary: just('pause') },
+    { weight: 1, arbitrary: just('break') },
+    { weight: 1, arbitrary: rates(0.2, 0.7, 1, 3, 5) },
   );
   await fc.assert(
     fc.asyncProperty(

@@ -25,6 +25,7 @@ import type { TaggingSettings } from '../../src/tagging/watch.js';
 import { createLatencyRecorder } from '../../src/telemetry/latency.js';
 import { createRecordingLog } from '../support/recording-log.js';
 import { projectPath } from '../support/shared.js';
+import { plainTagging } from '../support/tagging.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 const manifestPath = projectPath('models', 'soundpost-home', 'model.json');
@@ -51,11 +52,7 @@ function makeAnnouncer(
     settings: {
       labels: [],
       threshold: 0.5,
-      thresholds: {},
-      offFraction: 0.7,
-      confirm: { k: 1, n: 1 },
-      minDurationSeconds: 0,
-      minGapSeconds: 0,
+      ...plainTagging,
       ...settings,
     },
     keptLabels: kept,
@@ -165,11 +162,7 @@ t.test('what the settings name is named whatever the model knows', (t) => {
   announcer.update({
     labels: ['Dog'],
     threshold: null,
-    thresholds: {},
-    offFraction: 0.7,
-    confirm: { k: 1, n: 1 },
-    minDurationSeconds: 0,
-    minGapSeconds: 0,
+    ...plainTagging,
   });
   t.same(announcer.named(), [dog], 'chosen labels are all that there are');
   t.end();
@@ -200,11 +193,7 @@ t.test('labels that are no longer watched are let go of', (t) => {
   const { announcer, window, retired, labelsSaid } = makeAnnouncer(temporaryFolder(t));
   const settings = {
     threshold: 0.5,
-    thresholds: {},
-    offFraction: 0.7,
-    confirm: { k: 1, n: 1 },
-    minDurationSeconds: 0,
-    minGapSeconds: 0,
+    ...plainTagging,
   };
   const group = (name: string) => ({ ...settings, labels: [{ name, labels: ['Dog'] }] });
   announcer.update(group('One'));
@@ -229,11 +218,7 @@ t.test('labels that contradict themselves are refused before there is a model, t
   const settings = {
     labels: TWINS,
     threshold: null,
-    thresholds: {},
-    offFraction: 0.7,
-    confirm: { k: 1, n: 1 },
-    minDurationSeconds: 0,
-    minGapSeconds: 0,
+    ...plainTagging,
   };
   t.throws(() => announcer.preview(settings), { code: 'invalid_tagging' });
   t.throws(() => announcer.update(settings), { code: 'invalid_tagging' });
@@ -311,11 +296,7 @@ t.test('groups with ever new names do not fill the broker', (t) => {
   const { announcer, published, takenAway } = makeAnnouncer(folder, { labels: ['Dog'] });
   const settings = {
     threshold: 0.5,
-    thresholds: {},
-    offFraction: 0.7,
-    confirm: { k: 1, n: 1 },
-    minDurationSeconds: 0,
-    minGapSeconds: 0,
+    ...plainTagging,
   };
   for (let n = 0; n < 25; n += 1) {
     const labels = Array.from({ length: 100 }, (_, m) => ({ name: `g ${n * 100 + m}`, labels: ['Dog'] }));

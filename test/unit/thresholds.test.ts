@@ -6,9 +6,9 @@ import { readLabelSet, type Label, type Recommender } from '../../src/models/lab
 import { thresholdsInForce } from '../../src/tagging/thresholds.js';
 import { resolveWatched, type LabelGroup, type ThresholdOrigin } from '../../src/tagging/watch.js';
 import { projectPath, sharedPath, skipWithoutShared } from '../support/shared.js';
+import { plainTagging } from '../support/tagging.js';
 
 const audioset = projectPath('models', 'labels', 'audioset-527.json');
-const base = { offFraction: 0.7, confirm: { k: 1, n: 1 }, minDurationSeconds: 0, minGapSeconds: 0 };
 
 /** What the label set says was measured, by name. */
 const measuredOf = () =>
@@ -49,7 +49,7 @@ t.test('the first threshold that is given is in force, and it is known which tha
           ...(groupOwn !== null && { threshold: groupOwn }),
         };
         const { items } = resolveWatched([dog], {
-          ...base,
+          ...plainTagging,
           offFraction: given.fraction,
           labels: [isGrouped ? group : 'DOG'],
           threshold: all,

@@ -1,0 +1,10 @@
+import type { TaggingSettings } from '../../src/tagging/watch.js';
+
+/** Every hop counts for itself: no confirmation, no shortest duration, no gap. */
+export const plainTagging = {
+  thresholds: {},
+  offFraction: 0.7,
+  confirm: { k: 1, n: 1 },
+  minDurationSeconds: 0,
+  minGapSeconds: 0,
+} satisfies Partial<TaggingSettings>;
