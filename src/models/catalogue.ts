@@ -103,18 +103,24 @@ export function whyNotBuildable(catalogue: Pick<Catalogue, 'not_buildable'>, id:
  */
 export function modelUnknown(
   id: string,
-  known: { installed: readonly string[]; catalogue?: Pick<Catalogue, 'models' | 'not_buildable'> | undefined },
+  known: {
+    installed: readonly string[];
+    catalogue?: Pick<Catalogue, 'models' | 'not_buildable'> | undefined;
+  },
 ): SoundpostError {
   const { installed, catalogue } = known;
   const fail = (message: string) => new SoundpostError('model_unknown', message);
-  if (catalogue?.models.some((entry) => entry.id === id) === true) return fail(`The model ${id} is not installed. ${howToGet(id)}`);
+  if (catalogue?.models.some((entry) => entry.id === id) === true)
+    return fail(`The model ${id} is not installed. ${howToGet(id)}`);
   const why = catalogue && whyNotBuildable(catalogue, id);
   if (why !== undefined) return fail(why);
   const meant = didYouMean(id, [...installed, ...(catalogue?.models ?? []).map((entry) => entry.id)]);
   const here = `Installed: ${installed.join(', ') || 'none'}.`;
   return catalogue === undefined
     ? fail(`There is no model "${id}" here.${meant} ${here}`)
-    : fail(`There is no model "${id}", neither here nor in the catalogue.${meant} ${here} "npx soundpost models list" shows all.`);
+    : fail(
+        `There is no model "${id}", neither here nor in the catalogue.${meant} ${here} "npx soundpost models list" shows all.`,
+      );
 }
 
 /** What to do to have a model of the catalogue. */

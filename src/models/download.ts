@@ -146,7 +146,10 @@ async function transfer(
     if (start === null) {
       // The rest that was asked for does not exist: what lies here is not the beginning of what lies there.
       await forget(path);
-      throw new Interrupted('download_cut', `${shownUrl(url)}: the server no longer has the file that was begun.`);
+      throw new Interrupted(
+        'download_cut',
+        `${shownUrl(url)}: the server no longer has the file that was begun.`,
+      );
     }
     const length = contentLength(response);
     const total = length === null ? null : start + length;
@@ -185,7 +188,7 @@ async function finish(path: string, bytes: number): Promise<{ bytes: number }> {
 }
 
 async function writeAll(file: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
-  for (let offset = 0; offset < chunk.length; ) {
+  for (let offset = 0; offset < chunk.length;) {
     const { bytesWritten } = await file.write(chunk, offset, chunk.length - offset, position + offset);
     offset += bytesWritten;
   }
@@ -207,7 +210,8 @@ async function resumable({ url, path }: DownloadRequest): Promise<{ from: number
 async function noteDown({ url, path }: DownloadRequest, response: Response): Promise<void> {
   const etag = response.headers.get('etag') ?? '';
   // A weak mark only says that the contents mean the same, not that the bytes are.
-  const validator = etag !== '' && !etag.startsWith('W/') ? etag : (response.headers.get('last-modified') ?? '');
+  const validator =
+    etag !== '' && !etag.startsWith('W/') ? etag : (response.headers.get('last-modified') ?? '');
   await writeFileAtomic(noteOf(path), JSON.stringify({ url: shownUrl(url), validator }), { durable: false });
 }
 
@@ -249,7 +253,8 @@ async function follow(
     if (redirects === MAX_REDIRECTS) {
       throw redirectRefused(url, `it leads on and on (more than ${MAX_REDIRECTS} times)`);
     }
-    if (!URL.canParse(location, url.href)) throw redirectRefused(url, 'it leads to something that is no address');
+    if (!URL.canParse(location, url.href))
+      throw redirectRefused(url, 'it leads to something that is no address');
     url = checkRedirect(url, new URL(location, url), first, request.allowedHosts);
   }
 }
@@ -377,13 +382,25 @@ function tooSlow(url: URL, bytes: number, ms: number): SoundpostError {
 
 function throwIfAborted({ url, signal }: DownloadRequest): void {
   if (signal?.aborted !== true) return;
-  throw new SoundpostError('aborted', `The download from ${url.host} was called off; what has come is kept.`, {
-    cause: signal.reason,
-  });
+  throw new SoundpostError(
+    'aborted',
+    `The download from ${url.host} was called off; what has come is kept.`,
+    {
+      cause: signal.reason,
+    },
+  );
 }
 
 /** Faults of the name service and the network that say: there is no way to this server now. */
-const NO_WAY = ['ENOTFOUND', 'EAI_AGAIN', 'ECONNREFUSED', 'ENETUNREACH', 'EHOSTUNREACH', 'ENETDOWN', 'ETIMEDOUT'];
+const NO_WAY = [
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ECONNREFUSED',
+  'ENETUNREACH',
+  'EHOSTUNREACH',
+  'ENETDOWN',
+  'ETIMEDOUT',
+];
 const DISK_FULL = ['ENOSPC', 'EDQUOT'];
 
 function explain(error: unknown, { url, path }: DownloadRequest): unknown {
@@ -413,7 +430,9 @@ function explain(error: unknown, { url, path }: DownloadRequest): unknown {
     );
   }
   if (!(error instanceof TypeError)) {
-    return new SoundpostError('disk_write', `${path} could not be written: ${messageOf(error)}.`, { cause: error });
+    return new SoundpostError('disk_write', `${path} could not be written: ${messageOf(error)}.`, {
+      cause: error,
+    });
   }
   return new Interrupted(
     'download_cut',
@@ -439,7 +458,8 @@ function refused(url: URL, status: number): SoundpostError {
   }
   const message = `${url.host} answered ${status} for ${where}.`;
   // The server is overloaded or being mended.
-  if (status === 429 || status >= 500) return new Interrupted('download_refused', `${message} Try again later.`);
+  if (status === 429 || status >= 500)
+    return new Interrupted('download_refused', `${message} Try again later.`);
   return new SoundpostError('download_refused', message);
 }
 

@@ -20,7 +20,10 @@ const MAX_BYTES = 1 << 20;
 const MAX_FILE_BYTES = 32 << 20;
 
 const digestsSchema = z.record(
-  z.string().max(255).regex(/^[^/\0]+$/, 'a file name'),
+  z
+    .string()
+    .max(255)
+    .regex(/^[^/\0]+$/, 'a file name'),
   z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hexadecimal digits'),
 );
 
@@ -30,7 +33,9 @@ const isProse = (name: string) => name.endsWith('.md');
 /** Writes the digests of all files of a folder into it. */
 export async function writeDigests(folder: string): Promise<void> {
   const entries = await readdir(folder, { withFileTypes: true });
-  const names = entries.filter((entry) => entry.isFile() && entry.name !== DIGESTS_FILE && !isProse(entry.name)).map(({ name }) => name);
+  const names = entries
+    .filter((entry) => entry.isFile() && entry.name !== DIGESTS_FILE && !isProse(entry.name))
+    .map(({ name }) => name);
   const digests: Record<string, string> = {};
   for (const name of names.sort()) digests[name] = await sha256OfFile(join(folder, name));
   await writeFileAtomic(join(folder, DIGESTS_FILE), `${JSON.stringify(digests, null, 2)}\n`);
@@ -45,7 +50,12 @@ export async function writeDigests(folder: string): Promise<void> {
 export async function checkDigests(folder: string): Promise<number | null> {
   const path = join(folder, DIGESTS_FILE);
   if ((await stat(path).catch(() => undefined)) === undefined) return null;
-  const digests = parseJson(digestsSchema, await readSmallText(path, MAX_BYTES, 'model_digest'), path, 'model_digest');
+  const digests = parseJson(
+    digestsSchema,
+    await readSmallText(path, MAX_BYTES, 'model_digest'),
+    path,
+    'model_digest',
+  );
   let compared = 0;
   for (const [name, expected] of Object.entries(digests)) {
     if (name === NETWORK) continue;
@@ -60,7 +70,9 @@ async function digestOfSmall(path: string): Promise<string> {
   try {
     const found = await stat(path);
     if (!found.isFile() || found.size > MAX_FILE_BYTES) return 'no plain file of a believable size';
-    return createHash('sha256').update(await readFile(path)).digest('hex');
+    return createHash('sha256')
+      .update(await readFile(path))
+      .digest('hex');
   } catch (error) {
     return messageOf(error);
   }

@@ -60,7 +60,8 @@ function entriesOf<Entry>(
   text: string,
   path: string,
 ): { entries: Entry[]; rest: number | null } {
-  if (!/^\uFEFF?\s*\{/.test(text)) return { entries: parseJson(entries, text, path, 'model_labels'), rest: null };
+  if (!/^\uFEFF?\s*\{/.test(text))
+    return { entries: parseJson(entries, text, path, 'model_labels'), rest: null };
   const schema = z.looseObject({ default_threshold: threshold, labels: entries });
   const file = parseJson(schema, text, path, 'model_labels');
   return { entries: file.labels, rest: file.default_threshold };
@@ -98,7 +99,14 @@ export async function readLabelNames(path: string): Promise<LabelEntry[]> {
   if (/\.csv$/i.test(path)) return labelsOfCsv(text.replace(/^\uFEFF/, ''), path);
   if (/^\uFEFF?\s*\{/.test(text)) return labelsFrom(text, path);
   if (!/^\uFEFF?\s*\[/.test(text)) {
-    return numberLabels(text.replace(/^\uFEFF/, '').split('\n').map((line) => line.trim()).filter(Boolean), path);
+    return numberLabels(
+      text
+        .replace(/^\uFEFF/, '')
+        .split('\n')
+        .map((line) => line.trim())
+        .filter(Boolean),
+      path,
+    );
   }
   const items = parseJson(z.array(z.unknown()), text, path, 'model_labels');
   if (!items.every((item) => typeof item === 'string')) return labelsFrom(text, path);
@@ -157,7 +165,8 @@ function labelsFrom(text: string, path: string): LabelEntry[] {
   const mids = new Set<string>();
   entries.forEach(({ index, name, mid }, position) => {
     if (index < position) throw unfit(path, `index ${index} comes twice`);
-    if (index > position) throw unfit(path, `index ${position} is missing; they must run from 0 without a gap`);
+    if (index > position)
+      throw unfit(path, `index ${position} is missing; they must run from 0 without a gap`);
     // Names differing only in case could not be told apart in a topic or on a screen.
     if (names.has(name.toLowerCase())) throw unfit(path, `the name "${name}" comes twice`);
     if (mid !== null && mids.has(mid)) throw unfit(path, `the mid "${mid}" comes twice`);
@@ -181,7 +190,8 @@ function thresholdsFrom(text: string, path: string, labelCount: number): Thresho
   const { entries, rest } = entriesOf(thresholdEntries, text, path);
   for (const { index, threshold } of entries) {
     if (seen.has(index)) throw unfit(path, `the threshold of index ${index} comes twice`);
-    if (index >= labelCount) throw unfit(path, `index ${index} is not one of the model's ${labelCount} labels`);
+    if (index >= labelCount)
+      throw unfit(path, `index ${index} is not one of the model's ${labelCount} labels`);
     seen.add(index);
     if (threshold !== null) own.set(index, threshold);
   }

@@ -12,7 +12,10 @@ export const modelIdSchema = z
 const plainName = z
   .string()
   .max(128)
-  .regex(/^[a-zA-Z0-9_][a-zA-Z0-9._-]*$/, 'a plain file name without folders: letters, digits, ".", "_" and "-"');
+  .regex(
+    /^[a-zA-Z0-9_][a-zA-Z0-9._-]*$/,
+    'a plain file name without folders: letters, digits, ".", "_" and "-"',
+  );
 
 /** Text that goes into topics and onto screens: a manifest may come from anybody. */
 const line = (maxLength: number) =>
@@ -67,105 +70,108 @@ export type FramesSpec = z.infer<typeof framesSchema>;
 
 /** The manifest of a model, `model.json` beside `model.onnx`. */
 export const manifestSchema = z
-.strictObject({
-  id: modelIdSchema,
-  title: line(200),
-  family: line(100),
-  architecture: line(100),
-  input: z.discriminatedUnion('kind', [
-    z.strictObject({
-      kind: z.literal('log_mel'),
-      /** Batch, 1, time, mel or batch, 1, mel, time. */
-      layout: z.enum(['NCTF', 'NCFT']),
-      frontend: frontendSchema,
-      ...inputCommon,
+  .strictObject({
+    id: modelIdSchema,
+    title: line(200),
+    family: line(100),
+    architecture: line(100),
+    input: z.discriminatedUnion('kind', [
+      z.strictObject({
+        kind: z.literal('log_mel'),
+        /** Batch, 1, time, mel or batch, 1, mel, time. */
+        layout: z.enum(['NCTF', 'NCFT']),
+        frontend: frontendSchema,
+        ...inputCommon,
+      }),
+      z.strictObject({ kind: z.literal('waveform'), ...inputCommon }),
+      z.strictObject({
+        kind: z.literal('waveform_log_mel'),
+        /** Name of the graph's input of samples, [batch, samples]; `name` is that of the log-mel. */
+        waveform_name: graphName,
+        layout: z.enum(['NCTF', 'NCFT']),
+        frontend: frontendSchema,
+        ...inputCommon,
+      }),
+    ]),
+    output: z.strictObject({
+      /** Name of the graph's output with one score per label. */
+      scores: graphName,
+      /**
+       * What still has to be done to the output: nothing, or where it gives logits a sigmoid (each label by itself) or a
+       * softmax (one of all labels).
+       */
+      activation: z.enum(['none', 'sigmoid', 'softmax']),
+      embedding: graphName.nullable().default(null),
+      /** Null: the model only says what a window holds, not when. */
+      frames: framesSchema.nullable().default(null),
     }),
-    z.strictObject({ kind: z.literal('waveform'), ...inputCommon }),
-    z.strictObject({
-      kind: z.literal('waveform_log_mel'),
-      /** Name of the graph's input of samples, [batch, samples]; `name` is that of the log-mel. */
-      waveform_name: graphName,
-      layout: z.enum(['NCTF', 'NCFT']),
-      frontend: frontendSchema,
-      ...inputCommon,
-    }),
-  ]),
-  output: z.strictObject({
-    /** Name of the graph's output with one score per label. */
-    scores: graphName,
+    /** A label set that ships with the program (`audioset-527`), or a file beside the manifest (`labels.json`). */
+    labels: plainName,
     /**
-     * What still has to be done to the output: nothing, or where it gives logits a sigmoid (each label by itself) or a
-     * softmax (one of all labels).
+     * A file beside the manifest with thresholds (the file of labels may be it), or null. It wins over those of the
+     * label set.
      */
-    activation: z.enum(['none', 'sigmoid', 'softmax']),
-    embedding: graphName.nullable().default(null),
-    /** Null: the model only says what a window holds, not when. */
-    frames: framesSchema.nullable().default(null),
-  }),
-  /** A label set that ships with the program (`audioset-527`), or a file beside the manifest (`labels.json`). */
-  labels: plainName,
-  /**
-   * A file beside the manifest with thresholds (the file of labels may be it), or null. It wins over those of the
-   * label set.
-   */
-  thresholds: plainName.nullable().default(null),
-  metrics: z.looseObject({ audioset_map: z.number().nullable().optional() }).default({}),
-  parameters: z.number().int().nonnegative().nullable().default(null),
-  macs: z.number().nonnegative().nullable().default(null),
-  licence: line(300).default('unknown'),
-  source: z
-    .strictObject({ url: z.string(), sha256: sha256.nullable(), bytes: z.number().int().nullable() })
-    .nullable()
-    .default(null),
-  onnx_sha256: sha256,
-})
-.superRefine((manifest, context) => {
-  const wrong = (path: string[], message: string) => {
-    context.addIssue({ code: 'custom', path: ['input', ...path], message });
-  };
-  const { input } = manifest;
-  const { frames } = manifest.output;
-  if (frames !== null) {
-    if (firstFinalSeconds(frames) > input.window_seconds) {
-      context.addIssue({
-        code: 'custom',
-        path: ['output', 'frames', 'context_seconds'],
-        message: `so little that a window of ${input.window_seconds} s has a frame that is final`,
-      });
-    }
-  }
-  if (input.min_seconds > input.window_seconds) {
-    wrong(['min_seconds'], `at most window_seconds, which is ${input.window_seconds}`);
-  }
-  if (input.kind === 'waveform') return;
-  const { frontend } = input;
-  if (input.kind === 'waveform_log_mel') {
-    const step = windowStep(input);
-    for (const key of ['window_seconds', 'min_seconds'] as const) {
-      const steps = (input[key] * input.sample_rate) / step;
-      if (Math.abs(steps - Math.round(steps)) > 1e-6) {
-        wrong([key], `a multiple of ${step / input.sample_rate}, so that both inputs have whole frames`);
+    thresholds: plainName.nullable().default(null),
+    metrics: z.looseObject({ audioset_map: z.number().nullable().optional() }).default({}),
+    parameters: z.number().int().nonnegative().nullable().default(null),
+    macs: z.number().nonnegative().nullable().default(null),
+    licence: line(300).default('unknown'),
+    source: z
+      .strictObject({ url: z.string(), sha256: sha256.nullable(), bytes: z.number().int().nullable() })
+      .nullable()
+      .default(null),
+    onnx_sha256: sha256,
+  })
+  .superRefine((manifest, context) => {
+    const wrong = (path: string[], message: string) => {
+      context.addIssue({ code: 'custom', path: ['input', ...path], message });
+    };
+    const { input } = manifest;
+    const { frames } = manifest.output;
+    if (frames !== null) {
+      if (firstFinalSeconds(frames) > input.window_seconds) {
+        context.addIssue({
+          code: 'custom',
+          path: ['output', 'frames', 'context_seconds'],
+          message: `so little that a window of ${input.window_seconds} s has a frame that is final`,
+        });
       }
     }
-    if (input.waveform_name === input.name) wrong(['waveform_name'], 'another input than "name"');
-  }
-  if (frontend.win_length > frontend.n_fft) {
-    wrong(['frontend', 'win_length'], `at most n_fft, which is ${frontend.n_fft}`);
-  }
-  if (frontend.f_min >= frontend.f_max) {
-    wrong(['frontend', 'f_min'], `less than f_max, which is ${frontend.f_max}`);
-  }
-  if (frontend.f_max > input.sample_rate / 2) {
-    wrong(['frontend', 'f_max'], `at most half the sample rate, ${input.sample_rate / 2}`);
-  }
-  for (const key of ['mean', 'std'] as const) {
-    const count = frontend[key]?.length;
-    const wanted = frontend.kind === 'gmp' ? frontend.n_mels : undefined;
-    if (count !== wanted) {
-      wrong(['frontend', key], wanted === undefined ? 'only for the kind "gmp"' : `a list of ${wanted} numbers`);
+    if (input.min_seconds > input.window_seconds) {
+      wrong(['min_seconds'], `at most window_seconds, which is ${input.window_seconds}`);
     }
-  }
-});
+    if (input.kind === 'waveform') return;
+    const { frontend } = input;
+    if (input.kind === 'waveform_log_mel') {
+      const step = windowStep(input);
+      for (const key of ['window_seconds', 'min_seconds'] as const) {
+        const steps = (input[key] * input.sample_rate) / step;
+        if (Math.abs(steps - Math.round(steps)) > 1e-6) {
+          wrong([key], `a multiple of ${step / input.sample_rate}, so that both inputs have whole frames`);
+        }
+      }
+      if (input.waveform_name === input.name) wrong(['waveform_name'], 'another input than "name"');
+    }
+    if (frontend.win_length > frontend.n_fft) {
+      wrong(['frontend', 'win_length'], `at most n_fft, which is ${frontend.n_fft}`);
+    }
+    if (frontend.f_min >= frontend.f_max) {
+      wrong(['frontend', 'f_min'], `less than f_max, which is ${frontend.f_max}`);
+    }
+    if (frontend.f_max > input.sample_rate / 2) {
+      wrong(['frontend', 'f_max'], `at most half the sample rate, ${input.sample_rate / 2}`);
+    }
+    for (const key of ['mean', 'std'] as const) {
+      const count = frontend[key]?.length;
+      const wanted = frontend.kind === 'gmp' ? frontend.n_mels : undefined;
+      if (count !== wanted) {
+        wrong(
+          ['frontend', key],
+          wanted === undefined ? 'only for the kind "gmp"' : `a list of ${wanted} numbers`,
+        );
+      }
+    }
+  });
 
 /** How long a window must be for the first frame in it to be final. */
 export function firstFinalSeconds(

@@ -72,7 +72,11 @@ const NO_MODELS: readonly string[] = [LABEL_SETS, 'demo'];
  * shipped as; such a folder is reported as a problem. Names starting with a dot are left alone (an
  * installation under way).
  */
-export function createRegistry(options: { bundledFolder: string; dataDir: string; log: Logger }): ModelRegistry {
+export function createRegistry(options: {
+  bundledFolder: string;
+  dataDir: string;
+  log: Logger;
+}): ModelRegistry {
   const bundledFolder = resolve(options.bundledFolder);
   const installedFolder = resolve(options.dataDir, 'models');
   /** Label sets ship with the program and do not change under it. */
@@ -153,7 +157,9 @@ export function createRegistry(options: { bundledFolder: string; dataDir: string
       labelSets.delete(name);
       if (await stat(path).catch(() => undefined)) throw error;
       const files = await readdir(join(bundledFolder, LABEL_SETS)).catch((): string[] => []);
-      const known = files.filter((file) => file.endsWith('.json') && file !== DIGESTS_FILE).map((file) => file.slice(0, -'.json'.length));
+      const known = files
+        .filter((file) => file.endsWith('.json') && file !== DIGESTS_FILE)
+        .map((file) => file.slice(0, -'.json'.length));
       throw new SoundpostError(
         'model_labels',
         `${manifestPath}: there is no label set "${name}". Known sets: ${known.join(', ') || 'none'}; a file of labels beside the manifest must end in .json.`,
@@ -212,5 +218,7 @@ async function foldersIn(root: string): Promise<string[]> {
 
 function asSoundpostError(error: unknown, folder: string): SoundpostError {
   if (error instanceof SoundpostError) return error;
-  return new SoundpostError('model_unreadable', `${folder} cannot be read: ${messageOf(error)}`, { cause: error });
+  return new SoundpostError('model_unreadable', `${folder} cannot be read: ${messageOf(error)}`, {
+    cause: error,
+  });
 }

@@ -53,11 +53,17 @@ export function mapAgainstLatency(report: ModelBenchReport): string | null {
   if (points.length === 0) return null;
   const frame: Frame = { width: WIDTH, height: 460, left: 52, right: 24, top: 34, bottom: 44 };
   const latencies = points.map(({ ms }) => ms);
-  const x = logScale(
-    niceLogRange(Math.min(...latencies) / 1.25, Math.max(...latencies) * 1.25),
-    [frame.left, frame.width - frame.right],
+  const x = logScale(niceLogRange(Math.min(...latencies) / 1.25, Math.max(...latencies) * 1.25), [
+    frame.left,
+    frame.width - frame.right,
+  ]);
+  const y = linearScale(
+    roomy(
+      points.map(({ map }) => map),
+      0.08,
+    ),
+    [frame.height - frame.bottom, frame.top],
   );
-  const y = linearScale(roomy(points.map(({ map }) => map), 0.08), [frame.height - frame.bottom, frame.top]);
   const front = paretoRows(report.rows);
   const onFront = points.filter(({ row }) => front.has(row)).sort((a, b) => a.ms - b.ms || a.map - b.map);
   // A step: between two points of the front, the cheaper one is the best there is.
@@ -90,7 +96,10 @@ export function mapAgainstLatency(report: ModelBenchReport): string | null {
   places.sort((a, b) => Number(b.isFront) - Number(a.isFront) || a.x - b.x);
   const steps = onFront.slice(1).flatMap(({ ms, map }, index) => {
     const before = onFront[index]!;
-    return [thin(x(before.ms), y(before.map), x(ms), y(before.map)), thin(x(ms), y(before.map), x(ms), y(map))];
+    return [
+      thin(x(before.ms), y(before.map), x(ms), y(before.map)),
+      thin(x(ms), y(before.map), x(ms), y(map)),
+    ];
   });
   return picture(
     frame,
@@ -136,7 +145,10 @@ export function latencyDistributions(report: ModelBenchReport): string | null {
       'g',
       {},
       tip(text) +
-        label(frame.left - 8, base - 3, shortened(nameOf(row, report)), { 'text-anchor': 'end', class: 'name' }) +
+        label(frame.left - 8, base - 3, shortened(nameOf(row, report)), {
+          'text-anchor': 'end',
+          class: 'name',
+        }) +
         element('path', { class: 'hill', d: hill(bins, x, base, line - 8) }) +
         mark(total.p50, 'median') +
         mark(total.p99, 'tail'),
@@ -145,8 +157,11 @@ export function latencyDistributions(report: ModelBenchReport): string | null {
   return picture(
     frame,
     'Distribution of the latency of each model',
-    axes(frame, { scale: x, name: 'latency of a clip, ms (logarithmic); lines: p50 and p99', format: String }, null) +
-      strips.join(''),
+    axes(
+      frame,
+      { scale: x, name: 'latency of a clip, ms (logarithmic); lines: p50 and p99', format: String },
+      null,
+    ) + strips.join(''),
   );
 }
 
@@ -168,7 +183,13 @@ export function temperatureOverTime(report: ModelBenchReport): string | null {
   if (last === undefined) return null;
   const frame: Frame = { width: WIDTH, height: 320, left: 52, right: 24, top: 34, bottom: 44 };
   const x = linearScale(niceRange(0, Math.max(last.t, 1), 8), [frame.left, frame.width - frame.right], 8);
-  const y = linearScale(roomy(points.map(({ c }) => c), 0.15), [frame.height - frame.bottom, frame.top]);
+  const y = linearScale(
+    roomy(
+      points.map(({ c }) => c),
+      0.15,
+    ),
+    [frame.height - frame.bottom, frame.top],
+  );
   const floor = frame.height - frame.bottom;
   const bands = report.rows.map((row, index) =>
     element(

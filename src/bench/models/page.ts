@@ -36,7 +36,9 @@ export function formatPage(report: ModelBenchReport): string {
     plot('Latency of clips', latencyDistributions(report), [
       'How long the clips of each model took; the height is the root of how many did. Green: p50, orange: p99.',
     ]),
-    plot('Temperature', temperatureOverTime(report), ['Shaded: the models, in the order in which they were measured.']),
+    plot('Temperature', temperatureOverTime(report), [
+      'Shaded: the models, in the order in which they were measured.',
+    ]),
     failed(report),
   ];
   const about = facts([
@@ -58,10 +60,7 @@ export function formatPage(report: ModelBenchReport): string {
 function plot(heading: string, svg: string | null, notes: readonly string[]): string {
   const text = svg === null ? ['Nothing to show: it was not measured, or is not known.'] : notes;
   const picture = svg === null ? '' : `<div class="scroll">${svg}</div>`;
-  return section(
-    heading,
-    picture + text.map((note) => `<p class="dim">${escapeHtml(note)}</p>`).join(''),
-  );
+  return section(heading, picture + text.map((note) => `<p class="dim">${escapeHtml(note)}</p>`).join(''));
 }
 
 function table(report: ModelBenchReport): string {
@@ -77,7 +76,11 @@ function table(report: ModelBenchReport): string {
     .map((row) => {
       const cells = columns.map((column) => {
         const value = column.value(row);
-        return element('td', value === null ? {} : { 'data-value': String(value) }, escapeHtml(column.text(row)));
+        return element(
+          'td',
+          value === null ? {} : { 'data-value': String(value) },
+          escapeHtml(column.text(row)),
+        );
       });
       return element('tr', front.has(row) ? { class: 'front' } : {}, cells.join(''));
     });
@@ -93,7 +96,9 @@ function failed({ rows }: ModelBenchReport): string {
   const list = rows.flatMap(({ id, threads, error }) =>
     error === null
       ? []
-      : [`<p><b>${escapeHtml(id)}</b> (threads: ${threads}): <span class="bad">${escapeHtml(error.message)}</span></p>`],
+      : [
+          `<p><b>${escapeHtml(id)}</b> (threads: ${threads}): <span class="bad">${escapeHtml(error.message)}</span></p>`,
+        ],
   );
   return list.length === 0 ? '' : section('Not measured', list.join(''));
 }

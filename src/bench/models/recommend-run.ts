@@ -186,7 +186,9 @@ function unknowns(found: {
   return [
     ...(hasSensor
       ? []
-      : ['How warm the board becomes: it has no temperature sensor that is known. --max-temp was left aside.']),
+      : [
+          'How warm the board becomes: it has no temperature sensor that is known. --max-temp was left aside.',
+        ]),
     ...(hasSensor && heat === null
       ? [
           `How warm the board becomes: ${heatProblem ?? 'there were too few readings. Give it more time with --seconds'}.`,
@@ -210,6 +212,8 @@ function unknowns(found: {
           `How fast the board is when it is quiet: there was other work (load ${machine.load_before.toFixed(1)} on ${machine.cores} cores).`,
         ]
       : []),
-    ...(machine.cores === 1 ? ['What the rest of the service leaves: there is one core for everything.'] : []),
+    ...(machine.cores === 1
+      ? ['What the rest of the service leaves: there is one core for everything.']
+      : []),
   ];
 }

@@ -62,11 +62,7 @@ export function judge(measured: readonly Measured[], board: Board, wish: Wish): 
   );
 }
 
-function judgeOne(
-  model: Measured,
-  board: Board,
-  { rate_hz: rate, max_temperature_c: limit }: Wish,
-): Judged {
+function judgeOne(model: Measured, board: Board, { rate_hz: rate, max_temperature_c: limit }: Wish): Judged {
   const hopMs = 1000 / rate;
   const utilisation = model.mean_ms / hopMs;
   const p95OfHop = model.p95_ms / hopMs;
@@ -101,7 +97,10 @@ function judgeOne(
     ...model,
     utilisation,
     p95_of_hop: p95OfHop,
-    highest_rate_hz: Math.min((MOST_UTILISATION * 1000) / model.mean_ms, (MOST_P95_OF_HOP * 1000) / model.p95_ms),
+    highest_rate_hz: Math.min(
+      (MOST_UTILISATION * 1000) / model.mean_ms,
+      (MOST_P95_OF_HOP * 1000) / model.p95_ms,
+    ),
     projected_temperature_c: temperature,
     fits: reasons.length === 0,
     reasons,

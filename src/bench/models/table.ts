@@ -88,7 +88,13 @@ export const COLUMNS: readonly Column[] = [
     String,
   ),
   numeric('mean', 'clip ms', 'latency of a clip, back to back: mean', (r) => clip(r)?.mean, short),
-  numeric('sd', '± sd', 'standard deviation of the latency of a clip', (r) => clip(r)?.standard_deviation, short),
+  numeric(
+    'sd',
+    '± sd',
+    'standard deviation of the latency of a clip',
+    (r) => clip(r)?.standard_deviation,
+    short,
+  ),
   numeric('p50', 'p50', 'half of the clips took at most so long', (r) => clip(r)?.p50, short, true),
   numeric('p95', 'p95', '95 % of the clips took at most so long', (r) => clip(r)?.p95, short),
   numeric('p99', 'p99', '99 % of the clips took at most so long', (r) => clip(r)?.p99, short),
@@ -155,7 +161,13 @@ export const COLUMNS: readonly Column[] = [
     celsius,
     true,
   ),
-  numeric('peak_c', 'peak °C', 'highest temperature of the chip', (r) => r.sensors?.temperature_c.peak, celsius),
+  numeric(
+    'peak_c',
+    'peak °C',
+    'highest temperature of the chip',
+    (r) => r.sensors?.temperature_c.peak,
+    celsius,
+  ),
   numeric(
     'end_c',
     'end °C',
@@ -190,9 +202,7 @@ export function columnsOf(report: Pick<ModelBenchReport, 'rows' | 'settings'>, w
 export function paretoRows(rows: readonly BenchRow[]): Set<BenchRow> {
   const candidates = rows.flatMap((row) => {
     const cost = row.result?.clip_ms.total?.mean;
-    return cost === undefined || row.published_map === null
-      ? []
-      : [{ row, cost, worth: row.published_map }];
+    return cost === undefined || row.published_map === null ? [] : [{ row, cost, worth: row.published_map }];
   });
   return new Set(paretoFront(candidates).map(({ row }) => row));
 }
@@ -226,7 +236,9 @@ export function remarks(report: ModelBenchReport): string[] {
         ]
       : []),
     ...(rows.some(({ synthetic }) => synthetic)
-      ? ['Synthetic weights: latency, memory and size are those of the real networks; mAP is the best published one.']
+      ? [
+          'Synthetic weights: latency, memory and size are those of the real networks; mAP is the best published one.',
+        ]
       : []),
     `${settings.seconds} s for each model after its warm-up: half clips back to back, half a stream at ${settings.rate_hz} Hz. Latencies in ms.`,
     ...(measured ? [] : ['No temperature: this machine has no sensor that is known.']),
