@@ -5,10 +5,19 @@ import { createJsonMemory, readJsonMemory, setAside, type JsonMemoryTuning } fro
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { currentModelId, successorMessage } from '../models/bundled.js';
+import type { LabelGroup } from '../tagging/watch.js';
 
 const score = z.number().min(0).max(1);
 const name = z.string().min(1).max(200);
-const group = z.object({ name, labels: z.array(name).min(1).readonly(), threshold: score.exactOptional() });
+/** All that a group may say; whether that can be used is looked at where it is restored. */
+const group = z.object({
+  name,
+  labels: z.array(name).min(1).readonly(),
+  threshold: score.exactOptional(),
+  confirm: z.string().exactOptional(),
+  min_duration_seconds: z.number().exactOptional(),
+  min_gap_seconds: z.number().exactOptional(),
+} satisfies Record<keyof LabelGroup, z.ZodType>);
 
 /** A remembered value, with what the configuration said when it was set. */
 function remembered<T extends z.ZodType>(value: T) {

@@ -14,6 +14,7 @@ import { silentLogger, type Logger } from '../../src/common/log.js';
 import { createLogger, redactor, type LoggerOptions, type Problem } from '../../src/common/logger.js';
 import { createSuppressor } from '../../src/common/suppress.js';
 import { openStateStore } from '../../src/config/state-store.js';
+import type { LabelGroup } from '../../src/tagging/watch.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 /** A logger that keeps what it is told. */
@@ -29,7 +30,16 @@ function recordingLogger(): Logger & { records: { level: string; message: string
 t.test('remembered state', (t) => {
   t.test('survives a restart', async (t) => {
     const dataDir = join(temporaryFolder(t), 'data');
-    const labels = ['Dog', { name: 'Alarm', labels: ['Siren'] }];
+    // Whatever a group may say: a key that there is tomorrow and not here is no `Required<LabelGroup>`.
+    const everything: Required<LabelGroup> = {
+      name: 'Pets',
+      labels: ['Dog', 'Cat'],
+      threshold: 0.3,
+      confirm: '2/3',
+      min_duration_seconds: 1.5,
+      min_gap_seconds: 9,
+    };
+    const labels = ['Dog', { name: 'Alarm', labels: ['Siren'] }, everything];
     const first = await openStateStore({ dataDir, log: silentLogger });
     t.equal(first.get('model', 'a'), undefined);
     await first.set('model', 'b', 'a');
@@ -44,7 +54,7 @@ t.test('remembered state', (t) => {
     t.equal(second.get('threshold', null), 0.4);
     t.same(
       second.get('labels', []),
-      ['Dog', { name: 'Alarm', labels: ['Siren'] }],
+      ['Dog', { name: 'Alarm', labels: ['Siren'] }, everything],
       'as it was when it was set',
     );
     t.same(second.get('thresholds', {}), { 'Bee, wasp, etc.': 0.2 });
