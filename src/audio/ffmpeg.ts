@@ -246,15 +246,7 @@ function startRun(input: FfmpegInput, how: Handover, notes: string[]): Run {
     lines += 1;
   });
   const why = () => reasonIn(complaints, input);
-  // Where this process ends without having stopped its sources, one that waits for sound would wait on.
-  const onExit = () => child.kill('SIGKILL');
-  process.once('exit', onExit);
-  const gone = new Promise<void>((resolve) => {
-    child.once('close', () => {
-      process.off('exit', onExit);
-      resolve();
-    });
-  });
+  const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
   const chunks = child.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
   let pushedBack: Buffer | null = null;
   let ending: Promise<void> | null = null;

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { stat } from 'node:fs/promises';
 import { Socket } from 'node:net';
+import { startChild, startShortage } from '../common/child.js';
 import { childEnvironment } from '../common/child-environment.js';
 import { codeOf, SoundpostError } from '../common/errors.js';
 import { bytesOfPipe } from './byte-source.js';
@@ -28,7 +29,8 @@ const OPEN_FILE = /^\/(?:dev|proc\/self)\/(?:fd\/(\d+)|(stdin))$/;
  * The pipe that a path names: `-` is the standard input; null where it names none. A named pipe is read by `cat`:
  * opening one waits for its writer, and a thread of this process that waits in the system could not be ended.
  *
- * Throws SoundpostError `usage` where the standard input is a terminal.
+ * Throws SoundpostError `usage` where the standard input is a terminal, and `no_resources` where the system has no process
+ * for a named pipe.
  */
 export async function pipeAt(path: string): Promise<Pipe | null> {
   if (path === '-') return standardInput();
@@ -66,13 +68,13 @@ function pipeOver(name: string, stream: NodeJS.ReadStream | Socket): Pipe {
 }
 
 function namedPipe(path: string): Pipe {
-  const child = spawn('cat', ['--', path], { stdio: ['ignore', 'pipe', 'pipe'], env: childEnvironment() });
   // It waits for a writer, if need be for ever.
-  const onExit = () => child.kill('SIGKILL');
-  process.once('exit', onExit);
-  child.once('close', () => process.off('exit', onExit));
+  const what = `the process that reads ${path}`;
+  const child = startChild(what, () =>
+    spawn('cat', ['--', path], { stdio: ['ignore', 'pipe', 'pipe'], env: childEnvironment() }),
+  );
   const gone = once(child, 'close').catch((error: unknown) => {
-    throw fileError(path, error);
+    throw startShortage(what, error) ?? fileError(path, error);
   });
   gone.catch(() => undefined);
   let complaint = '';

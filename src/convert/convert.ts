@@ -1,8 +1,6 @@
-import { fork } from 'node:child_process';
 import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { startShortage, startChild } from '../common/child.js';
-import { childEnvironment } from '../common/child-environment.js';
+import { askChild } from '../common/ask-child.js';
 import { SoundpostError } from '../common/errors.js';
 import { firstFinalSeconds, windowStep, type Manifest } from '../models/manifest.js';
 import type { Architecture, FrameGeometry } from './architecture.js';
@@ -160,6 +158,8 @@ export function manifestOutput(
   };
 }
 
+const CONVERTER = 'the process that converts the checkpoint';
+
 type Reply<K extends FromConversion['kind']> = Extract<FromConversion, { kind: K }>;
 
 /** Starts a process for one step and waits for its answer and its end. */
@@ -172,49 +172,21 @@ async function askProcess<K extends 'built' | 'tested'>(
   },
 ): Promise<Reply<K>> {
   const { signal, onProgress } = options;
+  const isAborted = () => signal?.aborted === true;
   const aborted = (): SoundpostError =>
     new SoundpostError('aborted', 'The conversion was called off.', { cause: signal?.reason });
-  if (signal?.aborted === true) throw aborted();
+  if (isAborted()) throw aborted();
 
-  const what = 'the process that converts the checkpoint';
-  const child = startChild(what, () =>
-    fork(PROCESS_FILE, [], {
-      serialization: 'advanced',
-      // What the libraries in it print is of no use to anyone; errors come as messages.
-      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-      execArgv: [],
-      // One allocation arena of the C library serves one working thread; more only hold memory back.
-      env: childEnvironment({ MALLOC_ARENA_MAX: '1' }),
-    }),
-  );
-  const kill = (): void => void child.kill('SIGKILL');
-  signal?.addEventListener('abort', kill, { once: true });
-  try {
-    return await new Promise<Reply<K>>((resolve, reject) => {
-      let reply: FromConversion | undefined;
-      child.on('message', (said: FromConversion) => {
-        if (said.kind === 'progress') {
-          onProgress?.(said.progress);
-          return;
-        }
-        reply = said;
-        child.disconnect();
-      });
-      child.once('error', (error) => {
-        if (child.pid !== undefined) return;
-        reject(startShortage(what, error) ?? died(`it could not be started: ${error.message}`));
-      });
-      child.once('exit', (code, signalName) => {
-        if (signal?.aborted === true) reject(aborted());
-        else if (reply?.kind === expected) resolve(reply as Reply<K>);
-        else if (reply?.kind === 'failed') reject(failed(reply));
-        else reject(died(signalName ?? `exit code ${code ?? 'unknown'}`));
-      });
-      child.send(message, () => undefined);
-    });
-  } finally {
-    signal?.removeEventListener('abort', kill);
-  }
+  const { reply, end } = await askChild(CONVERTER, PROCESS_FILE, message, {
+    signal,
+    isReply: (said: FromConversion): said is Exclude<FromConversion, { kind: 'progress' }> => {
+      if (said.kind === 'progress') onProgress?.(said.progress);
+      return said.kind !== 'progress';
+    },
+  });
+  if (isAborted()) throw aborted();
+  if (reply?.kind === expected) return reply as Reply<K>;
+  throw reply?.kind === 'failed' ? failed(reply) : died(end);
 }
 
 function failed({ code, message }: Reply<'failed'>): SoundpostError {
@@ -225,7 +197,7 @@ function failed({ code, message }: Reply<'failed'>): SoundpostError {
 function died(reason: string): SoundpostError {
   return new SoundpostError(
     'conversion_died',
-    `the process that converts the checkpoint ended (${reason}). Most likely there is not enough memory: it needs up to four times the size of the checkpoint. Stop other programs, or convert on a larger machine and copy the model's folder.`,
+    `${CONVERTER} ended (${reason}). Most likely there is not enough memory: it needs up to four times the size of the checkpoint. Stop other programs, or convert on a larger machine and copy the model's folder.`,
   );
 }
 

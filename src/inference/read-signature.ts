@@ -1,6 +1,5 @@
-import { fork } from 'node:child_process';
 import { join } from 'node:path';
-import { childEnvironment } from '../common/child-environment.js';
+import { askChild } from '../common/ask-child.js';
 import { SoundpostError } from '../common/errors.js';
 import { firstLine } from './open-session.js';
 
@@ -25,48 +24,24 @@ const TIMEOUT_MS = 120_000;
 
 /**
  * Asks an ONNX file for its inputs and outputs, in a process of its own.
- * @throws SoundpostError `model_unreadable` where ONNX Runtime refuses it, ends over it or takes too long; `aborted`.
+ * @throws SoundpostError `model_unreadable` where ONNX Runtime refuses it, ends over it or takes too long;
+ * `no_resources` where no process can be had for it; `aborted`.
  */
 export async function readSignature(path: string, signal?: AbortSignal): Promise<Signature> {
-  const child = fork(PROCESS_FILE, [], {
-    serialization: 'advanced',
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-    execArgv: [],
-    env: childEnvironment({ MALLOC_ARENA_MAX: '1' }),
-  });
-  const kill = (): void => void child.kill('SIGKILL');
-  const unreadable = (why: string) =>
-    new SoundpostError(
-      'model_unreadable',
-      `${path} cannot be opened as an ONNX network: ${why}. A network whose weights are in a file beside it has to be saved as one file.`,
-    );
-  process.once('exit', kill);
-  signal?.addEventListener('abort', kill, { once: true });
-  const timer = setTimeout(kill, TIMEOUT_MS);
-  try {
-    return await new Promise<Signature>((resolve, reject) => {
-      let said: FromSignatureProcess | undefined;
-      child.on('message', (message: FromSignatureProcess) => {
-        said = message;
-        child.disconnect();
-      });
-      child.once('error', (error) => {
-        if (child.pid === undefined) reject(unreadable(`no process could be started (${error.message})`));
-      });
-      child.once('exit', (code, signalName) => {
-        if (signal?.aborted === true)
-          reject(new SoundpostError('aborted', 'Reading the network was called off.'));
-        else if (said?.kind === 'signature') resolve({ inputs: said.inputs, outputs: said.outputs });
-        else if (said?.kind === 'failed')
-          reject(unreadable(`ONNX Runtime says "${firstLine(said.message)}"`));
-        else reject(unreadable(`the process that opened it ended (${signalName ?? `exit code ${code}`})`));
-      });
-      if (signal?.aborted === true) kill();
-      child.send(path, () => undefined);
-    });
-  } finally {
-    clearTimeout(timer);
-    process.removeListener('exit', kill);
-    signal?.removeEventListener('abort', kill);
-  }
+  const { reply, end } = await askChild<FromSignatureProcess>(
+    'the process that reads the network',
+    PROCESS_FILE,
+    path,
+    { signal, timeoutMs: TIMEOUT_MS },
+  );
+  if (signal?.aborted === true) throw new SoundpostError('aborted', 'Reading the network was called off.');
+  if (reply?.kind === 'signature') return { inputs: reply.inputs, outputs: reply.outputs };
+  const why =
+    reply === undefined
+      ? `the process that opened it ended (${end})`
+      : `ONNX Runtime says "${firstLine(reply.message)}"`;
+  throw new SoundpostError(
+    'model_unreadable',
+    `${path} cannot be opened as an ONNX network: ${why}. A network whose weights are in a file beside it has to be saved as one file.`,
+  );
 }

@@ -7,8 +7,7 @@ import type { FromSignatureProcess } from './read-signature.js';
 import { loadRuntime, sessionOptions } from './runtime.js';
 
 process.title = 'soundpost inference';
-process.on('SIGINT', () => undefined);
-process.on('SIGTERM', () => undefined);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => undefined);
 process.on('disconnect', () => process.exit(0));
 
 async function answer(path: string): Promise<FromSignatureProcess> {

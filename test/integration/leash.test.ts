@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -63,6 +63,22 @@ t.test('nor does one that listens through ffmpeg', { skip: skipWithout('ffmpeg')
     children = await descendants(service.pid);
   service.signal('SIGKILL');
   await service.exited;
+  await allGone(t, children);
+});
+
+t.test('nor does a command that waits for a pipe to be written', async (t) => {
+  const fifo = join(await makeDataDir(t), 'fifo');
+  execFileSync('mkfifo', [fifo]);
+  const main = projectPath('dist', 'src', 'main.js');
+  const command = spawn(process.execPath, [main, 'tag', fifo], { stdio: 'ignore' });
+  t.teardown(() => command.kill('SIGKILL'));
+  const exited = once(command, 'exit');
+  let children: Awaited<ReturnType<typeof descendants>> = [];
+  while (!children.some(({ command: name }) => name.startsWith('cat')) && command.exitCode === null)
+    children = await descendants(command.pid!);
+  t.ok(children.length > 0);
+  command.kill('SIGKILL');
+  await exited;
   await allGone(t, children);
 });
 

@@ -36,8 +36,7 @@ export type FromSynthetic =
 
 process.title = 'soundpost bench';
 // Ctrl-C reaches every process of the terminal; when to end is for the parent to say.
-process.on('SIGINT', () => undefined);
-process.on('SIGTERM', () => undefined);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => undefined);
 process.on('disconnect', () => process.exit(0));
 
 async function write(job: SyntheticJob): Promise<SyntheticNetwork> {
