@@ -13,6 +13,8 @@ export interface WavReader extends PcmReader {
 
 /** How much is read at a time. */
 const BUFFER_BYTES = 256 * 1024;
+/** Of a pipe, which a live sound may come from: a read waits until it has all that it asked for. */
+const PIPE_SECONDS = 0.1;
 
 /** Chunks behind the samples; more are garbage that looks like chunks. */
 const MOST_CHUNKS_BEHIND = 1000;
@@ -169,7 +171,9 @@ function createReader(source: ByteSource, header: WavHeader, name: string, chann
   const { format } = header;
   const frameBytes = bytesPerFrame(format);
   const mixer = createMixer(format, name, channel);
-  const bytes = new Uint8Array(Math.max(1, Math.floor(BUFFER_BYTES / frameBytes)) * frameBytes);
+  const most = Math.floor(BUFFER_BYTES / frameBytes);
+  const atOnce = source.size === Infinity ? Math.ceil(PIPE_SECONDS * format.sampleRate) : most;
+  const bytes = new Uint8Array(Math.max(1, Math.min(most, atOnce)) * frameBytes);
   const view = new DataView(bytes.buffer);
   const warnings = new Set<string>();
   /** Where it is: in which samples, and how many bytes of them were read. */

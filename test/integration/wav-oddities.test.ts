@@ -189,6 +189,24 @@ t.test('less sound than announced, from a pipe too', async (t) => {
   }
 });
 
+t.test('what has come through a pipe is heard before the rest is there', async (t) => {
+  const bytes = wav();
+  const cut = bytes.length - RATE * BYTES.s16;
+  let release: () => void = () => undefined;
+  const released = new Promise<void>((resolve) => (release = resolve));
+  async function* live(): AsyncGenerator<Buffer, void, void> {
+    yield bytes.subarray(0, cut);
+    await released;
+    yield bytes.subarray(cut);
+  }
+  const reader = await readWavForward(bytesOfPipe(live()), 'the pipe');
+  // Half of what has come; where it waited for more, the test would run into its time limit.
+  const first = new Float32Array(RATE / 2);
+  t.equal(await reader.read(first), first.length);
+  release();
+  t.same([...first, ...(await all(reader))], await all(await fromPipe(bytes)));
+});
+
 t.test('float samples on the scale of integers are warned about', async (t) => {
   const { warnings } = await decodeFile(
     file(wav({ encoding: 'f32', channels: [tone.map((value) => value * 32_768)] })),
