@@ -20,6 +20,7 @@ import type { Config } from '../config/schema.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { summariseReport, verifyModel } from '../inference/verify.js';
 import { readCatalogue } from '../models/catalogue.js';
+import type { ModelRegistry } from '../models/registry.js';
 import { startEmbeddedBroker } from '../mqtt/broker.js';
 import { startingWishes, withUsableLabels } from '../service/remembered.js';
 import { thresholdsInForce, type ThresholdInForce } from '../tagging/thresholds.js';
@@ -65,13 +66,14 @@ const INDENT = ' '.repeat(15);
 export async function doctorCommand(context: CommandContext): Promise<number> {
   const { json, stdout } = context;
   const { config } = loadConfig(context);
+  const registry = openRegistry(context);
   const checks: [name: string, check: () => Promise<Omit<Finding, 'name'>>][] = [
     ['node', checkNode],
     ['board', () => checkBoard(config)],
     ['sensors', () => checkSensors(config)],
     ['disk', () => checkDisk(config)],
-    ['model', () => checkModel(context, config)],
-    ['labels', () => checkLabels(context, config)],
+    ['model', () => checkModel(registry, config)],
+    ['labels', () => checkLabels(registry, config)],
     ['audio', () => checkAudio(config)],
     ['ffmpeg', () => checkFfmpeg(config)],
     ['broker', () => checkBroker(config)],
@@ -143,8 +145,7 @@ async function checkDisk({ data_dir: folder }: Config): Promise<Check> {
     : { verdict: 'warn', detail: `${detail}: a large model may not fit; free some, or move data_dir` };
 }
 
-async function checkModel(context: CommandContext, config: Config): Promise<Check> {
-  const registry = openRegistry(context);
+async function checkModel(registry: ModelRegistry, config: Config): Promise<Check> {
   const report = await verifyModel(config.model.id, {
     registry,
     startEngine: createStartEngine({ log: silentLogger }),
@@ -161,10 +162,10 @@ async function checkModel(context: CommandContext, config: Config): Promise<Chec
  * What the service would listen for, with the thresholds that would be in force: by the configuration, and by what
  * was set over MQTT and is remembered.
  */
-async function checkLabels(context: CommandContext, config: Config): Promise<Check> {
+async function checkLabels(registry: ModelRegistry, config: Config): Promise<Check> {
   const store = await openStateStore({ dataDir: config.data_dir, log: silentLogger, isReadOnly: true });
   const { tagging, modelId } = withUsableLabels(startingWishes(config, store), config, silentLogger);
-  const { labels } = await openRegistry(context).get(modelId);
+  const { labels } = await registry.get(modelId);
   const { items, unknown } = resolveWatched(labels, tagging);
   const thresholds = thresholdsInForce(items);
   const unknownText = unknown.length === 0 ? '' : `; ${modelId} does not know ${describeUnknown(unknown)}`;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { processIsAlive } from './errno.js';
+import { isLeftBehind } from './errno.js';
 
 /**
  * Writes a file so that a reader, or the machine after a loss of power, finds the old content or the new one and
@@ -39,9 +39,7 @@ export async function writeFileAtomic(
 export async function removeTemporaries(folder: string): Promise<void> {
   for (const name of await readdir(folder).catch(() => [])) {
     const pid = Number(/^\..+\.(\d+)\.[0-9a-f]{8}\.tmp$/.exec(name)?.[1]);
-    // One of our own number has long gone when we start.
-    const isLeft = pid === process.pid || (pid > 0 && !processIsAlive(pid));
-    if (isLeft) await rm(join(folder, name), { force: true }).catch(() => undefined);
+    if (pid > 0 && isLeftBehind(pid)) await rm(join(folder, name), { force: true }).catch(() => undefined);
   }
 }
 

@@ -14,3 +14,11 @@ export function processIsAlive(pid: number): boolean {
     return codeOfErrno(error) === 'EPERM';
   }
 }
+
+/**
+ * Whether what names a process by its number was left by one that is gone. One of our own number has long gone when we
+ * start: in a container numbers come again. Not for a look while we are at work ourselves.
+ */
+export function isLeftBehind(pid: number): boolean {
+  return pid === process.pid || !processIsAlive(pid);
+}

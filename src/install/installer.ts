@@ -14,6 +14,7 @@ import {
   modelUnknown,
   readCatalogue,
   type Catalogue,
+  type CatalogueEntry,
 } from '../models/catalogue.js';
 import type { DownloadTuning } from '../models/download.js';
 import { writeDigests } from '../models/file-digests.js';
@@ -22,7 +23,13 @@ import { numberLabels, type LabelEntry } from '../models/labels.js';
 import { manifestSchema, modelIdSchema, type Manifest } from '../models/manifest.js';
 import type { InstalledModel, ModelRegistry } from '../models/registry.js';
 import { conversionShare, type ConvertCheckpoint } from './conversion.js';
-import { obtainCheckpoint, obtainFromAddress, type SourceSettings } from './obtain.js';
+import {
+  checkpointName,
+  networkName,
+  obtainCheckpoint,
+  obtainFromAddress,
+  type SourceSettings,
+} from './obtain.js';
 import { declaredClasses, proposeManifest, type OnnxFacts } from './propose-manifest.js';
 import {
   DOWNLOADS,
@@ -139,6 +146,18 @@ export function createInstaller(dependencies: {
     return (await registry.list()).find(({ manifest }) => manifest.id === currentModelId(id));
   }
 
+  /** The model where it is there, else what the catalogue says of it. Throws SoundpostError `model_unknown`. */
+  async function find(
+    id: string,
+  ): Promise<{ model: InstalledModel } | { known: Catalogue; entry: CatalogueEntry }> {
+    const models = await registry.list();
+    const model = models.find(({ manifest }) => manifest.id === currentModelId(id));
+    if (model !== undefined) return { model };
+    const known = await catalogue();
+    const ids = models.map(({ manifest }) => manifest.id);
+    return { known, entry: catalogueEntry(known, id, ids) };
+  }
+
   async function refusePresent(id: string): Promise<void> {
     if (!modelIdSchema.safeParse(id).success) {
       throw new SoundpostError(
@@ -176,7 +195,7 @@ export function createInstaller(dependencies: {
       } finally {
         await engine.stop();
       }
-      await writeDigests(folder);
+      await writeDigests(folder, staged.manifest.onnx_sha256);
       if (signal?.aborted === true) throw new SoundpostError('aborted', `Installing ${id} was called off.`);
     };
     await updateLock.during(() => installAtomically(root, id, fillAndCheck), options.signal);
@@ -206,21 +225,16 @@ export function createInstaller(dependencies: {
 
     async admit(wanted) {
       if ('id' in wanted) {
-        if ((await present(wanted.id)) === undefined) catalogueEntry(await catalogue(), wanted.id);
+        await find(wanted.id);
       } else {
         await refusePresent(readDraft(wanted).id);
       }
     },
 
     async pull(id, options = {}) {
-      const there = await present(id);
-      if (there !== undefined) return { model: there, installed: false };
-      const known = await catalogue();
-      const entry = catalogueEntry(
-        known,
-        id,
-        (await registry.list()).map(({ manifest }) => manifest.id),
-      );
+      const found = await find(id);
+      if ('model' in found) return { model: found.model, installed: false };
+      const { known, entry } = found;
       const labels = await registry.labelSet(entry.labels);
       options.onProgress?.({ step: 'downloading', share: null });
       const file = await obtainCheckpoint(entry, options.sha256, {
@@ -256,7 +270,7 @@ export function createInstaller(dependencies: {
       const draft = readDraft(remote);
       await refusePresent(draft.id);
       options.onProgress?.({ step: 'downloading', share: null });
-      const file = await obtainFromAddress(remote.url, `${draft.id}.onnx`, remote.sha256 ?? null, {
+      const file = await obtainFromAddress(remote.url, networkName(draft.id), remote.sha256 ?? null, {
         ...obtaining(options),
         catalogue: await catalogue(),
       });
@@ -379,9 +393,11 @@ export function createInstaller(dependencies: {
     },
 
     async forgetDownload(id) {
+      if (!modelIdSchema.safeParse(id).success) return;
+      // A network from somewhere else may have the id of a model of the catalogue.
       const entry = (await catalogue()).models.find((known) => known.id === id);
-      const name = entry === undefined ? `${id}.onnx` : `${id}-${entry.file}`;
-      if (modelIdSchema.safeParse(id).success) await forgetDownload(join(root, DOWNLOADS, name));
+      const names = [networkName(id), ...(entry === undefined ? [] : [checkpointName(entry)])];
+      for (const name of names) await forgetDownload(join(root, DOWNLOADS, name));
     },
 
     async removeLeftovers() {

@@ -72,7 +72,7 @@ export async function obtainCheckpoint(
   }
   const file = await fetchFile(
     source,
-    `${entry.id}-${entry.file}`,
+    checkpointName(entry),
     { sha256, md5 },
     entry.bytes ?? entry.approximate_bytes,
     {
@@ -83,6 +83,16 @@ export async function obtainCheckpoint(
   );
   if (sha256 === null && options.settings.requireDigest) throw digestUnknown(entry, file);
   return file;
+}
+
+/** What the checkpoint of a model of the catalogue is called while it is downloaded. */
+export function checkpointName(entry: Pick<CatalogueEntry, 'id' | 'file'>): string {
+  return `${entry.id}-${entry.file}`;
+}
+
+/** What a network from somewhere else is called while it is downloaded. */
+export function networkName(id: string): string {
+  return `${id}.onnx`;
 }
 
 /**

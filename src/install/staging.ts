@@ -2,8 +2,9 @@ import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncFolder } from '../common/atomic-file.js';
 import { readPlain } from '../common/bounded-read.js';
-import { codeOfErrno, processIsAlive } from '../common/errno.js';
+import { codeOfErrno, isLeftBehind, processIsAlive } from '../common/errno.js';
 import { messageOf, SoundpostError } from '../common/errors.js';
+import { forget } from '../models/download.js';
 
 /*
  * Folders with a dot in front, which the registry leaves alone, carry what is not a model yet or no longer:
@@ -64,9 +65,8 @@ export async function removeLeftovers(root: string, nowMs: number): Promise<stri
   };
   for (const name of await namesIn(root)) {
     const pid = /^\.(?:installing|removing)-.+-(\d+)$/.exec(name)?.[1];
-    // Another process may be at it right now; one of our own number has long gone when we start.
-    if (pid !== undefined && (Number(pid) === process.pid || !processIsAlive(Number(pid))))
-      await drop(join(root, name));
+    // Another process may be at it right now.
+    if (pid !== undefined && isLeftBehind(Number(pid))) await drop(join(root, name));
   }
   const downloads = join(root, DOWNLOADS);
   for (const name of await namesIn(downloads)) {
@@ -108,7 +108,8 @@ export async function boundDownloads(root: string, name: string): Promise<void> 
 
 /** Removes what has come of a download. */
 export async function forgetDownload(path: string): Promise<void> {
-  for (const suffix of ['', '.part', '.part.json']) await rm(`${path}${suffix}`, { force: true });
+  await rm(path, { force: true });
+  await forget(path);
 }
 
 /** Runs `work` while no other process downloads the same file. */

@@ -128,11 +128,14 @@ export function howToGet(id: string): string {
   return `Get it with "npx soundpost models pull ${id}" (over MQTT: request/model/pull with {"id":"${id}"}).`;
 }
 
-/** @throws SoundpostError `model_unknown`, with the id that was probably meant, or why it cannot be had. */
+/**
+ * @param installed ids of the models that are here
+ * @throws SoundpostError `model_unknown`, with the id that was probably meant, or why it cannot be had.
+ */
 export function catalogueEntry(
   catalogue: Catalogue,
   id: string,
-  installed: readonly string[] = [],
+  installed: readonly string[],
 ): CatalogueEntry {
   const entry = catalogue.models.find((candidate) => candidate.id === id);
   if (entry === undefined) throw modelUnknown(id, { installed, catalogue });

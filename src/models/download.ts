@@ -107,7 +107,7 @@ async function sizeOf(path: string): Promise<number> {
 }
 
 /** Removes what has come of a file so far. */
-async function forget(path: string): Promise<void> {
+export async function forget(path: string): Promise<void> {
   await rm(partOf(path), { force: true });
   await rm(noteOf(path), { force: true });
 }

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomic } from '../common/atomic-file.js';
-import { messageOf, SoundpostError } from '../common/errors.js';
+import { readPlain } from '../common/bounded-read.js';
+import { SoundpostError } from '../common/errors.js';
+import { shortageOf } from '../common/shortage.js';
 import { readSmallText, sha256OfFile } from './files.js';
 import { parseJson } from './validate.js';
 
@@ -30,14 +32,20 @@ const digestsSchema = z.record(
 /** Written for people, and read by them only. */
 const isProse = (name: string) => name.endsWith('.md');
 
-/** Writes the digests of all files of a folder into it. */
-export async function writeDigests(folder: string): Promise<void> {
+/**
+ * Writes the digests of all files of a folder into it.
+ * @param networkSha256 that of model.onnx where it has just been compared: so large a file is not read once more.
+ */
+export async function writeDigests(folder: string, networkSha256?: string): Promise<void> {
   const entries = await readdir(folder, { withFileTypes: true });
   const names = entries
     .filter((entry) => entry.isFile() && entry.name !== DIGESTS_FILE && !isProse(entry.name))
     .map(({ name }) => name);
   const digests: Record<string, string> = {};
-  for (const name of names.sort()) digests[name] = await sha256OfFile(join(folder, name));
+  for (const name of names.sort()) {
+    const known = name === NETWORK ? networkSha256 : undefined;
+    digests[name] = known ?? (await sha256OfFile(join(folder, name)));
+  }
   await writeFileAtomic(join(folder, DIGESTS_FILE), `${JSON.stringify(digests, null, 2)}\n`);
 }
 
@@ -45,7 +53,8 @@ export async function writeDigests(folder: string): Promise<void> {
  * Compares the small files of a folder with their digests; the network is compared when it is loaded.
  * @returns how many were compared; null where the folder has no digests: it was installed by an earlier version, or by
  * hand.
- * @throws SoundpostError `model_digest` naming the file that is missing or another one.
+ * @throws SoundpostError `model_digest` naming the file that is missing or another one, `no_resources` where the machine
+ * was short of something.
  */
 export async function checkDigests(folder: string): Promise<number | null> {
   const path = join(folder, DIGESTS_FILE);
@@ -67,15 +76,11 @@ export async function checkDigests(folder: string): Promise<number | null> {
 }
 
 async function digestOfSmall(path: string): Promise<string> {
-  try {
-    const found = await stat(path);
-    if (!found.isFile() || found.size > MAX_FILE_BYTES) return 'no plain file of a believable size';
-    return createHash('sha256')
-      .update(await readFile(path))
-      .digest('hex');
-  } catch (error) {
-    return messageOf(error);
-  }
+  const read = await readPlain(path, MAX_FILE_BYTES);
+  if ('bytes' in read) return createHash('sha256').update(read.bytes).digest('hex');
+  const shortage = shortageOf(`${path} could not be read`, read.error);
+  if (shortage !== null) throw shortage;
+  return `unknown: the file ${read.problem}`;
 }
 
 function damaged(file: string, actual: string, expected: string, list: string): SoundpostError {

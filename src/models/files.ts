@@ -3,15 +3,18 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { readPlain } from '../common/bounded-read.js';
 import { SoundpostError } from '../common/errors.js';
+import { shortageOf } from '../common/shortage.js';
 
 /**
  * A small text file, read whole.
  * @throws SoundpostError with `code` when it is missing, not a plain file (a pipe would never end), larger
- * than `maxBytes`, or not readable.
+ * than `maxBytes`, or not readable; `no_resources` where only the machine was short of something.
  */
 export async function readSmallText(path: string, maxBytes: number, code: string): Promise<string> {
   const read = await readPlain(path, maxBytes);
   if ('bytes' in read) return read.bytes.toString('utf8');
+  const shortage = shortageOf(`${path} could not be read`, read.error);
+  if (shortage !== null) throw shortage;
   throw new SoundpostError(code, `${path} ${read.problem}.`, { cause: read.error });
 }
 

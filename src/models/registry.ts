@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { messageOf, SoundpostError } from '../common/errors.js';
+import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { shortageOf } from '../common/shortage.js';
 import { currentModelId, successorMessage } from './bundled.js';
@@ -103,6 +103,8 @@ export function createRegistry(options: {
           }
           models.push(await readModel(folder, bundled));
         } catch (error) {
+          // Models do not go away by that.
+          if (codeOf(error) === 'no_resources') throw error;
           problems.push({ id, folder, bundled, error: asSoundpostError(error, folder) });
         }
       }
@@ -202,7 +204,7 @@ export function createRegistry(options: {
 
 /**
  * Names of the folders in a folder, sorted; none where it does not exist or cannot be read. Throws SoundpostError
- * `no_resources` for want of file handles: models do not go away by that.
+ * `no_resources` for want of file handles.
  */
 async function foldersIn(root: string): Promise<string[]> {
   const entries = await readdir(root, { withFileTypes: true }).catch((error: unknown) => {

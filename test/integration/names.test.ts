@@ -84,6 +84,7 @@ t.test('over MQTT', { skip: skipWithout('mosquitto') }, async (t) => {
       /not installed.*request\/model\/pull with \{"id":"mn04_as"\}/,
     ],
     ['model/pull', { id: 'mn4_as' }, 'model_unknown', /Did you mean mn04_as[,?]/],
+    ['model/pull', { id: 'soundpost-hone' }, 'model_unknown', /Did you mean soundpost-home\?/],
     ['model/remove', { id: 'tone-wavefrm' }, 'model_unknown', /Did you mean tone-waveform\?/],
     ['threshold/set', { value: 0.4, label: 'Tome 1' }, 'label_unknown', /Did you mean "Tone 1"/],
     ['threshold/set', { value: 0.4, label: 'kichen' }, 'label_unknown', /Did you mean Kitchen\?/],

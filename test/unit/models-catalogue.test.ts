@@ -33,12 +33,12 @@ t.test('every entry can be had and can be built', async (t) => {
     'fmn04_weak',
     'fmn10_tf_256_advanced_kd',
   ];
-  for (const id of ids) t.equal(catalogueEntry({ models, hosts }, id).id, id);
-  t.throws(() => catalogueEntry({ models, hosts }, 'mn10_sa'), {
+  for (const id of ids) t.equal(catalogueEntry({ models, hosts }, id, []).id, id);
+  t.throws(() => catalogueEntry({ models, hosts }, 'mn10_sa', []), {
     code: 'model_unknown',
     message: /Did you mean mn10_as\?/,
   });
-  t.equal(licenceOf(catalogueEntry({ models, hosts }, 'cnn14')), 'code MIT, weights CC-BY-4.0');
+  t.equal(licenceOf(catalogueEntry({ models, hosts }, 'cnn14', [])), 'code MIT, weights CC-BY-4.0');
 });
 
 t.test('the label sets are those of AudioSet', async (t) => {
@@ -63,7 +63,10 @@ t.test('a released checkpoint that cannot be converted says why', async (t) => {
   const left = catalogue.not_buildable?.flatMap(({ ids }) => ids) ?? [];
   t.equal(left.length, 8);
   for (const id of left) {
-    t.throws(() => catalogueEntry(catalogue, id), { code: 'model_unknown', message: /ONNX has no operator/ });
+    t.throws(() => catalogueEntry(catalogue, id, []), {
+      code: 'model_unknown',
+      message: /ONNX has no operator/,
+    });
     const architecture = id.replace('_strong', '').replace('_', '+').replace('_', '-');
     t.throws(() => findArchitecture(architecture), {
       code: 'architecture_unknown',
@@ -169,10 +172,10 @@ t.test('so it does of frame-wise networks', { skip: skipWithoutShared() }, async
   for (const fact of checkpoints) {
     const id = fact.file.replace(/(-weak-strong)?\.pt$/, '').replace(/[+-]/g, '_');
     if (fact.architecture.includes('hybrid')) {
-      t.throws(() => catalogueEntry(catalogue, id), { message: /cannot be converted/ }, id);
+      t.throws(() => catalogueEntry(catalogue, id, []), { message: /cannot be converted/ }, id);
       continue;
     }
-    const entry = catalogueEntry(catalogue, id);
+    const entry = catalogueEntry(catalogue, id, []);
     found.push(entry);
     // Without the head that is not used, which has as many rows as there are classes in the strong labels.
     const unused = fact.parameters_trainable - entry.parameters;
