@@ -10,13 +10,13 @@ import type { UpdateLock } from '../install/update-lock.js';
 import { licenceOf } from '../models/catalogue.js';
 import type { ModelRegistry } from '../models/registry.js';
 import type { PullRequest, ServiceControl } from '../mqtt/command-table.js';
-import type { InfoPayload } from '../mqtt/contract.js';
 import { describeUnknown } from '../tagging/unknown.js';
 import type { TaggingSettings } from '../tagging/watch.js';
 import type { RateMeter } from '../telemetry/rate.js';
 import type { Announcer } from './announcer.js';
 import type { HealthReport } from '../common/health-file.js';
 import { createInstallReporter } from './install-reporter.js';
+import type { PublishInfo } from './info.js';
 import type { InputControl } from './input.js';
 import { modelSummary } from './model-summary.js';
 import { labelNames } from './remembered.js';
@@ -41,7 +41,7 @@ export function createControl(options: {
   thermal: Pick<ThermalControl, 'request'>;
   health: () => HealthReport;
   /** Publishes `B/info`, which has the thresholds in force too, and resolves to it. */
-  publishInfo: () => Promise<InfoPayload>;
+  publishInfo: PublishInfo;
   onRestart: () => void;
   /** A model was chosen and works. */
   onModelChosen?: () => Promise<void>;
@@ -144,7 +144,7 @@ export function createControl(options: {
         announcer.update(tagging);
         state.change({ threshold: value });
         const saved = await store.set('threshold', value, config.tagging.threshold);
-        await options.publishInfo();
+        await options.publishInfo({ look: false });
         return { threshold: value, ...persistence(saved) };
       }
       // What is kept for a label of another model can be taken back as well.
@@ -166,7 +166,7 @@ export function createControl(options: {
       tagging = { ...tagging, thresholds };
       announcer.update(tagging);
       const saved = await store.set('thresholds', thresholds, config.tagging.thresholds);
-      await options.publishInfo();
+      await options.publishInfo({ look: false });
       return { threshold: value, label: name, ...persistence(saved) };
     },
 
@@ -186,7 +186,7 @@ export function createControl(options: {
       tagging = next;
       state.change({ labels: labelNames(labels) });
       const saved = await store.set('labels', labels, config.tagging.labels);
-      await options.publishInfo();
+      await options.publishInfo({ look: false });
       return { labels: announcer.watched(), unknown, ...persistence(saved) };
     },
 

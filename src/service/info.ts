@@ -38,8 +38,14 @@ export function knownSummaries(
 }
 
 /**
- * The way to publish `B/info` after a fresh look at the models; it resolves to what was published.
- * @param options.installed told of the installed models each time, before `B/info` is published
+ * Publishes `B/info`, after a fresh look at the models unless `look` is false: for what changes nothing of them. Resolves
+ * to what was published.
+ */
+export type PublishInfo = (options?: { look?: boolean }) => Promise<InfoPayload>;
+
+/**
+ * Makes the way to publish `B/info`.
+ * @param options.installed told of the installed models at each look, before `B/info` is published
  * @param options.thresholds those in force for what the settings watch
  * @param options.safeModeReason why the service does without the configured model now, or null
  */
@@ -56,11 +62,19 @@ export function createInfo(options: {
   link: Pick<Link, 'publish'>;
   installed: (ids: readonly string[]) => void;
   log: Logger;
-}): () => Promise<InfoPayload> {
+}): PublishInfo {
   const { config, version, registry, installer, link, log } = options;
-  return async () => {
+  /** As they were at the last look. */
+  let models: InfoPayload['models'] | null = null;
+
+  async function lookAtModels(): Promise<InfoPayload['models']> {
     const installed = (await registry.list()).map(modelSummary);
     options.installed(installed.map(({ id }) => id));
+    return { installed, known: await knownSummaries(await knownModels(installer, log), registry) };
+  }
+
+  return async ({ look = true } = {}) => {
+    if (look || models === null) models = await lookAtModels();
     const model = options.model();
     const info: InfoPayload = {
       schema_version: SCHEMA_VERSION,
@@ -68,10 +82,7 @@ export function createInfo(options: {
       device: { id: config.device.id, name: config.device.name },
       time_resolution_s:
         model === null ? null : timeResolutionSeconds(model.manifest, config.inference.window_seconds),
-      models: {
-        installed,
-        known: await knownSummaries(await knownModels(installer, log), registry),
-      },
+      models,
       config: maskConfig(config),
       config_problems: [...options.configProblems],
       safe_mode: options.safeModeReason(),
