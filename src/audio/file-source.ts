@@ -4,6 +4,7 @@ import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { openAudioFile, type AudioFile } from './decode.js';
 import { createPace } from './pace.js';
+import { tellOnce } from './pcm-reader.js';
 import type { AudioSink, AudioSource } from './source.js';
 
 export interface FileSourceOptions {
@@ -77,20 +78,12 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
   };
 
   async function run(file: AudioFile, sink: AudioSink): Promise<void> {
-    const warned = new Set<string>();
+    const warnOf = tellOnce((warning) => log.warn({ code: 'damaged_audio' }, warning));
     try {
       stopping.signal.throwIfAborted();
       sink.begin({ sampleRate: file.sampleRate, name: basename(path) });
       sink.status({ state: 'online' });
-      await play(file, sink, () => {
-        for (const warning of file.warnings()) {
-          // The numbers in it may grow.
-          const kind = warning.replace(/\d+/g, '#');
-          if (warned.has(kind)) continue;
-          warned.add(kind);
-          log.warn({ code: 'damaged_audio' }, warning);
-        }
-      });
+      await play(file, sink, () => warnOf(file));
       if (!stopping.signal.aborted) sink.end();
     } catch (error) {
       if (stopping.signal.aborted) return;

@@ -16,3 +16,19 @@ export interface PcmReader {
   /** Leaves nothing behind; also ends a read that waits. May be called twice. */
   close: () => Promise<void>;
 }
+
+/**
+ * Tells each oddity of the sound once, however often it is asked; that the numbers in a warning have grown makes it no
+ * other one.
+ */
+export function tellOnce(tell: (warning: string) => void): (reader: Pick<PcmReader, 'warnings'>) => void {
+  const told = new Set<string>();
+  return (reader) => {
+    for (const warning of reader.warnings()) {
+      const kind = warning.replace(/\d+/g, '#');
+      if (told.has(kind)) continue;
+      told.add(kind);
+      tell(warning);
+    }
+  };
+}

@@ -7,7 +7,7 @@ import { openWithFfmpeg, type FfmpegReader } from './ffmpeg.js';
 import { openGate, type Gate } from './gate.js';
 import { createLiveness } from './liveness.js';
 import { createPace } from './pace.js';
-import type { PcmReader } from './pcm-reader.js';
+import { tellOnce, type PcmReader } from './pcm-reader.js';
 import { beginningOfFile, beginningOfStream, playlistIn } from './playlist.js';
 import { createReach } from './reach.js';
 import type { AudioSink, AudioSource, AudioStatus } from './source.js';
@@ -92,7 +92,8 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
   const stopping = new AbortController();
   const { signal } = stopping;
   const stopped = () => signal.aborted;
-  const warned = new Set<string>();
+  /** Says what is odd about the sound, once. */
+  const warnOf = tellOnce((warning) => log.warn({ code: 'odd_sound' }, warning));
   let running: Promise<void> | undefined;
   let restarts = 0;
   let reader: FfmpegReader | undefined;
@@ -287,17 +288,6 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
       answer?.catch((error: unknown) => {
         log.error({ code: codeOf(error) }, `The sound was not taken: ${messageOf(error)}`);
       });
-    }
-  }
-
-  /** Says what is odd about the sound, once. */
-  function warnOf(reader: PcmReader): void {
-    for (const warning of reader.warnings()) {
-      // The numbers in it may grow.
-      const kind = warning.replace(/\d+/g, '#');
-      if (warned.has(kind)) continue;
-      warned.add(kind);
-      log.warn({ code: 'odd_sound' }, warning);
     }
   }
 

@@ -11,7 +11,7 @@ import {
 } from '../mqtt/connection.js';
 import type { Failure } from '../mqtt/failure.js';
 import { clientIdOf } from '../mqtt/link.js';
-import { describeRefusal, refusedTopics } from '../mqtt/refused.js';
+import { subscribe } from '../mqtt/subscribe.js';
 import { connectOptions, createNegotiation, type Terms } from '../mqtt/terms.js';
 import { createTopics } from '../mqtt/topics.js';
 import { brokerAccess } from '../service/broker-access.js';
@@ -131,19 +131,12 @@ async function subscriptionRemarks(
 ): Promise<string[]> {
   const opened = await connection.opened;
   if ('failure' in opened) return [];
-  const flags = version === 5 ? { nl: true, rap: true, rh: 2 } : {};
-  const answer = connection.client
-    .subscribeAsync([...filters], { qos: 1, ...flags })
-    .then(() => [])
-    .catch(async (error: unknown) => {
-      // What breaks with the connection is no answer.
-      if (!connection.client.connected) await connection.closed.then(() => new Promise(() => undefined));
-      const { packet } = error as { packet?: unknown };
-      return refusedTopics(filters, packet).map(
-        ({ topic, ...code }) =>
-          `It does not let us read ${topic}: ${describeRefusal(code, 'read', topic)}; commands will not arrive`,
-      );
-    });
+  const answer = subscribe(connection.client, filters, { version, retained: false }).then((refused) =>
+    refused.map(
+      ({ filter, why }) =>
+        `It does not let us read ${filter ?? 'our topics'}: ${why}; commands will not arrive`,
+    ),
+  );
   const ended = connection.closed.then(() => [
     `It ends the connection when ${filters.join(', ')} are subscribed to: let this device read them in the broker's access rules; commands will not arrive`,
   ]);

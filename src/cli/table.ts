@@ -45,3 +45,13 @@ export function flow(parts: readonly string[], width: number): string[] {
 export function clip(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, width - 1)}…`;
 }
+
+/** A time of a recording: `1:02:03.4`. */
+export function clock(seconds: number, decimals: number): string {
+  const perSecond = 10 ** decimals;
+  const units = Math.round(seconds * perSecond);
+  const hours = Math.floor(units / (3600 * perSecond));
+  const minutes = Math.floor(units / (60 * perSecond)) % 60;
+  const rest = ((units % (60 * perSecond)) / perSecond).toFixed(decimals).padStart(3 + decimals, '0');
+  return hours > 0 ? `${hours}:${String(minutes).padStart(2, '0')}:${rest}` : `${minutes}:${rest}`;
+}

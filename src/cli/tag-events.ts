@@ -1,7 +1,7 @@
 import { SoundpostError } from '../common/errors.js';
 import type { RecordedSound } from '../tagging/recording-events.js';
 import type { CommandContext } from './context.js';
-import { table } from './table.js';
+import { clock, table } from './table.js';
 
 /** How `soundpost tag --events` prints the sounds of recordings. */
 export interface EventPrinter {
@@ -98,22 +98,13 @@ function audacityLine({ name, onsetSeconds, offsetSeconds, peak }: RecordedSound
 function asTable(sounds: readonly RecordedSound[]): string {
   if (sounds.length === 0) return 'No sound reached its threshold.\n';
   const rows = sounds.map(({ name, label, group, onsetSeconds, offsetSeconds, peak }) => [
-    clock(onsetSeconds),
-    clock(offsetSeconds),
+    clock(onsetSeconds, 2),
+    clock(offsetSeconds, 2),
     `${(offsetSeconds - onsetSeconds).toFixed(2)} s`,
     peak.toFixed(2),
     group === null ? name : `${name} (${label})`,
   ]);
   return table([['ONSET', 'OFFSET', 'LASTS', 'PEAK', 'SOUND'], ...rows]);
-}
-
-/** `1:02:03.45` */
-function clock(seconds: number): string {
-  const hundredths = Math.round(seconds * 100);
-  const hours = Math.floor(hundredths / 360_000);
-  const minutes = Math.floor(hundredths / 6000) % 60;
-  const rest = ((hundredths % 6000) / 100).toFixed(2).padStart(5, '0');
-  return hours > 0 ? `${hours}:${String(minutes).padStart(2, '0')}:${rest}` : `${minutes}:${rest}`;
 }
 
 function toMilliseconds(seconds: number): number {

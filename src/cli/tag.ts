@@ -12,7 +12,7 @@ import type { CommandContext } from './context.js';
 import { openRegistry } from './models.js';
 import { createProgress } from './progress.js';
 import { eventPrinter } from './tag-events.js';
-import { columnsOf, flow, table } from './table.js';
+import { clock, columnsOf, flow, table } from './table.js';
 
 /**
  * `soundpost tag FILE…`: the tags of recordings, as a table over time or as one line of JSON a file:
@@ -65,7 +65,7 @@ export async function tagCommand(
             windowSeconds: config.inference.window_seconds,
             settings,
             ...parts,
-            onProgress: (at) => progress.update(`${formatTime(at)} of sound`),
+            onProgress: (at) => progress.update(`${clock(at, 1)} of sound`),
           });
           progress.done();
           for (const warning of found.warnings) process.stderr.write(`soundpost: ${file}: ${warning}\n`);
@@ -78,7 +78,7 @@ export async function tagCommand(
         for (; step.done !== true; step = await recording.next()) {
           const window = step.value;
           windows.push({ window, tags: topTags(window.scores, model.labels, top) });
-          progress.update(`${formatTime(window.endSeconds)} of sound`);
+          progress.update(`${clock(window.endSeconds, 1)} of sound`);
         }
         progress.done();
         const { durationSeconds, warnings } = step.value;
@@ -125,7 +125,7 @@ function print(
     return;
   }
   if (withName) stdout.write(`${file}\n`);
-  const times = windows.map(({ window }) => [formatTime(window.startSeconds), formatTime(window.endSeconds)]);
+  const times = windows.map(({ window }) => [clock(window.startSeconds, 1), clock(window.endSeconds, 1)]);
   const timesWidth = Math.max(...times.map(([from = '', to = '']) => from.length + to.length + 4));
   const width = Math.max(20, columnsOf(process.stdout) - timesWidth);
   const rows = windows.flatMap(({ tags }, index) => {
@@ -137,15 +137,6 @@ function print(
   });
   stdout.write(table([['FROM', 'TO', 'TAGS'], ...rows]));
   if (withName) stdout.write('\n');
-}
-
-/** `1:02:03.4` */
-function formatTime(seconds: number): string {
-  const tenths = Math.round(seconds * 10);
-  const hours = Math.floor(tenths / 36_000);
-  const minutes = Math.floor(tenths / 600) % 60;
-  const rest = ((tenths % 600) / 10).toFixed(1).padStart(4, '0');
-  return hours > 0 ? `${hours}:${String(minutes).padStart(2, '0')}:${rest}` : `${minutes}:${rest}`;
 }
 
 /** A number above 0 from the command line, or `fallback` where none was given. Throws SoundpostError `usage`. */

@@ -108,7 +108,8 @@ const KEPT_ASIDE = 3;
  * no plain file, too large): it is set aside, so that the next write has its place. Never waits, never throws.
  */
 export type JsonRead =
-  | { value: unknown }
+  /** `text` is what the file says to the letter. */
+  | { value: unknown; text: string }
   | { problem: 'none' }
   | { problem: 'unreadable' | 'broken'; reason: string; fate: string };
 
@@ -116,7 +117,8 @@ export function readJsonMemory(path: string, maxBytes: number, setsAside = true)
   const read = readBounded(path, maxBytes);
   if ('bytes' in read) {
     try {
-      return { value: JSON.parse(new TextDecoder().decode(read.bytes)) as unknown };
+      const text = new TextDecoder().decode(read.bytes);
+      return { value: JSON.parse(text) as unknown, text };
     } catch {
       return { problem: 'broken', reason: 'is no JSON', fate: setsAside ? setAside(path) : '' };
     }

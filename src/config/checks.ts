@@ -1,4 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { isEncryptedAddress } from '../common/encrypted-address.js';
 import { isLoopback } from '../common/loopback.js';
 import { addressesOf } from './formats.js';
 import type { Config } from './schema.js';
@@ -24,8 +25,7 @@ export function crossChecks(config: Config, origin: (key: string) => string): Cr
   }
   const tlsKey = (['ca', 'cert', 'key', 'alpn'] as const).find((name) => mqtt[name] !== '');
   const addresses = addressesOf(mqtt.url);
-  const isEncrypted = (address: string) => /^(mqtts|wss):/i.test(address);
-  if (tlsKey !== undefined && addresses.length > 0 && !addresses.some(isEncrypted)) {
+  if (tlsKey !== undefined && addresses.length > 0 && !addresses.some(isEncryptedAddress)) {
     problem(
       [`mqtt.${tlsKey}`, 'mqtt.url'],
       `${at(`mqtt.${tlsKey}`)}: needs an mqtts:// or wss:// address in mqtt.url`,

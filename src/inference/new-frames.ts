@@ -18,6 +18,24 @@ export interface NewFrames {
 }
 
 /**
+ * Frames of sound that no window before has told of; times are milliseconds of whatever the origin is: the epoch in
+ * the service, its own beginning for a recording.
+ */
+export interface FreshFrames {
+  startMs: number;
+  endMs: number;
+  frameMs: number;
+  /** How many are new. */
+  count: number;
+  /** How many frames in front of them are looked at once more. */
+  before: number;
+  /** Float32Array, [(before + count) × labels], 0 … 1. */
+  values: Float32Array;
+  spreadMs: number;
+  role: NewFrames['role'];
+}
+
+/**
  * What a window says of the sound that is new with it. A model that cannot say when has one frame: the whole of the
  * new sound, with the window's scores.
  *
@@ -59,5 +77,20 @@ export function newFramesOf(
     values: result.frames,
     spreadSeconds: output.frames.spread_seconds,
     role: output.frames.role,
+  };
+}
+
+/** The same frames in milliseconds, `originMs` being the time of the stream's beginning. */
+export function inMilliseconds(frames: NewFrames, originMs: number): FreshFrames {
+  const { startSeconds, endSeconds, frameSeconds, count, before, values, spreadSeconds, role } = frames;
+  return {
+    startMs: originMs + startSeconds * 1000,
+    endMs: originMs + endSeconds * 1000,
+    frameMs: frameSeconds * 1000,
+    count,
+    before,
+    values,
+    spreadMs: spreadSeconds * 1000,
+    role,
   };
 }

@@ -6,7 +6,7 @@ import type { InstalledModel } from '../models/registry.js';
 import type { InferenceEngine, InferenceResult, StartEngine } from './engine.js';
 import { createEngineKeeper, type EngineEvents, type EngineKeeper } from './engine-keeper.js';
 import { createModelStream, type ModelStream, type StreamRequest } from './model-stream.js';
-import { newFramesOf, type NewFrames } from './new-frames.js';
+import { inMilliseconds, newFramesOf, type FreshFrames } from './new-frames.js';
 import type { GivenUp } from './second-chance.js';
 import { createScheduler, type Scheduler } from './scheduler.js';
 
@@ -28,21 +28,6 @@ export interface WindowResult {
   queueMs: number;
   featuresMs: number;
   inferenceMs: number;
-}
-
-/** Frames of sound that no window before has told of; times are wall clock, ms since the epoch. */
-export interface FreshFrames {
-  startMs: number;
-  endMs: number;
-  frameMs: number;
-  /** How many are new. */
-  count: number;
-  /** How many frames in front of them are looked at once more. */
-  before: number;
-  /** Float32Array, [(before + count) × labels], 0 … 1. */
-  values: Float32Array;
-  spreadMs: number;
-  role: NewFrames['role'];
 }
 
 export interface PipelineEvents extends EngineEvents {
@@ -597,21 +582,7 @@ export class Pipeline {
     const frames = newFramesOf(engine.model.manifest, request, result, taken);
     if (frames === null) return null;
     this.takenUntil = frames.endSeconds * this.captureRate;
-    return {
-      startMs: this.wallClock(window, frames.startSeconds),
-      endMs: this.wallClock(window, frames.endSeconds),
-      frameMs: frames.frameSeconds * 1000,
-      count: frames.count,
-      before: frames.before,
-      values: frames.values,
-      spreadMs: frames.spreadSeconds * 1000,
-      role: frames.role,
-    };
-  }
-
-  /** The wall clock, ms since the epoch, of a time of the stream near the end of a window. */
-  private wallClock(window: DueWindow, seconds: number): number {
-    return window.endMs - (window.position * 1000) / this.captureRate + seconds * 1000;
+    return inMilliseconds(frames, window.endMs - (window.position * 1000) / this.captureRate);
   }
 
   private drop(windows: number): void {

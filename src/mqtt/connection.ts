@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { connect, MqttClient, type IClientOptions, type IConnackPacket } from 'mqtt';
+import { isEncryptedAddress } from '../common/encrypted-address.js';
 import { SoundpostError } from '../common/errors.js';
 import { adviseOnChain } from './certificate-advice.js';
 import { describeError, refusal, type Failure } from './failure.js';
@@ -51,10 +52,9 @@ export function parseAddresses(access: BrokersAccess): readonly [ParsedAccess, .
   const { url, ...others } = access;
   const plain = { username: others.username, password: others.password };
   const [first = '', ...rest] = typeof url === 'string' ? [url] : url;
-  const isEncrypted = (one: string) => /^(mqtts|wss):/i.test(one);
-  const anyEncrypted = [first, ...rest].some(isEncrypted);
+  const anyEncrypted = [first, ...rest].some(isEncryptedAddress);
   const parse = (one: string): ParsedAccess =>
-    parseAccess({ ...(isEncrypted(one) || !anyEncrypted ? others : plain), url: one });
+    parseAccess({ ...(isEncryptedAddress(one) || !anyEncrypted ? others : plain), url: one });
   return [parse(first), ...rest.map(parse)];
 }
 
@@ -79,7 +79,7 @@ export function parseAccess(access: BrokerAccess): ParsedAccess {
       `mqtt.url has to begin with mqtt://, mqtts://, ws:// or wss:// and name a host, not "${url.protocol}//${url.hostname}".`,
     );
   }
-  const encrypted = url.protocol === 'mqtts:' || url.protocol === 'wss:';
+  const encrypted = isEncryptedAddress(url.href);
   if (!encrypted && (access.ca ?? access.cert ?? access.key) !== undefined) {
     // The MQTT library would ignore a lone authority and connect in the clear.
     throw new SoundpostError(

@@ -19,7 +19,7 @@ export interface Failure {
 export function refusal(
   code: number,
   brokerSays: string | undefined,
-  asked: { clientId: string; keepaliveSeconds: number } = { clientId: '', keepaliveSeconds: 0 },
+  asked: { clientId: string; keepaliveSeconds: number },
 ): Failure {
   const said = brokerSays === undefined ? '' : ` (the broker says: ${printable(brokerSays)})`;
   const make = (name: string, kind: Failure['kind'], reason: string): Failure => ({

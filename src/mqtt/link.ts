@@ -21,7 +21,7 @@ import {
 } from './contract.js';
 import { createMemoryOutbox, type Outbox } from './outbox.js';
 import { createReconnectPolicy, type ReconnectTiming } from './reconnect.js';
-import { describeRefusal, refusedTopics } from './refused.js';
+import { subscribe } from './subscribe.js';
 import { createSender, outgoing, PACKET_OVERHEAD, type Trial } from './sender.js';
 import { createSuspects, type Hold, type SuspectTiming } from './suspects.js';
 import { connectOptions, createNegotiation, type Limits } from './terms.js';
@@ -241,7 +241,7 @@ export function createLink(options: LinkOptions): Link {
   const subscriptionName = (filter: string) => `subscribe ${filter}`;
 
   /** Subscribes to what may be subscribed to now; returns what has to be tried alone. */
-  async function subscribe(client: MqttClient): Promise<Trial[]> {
+  async function subscribeToAll(client: MqttClient): Promise<Trial[]> {
     const verdict = (filter: string) => suspects.verdict(subscriptionName(filter), 0);
     const free = topics.subscriptions.filter((filter) => verdict(filter) === 'free');
     const handed = free.map((filter) => suspects.handedOver(subscriptionName(filter), 0, true));
@@ -253,26 +253,19 @@ export function createLink(options: LinkOptions): Link {
   }
 
   async function ask(client: MqttClient, filters: readonly string[]): Promise<void> {
-    const { negotiation } = current();
-    try {
-      // Our own messages never come back; the retain flag stays as it was sent, so that a stale command shows.
-      const flags = negotiation.terms.version === 5 ? { nl: true, rap: true, rh: 0 } : {};
-      await client.subscribeAsync([...filters], { qos: 1, ...flags });
-    } catch (error) {
-      if (stopped() || !client.connected) {
-        // What breaks with the connection is no answer.
-        await new Promise(() => undefined);
-        return;
-      }
-      const { packet } = error as { packet?: unknown };
-      const refused = refusedTopics(filters, packet).map(
-        ({ topic, ...answer }) => `${topic}: ${describeRefusal(answer, 'read', topic)}`,
-      );
-      log.warn(
-        { code: 'subscribe_refused' },
-        `The broker does not let us read ${refused.length === 0 ? `our topics (${messageOf(error)})` : refused.join('; ')}. What is sent there will not arrive`,
-      );
-    }
+    const refused = await subscribe(client, filters, {
+      version: current().negotiation.terms.version,
+      retained: true,
+      isGone: stopped,
+    });
+    if (refused.length === 0) return;
+    const what = refused.map(({ filter, why }) =>
+      filter === null ? `our topics (${why})` : `${filter}: ${why}`,
+    );
+    log.warn(
+      { code: 'subscribe_refused' },
+      `The broker does not let us read ${what.join('; ')}. What is sent there will not arrive`,
+    );
   }
 
   /** How a connection came to its end. */
@@ -331,7 +324,7 @@ export function createLink(options: LinkOptions): Link {
     const since = performance.now();
 
     client.on('message', receive);
-    const trials = await Promise.race([subscribe(client), closed.then(() => [])]);
+    const trials = await Promise.race([subscribeToAll(client), closed.then(() => [])]);
     if (client.connected) {
       setTextLimit(limits);
       sender.begin(client, limits, outgoing('status', topics.of('status'), 'online'), trials);

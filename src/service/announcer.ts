@@ -6,7 +6,7 @@ import { isoTime } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';
 import { slugOf, uniqueSlugs } from '../tagging/slug.js';
 import { createTagger, type TagEvent, type Tagger } from '../tagging/tagger.js';
-import { hopScores, type Hop } from '../tagging/hop.js';
+import { hopOf, hopScores } from '../tagging/hop.js';
 import { topTags, type Tag } from '../tagging/top.js';
 import { thresholdsInForce, type ThresholdInForce } from '../tagging/thresholds.js';
 import { resolveWatched, type TaggingSettings, type Watched, type WatchedItem } from '../tagging/watch.js';
@@ -181,7 +181,8 @@ export function createAnnouncer(options: {
     },
     result(result, levelDbfs) {
       if (tagger === null) return;
-      const hop = hopOf(result);
+      const { fresh, scores, endMs } = result;
+      const hop = fresh === null ? null : hopOf(fresh, scores, endMs);
       if (hop !== null) {
         hopScores(hop, hopBuffer);
         now = topTags(hopBuffer, result.model.labels, topK).filter(({ score }) => score > 0);
@@ -260,13 +261,6 @@ export function createAnnouncer(options: {
       return group?.name ?? known?.name ?? null;
     },
   };
-}
-
-/** What is new with a window, for the tagger. */
-function hopOf({ fresh, scores, endMs: windowEndMs }: WindowResult): Hop | null {
-  if (fresh === null) return null;
-  const { startMs, endMs, frameMs, count, before, values, spreadMs, role } = fresh;
-  return { startMs, endMs, frameMs, frames: count, before, windowEndMs, values, spreadMs, role, scores };
 }
 
 function rounded({ label, mid, score }: Tag): Tag {

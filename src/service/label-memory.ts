@@ -1,7 +1,6 @@
 import { closeSync, fstatSync, fsyncSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { readBounded } from '../common/bounded-read.js';
 import { createJsonMemory, readJsonMemory, setAside } from '../common/json-memory.js';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
@@ -108,13 +107,12 @@ function mark(path: string): void {
 }
 
 function read(path: string, log: Logger): { slugs: string[]; isNew: boolean; isIncomplete: boolean } {
-  const bounded = readBounded(path, MAX_BYTES);
-  const isMarked = 'bytes' in bounded && bounded.bytes.at(-1) === INCOMPLETE.charCodeAt(0);
   const found = readJsonMemory(path, MAX_BYTES);
   if ('problem' in found && found.problem === 'none') return { slugs: [], isNew: true, isIncomplete: false };
   const parsed = 'value' in found ? fileSchema.safeParse(found.value) : null;
-  if (parsed?.success === true) {
-    return { slugs: parsed.data.slice(-MAX_SLUGS), isNew: false, isIncomplete: isMarked };
+  if ('text' in found && parsed?.success === true) {
+    const isIncomplete = found.text.endsWith(INCOMPLETE);
+    return { slugs: parsed.data.slice(-MAX_SLUGS), isNew: false, isIncomplete };
   }
   const { reason, fate } =
     'problem' in found && 'reason' in found

@@ -1,3 +1,5 @@
+import type { FreshFrames } from '../inference/new-frames.js';
+
 /**
  * The sound that came since the result before, cut into frames, with what the network says of each. Frames are
  * contiguous and in order; no sound is in two of them, and none in the new frames of two hops. In front of the new ones
@@ -27,6 +29,16 @@ export interface Hop {
   readonly role: 'scores' | 'location';
   /** Of the whole window, [labels], 0 … 1, by `Label.index`. */
   readonly scores: ArrayLike<number>;
+}
+
+/**
+ * What is new with a window, for the tagger.
+ * @param scores of the whole window, [labels]
+ * @param windowEndMs the end of the window
+ */
+export function hopOf(fresh: FreshFrames, scores: ArrayLike<number>, windowEndMs: number): Hop {
+  const { count: frames, ...others } = fresh;
+  return { ...others, frames, windowEndMs, scores };
 }
 
 /**

@@ -2,7 +2,9 @@ import type { DecodeOptions } from '../audio/decode.js';
 import type { InferenceEngine } from '../inference/engine.js';
 import { framesOfRecording } from '../inference/recording-frames.js';
 import { createTagger, type TagEvent } from './tagger.js';
-import type { TaggingSettings, UnknownLabel } from './watch.js';
+import { inMilliseconds } from '../inference/new-frames.js';
+import { hopOf } from './hop.js';
+import type { TaggingSettings } from './watch.js';
 
 /** A sound in a recording; times are seconds since its beginning. */
 export interface RecordedSound {
@@ -39,7 +41,6 @@ export async function soundsOfRecording(
   sounds: RecordedSound[];
   durationSeconds: number;
   warnings: string[];
-  unknown: readonly UnknownLabel[];
 }> {
   let ids = 0;
   const { labels } = engine.model;
@@ -59,19 +60,8 @@ export async function soundsOfRecording(
     const { fresh, scores, endSeconds } = step.value;
     options.onProgress?.(endSeconds);
     if (fresh === null) continue;
-    const hop = {
-      startMs: fresh.startSeconds * 1000,
-      endMs: fresh.endSeconds * 1000,
-      frameMs: fresh.frameSeconds * 1000,
-      frames: fresh.count,
-      before: fresh.before,
-      windowEndMs: endSeconds * 1000,
-      values: fresh.values,
-      spreadMs: fresh.spreadSeconds * 1000,
-      role: fresh.role,
-      scores,
-    };
-    collect(tagger.hop(hop, endSeconds * 1000));
+    const endMs = endSeconds * 1000;
+    collect(tagger.hop(hopOf(inMilliseconds(fresh, 0), scores, endMs), endMs));
   }
   const { durationSeconds, warnings } = step.value;
   collect(tagger.close(durationSeconds * 1000));
@@ -81,5 +71,5 @@ export async function soundsOfRecording(
     sound.onsetSeconds = Math.min(sound.onsetSeconds, sound.offsetSeconds);
   }
   sounds.sort((a, b) => a.onsetSeconds - b.onsetSeconds);
-  return { sounds, durationSeconds, warnings, unknown: tagger.unknown };
+  return { sounds, durationSeconds, warnings };
 }

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SoundpostError } from '../../common/errors.js';
 import { silentLogger } from '../../common/log.js';
-import type { FreshFrames } from '../../inference/pipeline.js';
+import type { FreshFrames } from '../../inference/new-frames.js';
 import type { InstalledModel } from '../../models/registry.js';
 import { commandTable, type ServiceControl } from '../../mqtt/command-table.js';
 import { createCommandRouter } from '../../mqtt/commands.js';

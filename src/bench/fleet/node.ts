@@ -126,7 +126,7 @@ async function isFree(port: number): Promise<boolean> {
 }
 
 /** The soft limit of open files of a process; Infinity where there is none, or it cannot be read. */
-export async function openFilesLimit(pid: number | 'self'): Promise<number> {
+export async function openFilesLimit(pid: number): Promise<number> {
   const limits = await readFile(`/proc/${pid}/limits`, 'utf8').catch(() => '');
   const soft = /^Max open files\s+(\S+)/m.exec(limits)?.[1] ?? 'unlimited';
   return soft === 'unlimited' ? Infinity : Number(soft);

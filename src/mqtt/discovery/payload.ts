@@ -20,8 +20,6 @@ export interface DiscoveryInput {
   /** Models that can be installed; only those that are `shown` do not have to be enabled by hand. */
   installs: readonly { id: string; title: string; shown: boolean }[];
   watched: readonly WatchedLabel[];
-  /** Components of earlier payloads, by their id; those that are gone are taken away. */
-  known?: Readonly<Record<string, Platform>>;
 }
 
 interface Availability {
@@ -124,8 +122,6 @@ export function buildDiscovery(input: DiscoveryInput): DiscoveryPayload {
       },
     ),
   );
-  const present: Record<string, Component> = Object.fromEntries([...fixed, ...labels, ...installs]);
-  const gone = Object.entries(input.known ?? {}).filter(([id]) => !(id in present));
 
   return {
     device: {
@@ -138,11 +134,7 @@ export function buildDiscovery(input: DiscoveryInput): DiscoveryPayload {
     origin: { name: 'Soundpost', sw_version: version },
     availability: service,
     availability_mode: 'all',
-    // What goes comes first: Home Assistant leaves off at the first component that it is still busy with.
-    components: {
-      ...Object.fromEntries(gone.map(([id, platform]) => [id, { platform }])),
-      ...present,
-    },
+    components: Object.fromEntries([...fixed, ...labels, ...installs]),
   };
 }
 
