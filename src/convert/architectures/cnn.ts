@@ -1,6 +1,6 @@
 import { isTrainingOnly, type Architecture, type NetworkOutputs } from '../architecture.js';
 import type { Graph, Value } from '../graph.js';
-import { clipRow, poolTime, rounded, scoresAndFrames, type ColumnTime } from './columns.js';
+import { classified, type ColumnTime, poolTime, rounded } from './columns.js';
 import { GMP_DEVIATION, GMP_MEAN } from './gmp-statistics.js';
 import { convBlock, halvedColumns, meanOverMel, melNorm, norm, tagHead } from './panns-blocks.js';
 import {
@@ -112,10 +112,8 @@ function attention(g: Graph, segments: Value): { clip: Value; segments: Value } 
 /** Neither bn0 (the front end normalises) nor fc1: the embedding is the largest value over time. */
 function gmp(blocks: number): Network {
   return (g, logMel, time) => {
-    const [labels = 0] = g.weights.shape('fc_audioset.weight');
     const embeddings = poolTime(g, meanOverMel(g, trunk(g, logMel, blocks, blocks - 1)), time, 'max');
-    const logits = g.linearLast(embeddings, 'fc_audioset');
-    return { ...scoresAndFrames(g, logits, time, labels), embedding: clipRow(g, embeddings) };
+    return classified(g, embeddings, 'fc_audioset', time);
   };
 }
 

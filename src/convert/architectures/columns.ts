@@ -115,6 +115,24 @@ function isCeiled({ step = 1 }: ColumnTime): boolean {
   return step > 1;
 }
 
+/**
+ * The last layer of a network: scores and frames from the features of the clip and of each neighbourhood.
+ * @param rows [batch, 1 + frames, features]
+ * @param path of the linear layer in the checkpoint
+ * @param embeddings what the embedding is taken from, where that is not `rows`
+ */
+export function classified(
+  g: Graph,
+  rows: Value,
+  path: string,
+  time: ColumnTime,
+  embeddings = rows,
+): NetworkOutputs {
+  const [labels = 0] = g.weights.shape(`${path}.weight`);
+  const logits = g.linearLast(rows, path);
+  return { ...scoresAndFrames(g, logits, time, labels), embedding: clipRow(g, embeddings) };
+}
+
 /** Scores and frames from the logits of the clip and of each neighbourhood, [batch, 1 + frames, labels]. */
 export function scoresAndFrames(
   g: Graph,

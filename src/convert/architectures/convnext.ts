@@ -1,6 +1,6 @@
 import { isTrainingOnly, type Architecture } from '../architecture.js';
 import type { Graph, Value } from '../graph.js';
-import { clipRow, poolTime, scoresAndFrames, type ColumnTime } from './columns.js';
+import { classified, type ColumnTime, poolTime } from './columns.js';
 import { meanOverMel, melNorm } from './panns-blocks.js';
 
 /*
@@ -70,9 +70,7 @@ export const convnextArchitectures: readonly Architecture[] = [
       }
       const pooled = poolTime(g, meanOverMel(g, channelsFirst(g, x)), COLUMNS, 'max+mean');
       const embeddings = layerNorm(g, pooled, 'norm');
-      const [labels = 0] = g.weights.shape('head_audioset.weight');
-      const logits = g.linearLast(embeddings, 'head_audioset');
-      return { ...scoresAndFrames(g, logits, COLUMNS, labels), embedding: clipRow(g, embeddings) };
+      return classified(g, embeddings, 'head_audioset', COLUMNS);
     },
   },
 ];

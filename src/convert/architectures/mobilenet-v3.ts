@@ -1,7 +1,7 @@
 import type { FrontendSpec } from '../../features/spec.js';
 import type { NetworkOutputs } from '../architecture.js';
 import type { Graph, Value } from '../graph.js';
-import { clipRow, poolMelAndTime, scoresAndFrames, type ColumnTime } from './columns.js';
+import { classified, type ColumnTime, poolMelAndTime } from './columns.js';
 
 /*
  * MobileNetV3-Large (Howard et al., "Searching for MobileNetV3", 2019, table 1) as EfficientAT uses it (Schmid et
@@ -171,7 +171,5 @@ export function mlpHead(g: Graph, { value: x, mels, width, time: columns }: Feat
   const time = { ...columns, sparse: true };
   const features = poolMelAndTime(g, x, time, mels);
   const hidden = g.linearLast(features, 'classifier.2', { features: roundChannels(HIDDEN_FEATURES * width) });
-  const [labels = 0] = g.weights.shape('classifier.5.weight');
-  const logits = g.linearLast(g.hardSwish(hidden), 'classifier.5');
-  return { ...scoresAndFrames(g, logits, time, labels), embedding: clipRow(g, features) };
+  return classified(g, g.hardSwish(hidden), 'classifier.5', time, features);
 }

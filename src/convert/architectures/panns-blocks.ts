@@ -1,6 +1,6 @@
 import type { NetworkOutputs } from '../architecture.js';
 import type { Graph, Value } from '../graph.js';
-import { clipRow, poolTime, scoresAndFrames, type ColumnTime } from './columns.js';
+import { classified, type ColumnTime, poolTime } from './columns.js';
 import type { PannsFrontend } from './panns-frontends.js';
 
 /*
@@ -45,9 +45,7 @@ export function meanOverMel(g: Graph, x: Value): Value {
  */
 export function tagHead(g: Graph, x: Value, time: ColumnTime): NetworkOutputs {
   const embeddings = g.relu(g.linearLast(poolTime(g, x, time, 'max+mean'), 'fc1'));
-  const [labels = 0] = g.weights.shape('fc_audioset.weight');
-  const logits = g.linearLast(embeddings, 'fc_audioset');
-  return { ...scoresAndFrames(g, logits, time, labels), embedding: clipRow(g, embeddings) };
+  return classified(g, embeddings, 'fc_audioset', time);
 }
 
 /**
