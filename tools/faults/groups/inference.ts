@@ -124,7 +124,8 @@ export const inference = {
       process.kill(await childOf(rig.service.pid, 'inference'), 'SIGSTOP');
       const begun = performance.now();
       const unhealthy = await secondsUntil(async () => {
-        const reply = await rig.watcher.request('health');
+        const reply = await rig.watcher.request('health').catch(() => null);
+        if (reply?.status !== 'ok') return false;
         const { checks } = reply.data as unknown as HealthReport;
         return checks.some(({ name, ok }) => name === 'inference' && !ok);
       }, 27);
