@@ -10,8 +10,17 @@ export interface Scope extends Owner {
 
 export function createScope(): Scope {
   const handlers: (() => unknown)[] = [];
+  let closed = false;
+  const endAtOnce = async (handler: () => unknown): Promise<void> => {
+    try {
+      await handler();
+    } catch {
+      // Whoever closed the scope has gone on: there is nobody left to tell.
+    }
+  };
   return {
-    teardown: (handler) => void handlers.push(handler),
+    // What is given up at its limit goes on, and may start things after the close.
+    teardown: (handler) => void (closed ? endAtOnce(handler) : handlers.push(handler)),
     async close() {
       const failures: unknown[] = [];
       for (let handler = handlers.pop(); handler !== undefined; handler = handlers.pop()) {
@@ -21,6 +30,7 @@ export function createScope(): Scope {
           failures.push(error);
         }
       }
+      closed = true;
       if (failures.length > 0) throw new AggregateError(failures, 'something could not be ended');
     },
   };
