@@ -5,7 +5,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { interruptible } from '../../src/bench/interrupt.js';
 import { messageOf } from '../../src/common/errors.js';
 import { lastingBroker } from '../../test/support/consumer.js';
-import { descendants } from '../../test/support/service.js';
+import { descendants, isAlive } from '../../test/support/service.js';
 import { cannotMount, mountSmallDisk } from '../../test/support/small-disk.js';
 import { makeSysFolder } from '../../test/support/sys-folders.js';
 import { temporaryFolder } from '../../test/support/temporary.js';
@@ -200,14 +200,9 @@ async function storm(
     await delay(Math.min(seconds * 1000, Math.max(0, end - performance.now())));
     for (const fault of chosen) await fault.end(world);
     await delay(between(PAUSE, random) * 1000);
-    if (world.rig.service.lines.length > 0 && (await hasEnded(world.rig)))
-      throw new Error('the service ended');
+    if (!(await isAlive(world.rig.service.pid))) throw new Error('the service ended');
   }
   return counts;
-}
-
-async function hasEnded({ service }: Rig): Promise<boolean> {
-  return (await readFile(`/proc/${service.pid}/stat`, 'utf8').catch(() => '')) === '';
 }
 
 async function killSome(world: World, random: Random, end: number, signal: AbortSignal): Promise<number> {
@@ -245,13 +240,16 @@ async function run({ minutes, seed, only, without }: Options, scope: Scope, sign
   const end = begun + minutes * 60_000;
   const kills =
     only === undefined ? await killSome(world, random, begun + (minutes * 60_000) / 6, signal) : 0;
+  signal.throwIfAborted();
   verdict.note(`${kills} power cuts`);
   // A first round, so that what is loaded once is loaded before the comparison.
   await storm(world, faults, random, begun + (minutes * 60_000) / 3, signal);
+  signal.throwIfAborted();
   await settle(world, 'before the comparison');
   const before = await sizesOf(world.rig, memoryFile);
   progress(`before: ${shown(before)}`);
   const counts = await storm(world, faults, random, end, signal);
+  signal.throwIfAborted();
   verdict.note([...counts].map(([name, count]) => `${count} ${name}`).join(', '));
   verdict.within(
     await settle(world, 'at the end').catch(() => null),
@@ -334,7 +332,7 @@ try {
   const verdict = await run(options, scope, interrupt.signal);
   ({ pass, measured } = verdict);
 } catch (error) {
-  measured = `NOT KEPT: ${messageOf(error)}`;
+  measured = interrupt.signal.aborted ? 'interrupted' : `NOT KEPT: ${messageOf(error)}`;
 } finally {
   await scope.close().catch((error: unknown) => progress(messageOf(error)));
   interrupt.release();
