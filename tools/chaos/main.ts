@@ -1,7 +1,7 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { interruptible } from '../../src/bench/interrupt.js';
 import { messageOf } from '../../src/common/errors.js';
 import { lastingBroker } from '../../test/support/consumer.js';
@@ -13,10 +13,12 @@ import { startProxy } from '../../test/support/tcp-proxy.js';
 import { createRandom, type Random } from '../events/random.js';
 import { microphoneSettings, startMicrophone } from '../faults/groups/capture.js';
 import { heardBy, openHandles, residentMb, secondsUntilGone, startRig, type Rig } from '../faults/rig.js';
+import type { FaultName } from '../faults/promises.js';
 import { createScope, type Scope } from '../faults/scope.js';
 import { createVerdict, NotHere } from '../faults/verdict.js';
 import { secondsUntil, until } from '../faults/waiting.js';
 import { firstDeliveries, unpaired } from '../faults/watcher.js';
+import { namesOf, positive, whole } from '../options.js';
 import { passingFaults, type PassingFault, type World } from './faults.js';
 
 /*
@@ -28,8 +30,8 @@ import { passingFaults, type PassingFault, type World } from './faults.js';
 interface Options {
   minutes: number;
   seed: number;
-  only?: string[];
-  without?: string[];
+  only?: FaultName[];
+  without?: FaultName[];
   json?: boolean;
 }
 
@@ -43,12 +45,6 @@ const MEMORY_PERCENT = 5;
 const RESIDENT_PERCENT = 15;
 const between = ([least, most]: readonly [number, number], random: Random): number =>
   least + random() * (most - least);
-
-function number(text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) throw new InvalidArgumentError('It must be above 0.');
-  return value;
-}
 
 function progress(text: string): void {
   process.stderr.write(`chaos: ${text}\n`);
@@ -236,6 +232,7 @@ async function run({ minutes, seed, only, without }: Options, scope: Scope, sign
     (fault) =>
       fault.possible(world) && (only?.includes(fault.name) ?? true) && without?.includes(fault.name) !== true,
   );
+  if (faults.length === 0) throw new Error('none of these faults can happen here');
   const begun = performance.now();
   const end = begun + minutes * 60_000;
   const kills =
@@ -308,17 +305,16 @@ async function run({ minutes, seed, only, without }: Options, scope: Scope, sign
   return verdict;
 }
 
+const names = namesOf(
+  passingFaults.map(({ name }) => name),
+  'fault that passes',
+);
 const options = new Command('npm run chaos --')
   .description('Random faults of the matrix, then back to normal: nothing may be left of them.')
-  .option('--minutes <n>', 'how long', number, 60)
-  .option(
-    '--seed <n>',
-    'the same seed plans the same faults',
-    number,
-    Math.floor(Math.random() * 2 ** 31) + 1,
-  )
-  .option('--only <names>', 'these faults, separated by commas', (text: string) => text.split(','))
-  .option('--without <names>', 'not these faults', (text: string) => text.split(','))
+  .option('--minutes <n>', 'how long', positive, 60)
+  .option('--seed <n>', 'the same seed plans the same faults', whole, Math.floor(Math.random() * 2 ** 31) + 1)
+  .option('--only <names>', 'these faults, separated by commas', names)
+  .option('--without <names>', 'not these faults', names)
   .option('--json', 'print JSON')
   .parse()
   .opts<Options>();

@@ -2,6 +2,7 @@ import { join, resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { hasMosquitto } from '../../src/bench/broker-process.js';
 import { projectRoot } from '../../src/common/project.js';
+import { number, positive, whole } from '../options.js';
 
 export interface Options {
   models: string[];
@@ -63,30 +64,16 @@ export function parseOptions(): Options {
     .opts<Options>();
 }
 
-function number(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It is not a number.');
-  return value;
-}
-
 function numbers(text: string): number[] {
   return text.split(',').map(number);
 }
 
 function positives(text: string): number[] {
-  const values = numbers(text);
-  if (values.some((value) => value <= 0)) throw new InvalidArgumentError('They must be above 0.');
-  return values;
+  return text.split(',').map(positive);
 }
 
 function list(text: string): string[] {
   return text.split(',').filter((name) => name !== '');
-}
-
-function whole(text: string): number {
-  const value = number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('It must be 1, 2, 3, …');
-  return value;
 }
 
 function fraction(text: string): number {

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { interruptible } from '../../src/bench/interrupt.js';
+import { namesOf } from '../options.js';
 import { formatTable } from './table.js';
 import { projectRoot } from '../../src/common/project.js';
 import { messageOf } from '../../src/common/errors.js';
@@ -35,15 +36,6 @@ export interface Row {
   /** null where the machine has no means for it. */
   pass: boolean | null;
   seconds: number;
-}
-
-function names(text: string): FaultName[] {
-  return text.split(',').map((name) => {
-    const found = faultNames.find((known) => known === name);
-    if (found === undefined)
-      throw new InvalidArgumentError(`There is no fault "${name}"; --list names them.`);
-    return found;
-  });
 }
 
 function progress(text: string): void {
@@ -113,7 +105,11 @@ const options = new Command('npm run faults --')
   .description(
     'Injects every fault of docs/reliability.md into the built service and measures what is promised.',
   )
-  .option('--only <names>', 'these faults, separated by commas', names)
+  .option(
+    '--only <names>',
+    'these faults, separated by commas',
+    namesOf(faultNames, 'fault', '--list names them'),
+  )
   .addOption(new Option('--group <group>', 'the faults of one group').choices(Object.keys(groups)))
   .option('--json', 'print JSON')
   .option('--list', 'print the names')

@@ -1,4 +1,5 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
+import { namesOf, whole } from '../options.js';
 import { doorNames, type DoorName } from './doors.js';
 import { runDoor, type DoorResult } from './run-door.js';
 import { startWatchdog } from './watchdog.js';
@@ -19,22 +20,6 @@ interface Options {
   json?: boolean;
 }
 
-function whole(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('It must be 1, 2, 3, …');
-  return value;
-}
-
-function names(text: string): DoorName[] {
-  return text.split(',').map((name) => {
-    const found = doorNames.find((known) => known === name);
-    if (found === undefined) {
-      throw new InvalidArgumentError(`There is no door "${name}"; there are ${doorNames.join(', ')}.`);
-    }
-    return found;
-  });
-}
-
 const { seed, door, runs, json } = new Command('npm run fuzz --')
   .description('Puts inputs that are nearly right, and random ones, through every door.')
   .option(
@@ -43,7 +28,7 @@ const { seed, door, runs, json } = new Command('npm run fuzz --')
     whole,
     Math.floor(Math.random() * 2 ** 31) + 1,
   )
-  .option('--door <names>', 'these doors, separated by commas', names)
+  .option('--door <names>', 'these doors, separated by commas', namesOf(doorNames, 'door'))
   .option('--runs <n>', 'inputs per door', whole, RUNS)
   .option('--json', 'print JSON')
   .parse()
