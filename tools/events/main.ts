@@ -38,9 +38,9 @@ function progress(message: string): void {
   process.stderr.write(`bench: ${message}\n`);
 }
 
-/** A scene on the disk. */
+/** A scene on the disk, where its samples are: kept as well they would fill the memory while models are measured. */
 interface Recorded {
-  scene: Scene;
+  scene: Omit<Scene, 'samples'>;
   path: string;
   seconds: number;
 }
@@ -58,10 +58,10 @@ interface Bench {
   costScene: Recorded | null;
 }
 
-async function record(folder: string, name: string, scene: Scene): Promise<Recorded> {
+async function record(folder: string, name: string, { samples, ...scene }: Scene): Promise<Recorded> {
   const path = join(folder, `${name}.wav`);
-  await writeFile(path, encodeWav(scene.samples, scene.sampleRate));
-  return { scene, path, seconds: scene.samples.length / scene.sampleRate };
+  await writeFile(path, encodeWav(samples, scene.sampleRate));
+  return { scene, path, seconds: samples.length / scene.sampleRate };
 }
 
 async function makeScenes(
