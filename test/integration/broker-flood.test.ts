@@ -1,14 +1,8 @@
-import { readFileSync } from 'node:fs';
 import t from 'tap';
 import type { TagsPayload } from '../../src/mqtt/contract.js';
 import { freePort } from '../support/broker.js';
 import { pour, publishPacket, rawClient, subscribePacket } from '../support/flood.js';
-import { createConsole, makeDataDir, startService } from '../support/service.js';
-
-/** Resident memory of a process, MB. */
-function residentMb(pid: number): number {
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? NaN) / 1000;
-}
+import { createConsole, makeDataDir, residentMb, startService } from '../support/service.js';
 
 const FLOOD_MS = 5000;
 

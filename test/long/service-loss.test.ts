@@ -1,11 +1,10 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import type { TelemetryPayload } from '../../src/mqtt/contract.js';
 import { firsts, lastingBroker, startConsumer } from '../support/consumer.js';
 import { beep, looped, sound, start } from '../support/service-rig.js';
-import type { ServiceProcess } from '../support/service.js';
+import { residentMb, type ServiceProcess } from '../support/service.js';
 import { cannotMount, mountSmallDisk } from '../support/small-disk.js';
 import { startProxy } from '../support/tcp-proxy.js';
 import { installToneModel } from '../support/tone-models.js';
@@ -19,11 +18,6 @@ const heard = ({ lines }: ServiceProcess): number =>
 /** Resolves when the service has heard so many sounds in all. */
 async function hears(service: ServiceProcess, count: number): Promise<void> {
   await service.line(() => heard(service) >= count);
-}
-
-async function residentMb(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) / 1000;
 }
 
 t.test('the service', { skip: skipWithout('mosquitto') }, async (t) => {
@@ -42,11 +36,11 @@ t.test('the service', { skip: skipWithout('mosquitto') }, async (t) => {
     const { service, id } = await start(t, url, settings, sound(beep(3, 0.5)));
     const consumer = await startConsumer(t, broker.url, `soundpost/${id}`);
     await hears(service, 2);
-    const before = await residentMb(service.pid);
+    const before = residentMb(service.pid);
     const seqBefore = consumer.seq();
     proxy.pause();
     await hears(service, heard(service) + 3);
-    const after = await residentMb(service.pid);
+    const after = residentMb(service.pid);
     proxy.mend();
     const telemetry = () => JSON.parse(consumer.states.get('telemetry') ?? '{}') as Partial<TelemetryPayload>;
     await consumer.until(() => consumer.seq() > seqBefore + 100, 'the windows of the pause, by their count');

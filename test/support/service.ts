@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -218,6 +219,15 @@ export async function isAlive(pid: number): Promise<boolean> {
 }
 
 /** Writes mono samples as a 16-bit WAV file. */
+/** Resident memory of a process in MB; NaN, which is within no bound, where it has gone. */
+export function residentMb(pid: number): number {
+  try {
+    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1000;
+  } catch {
+    return NaN;
+  }
+}
+
 export async function writeWav(path: string, samples: Float32Array, sampleRate: number): Promise<void> {
   const bytes = Buffer.alloc(44 + 2 * samples.length);
   bytes.write('RIFF', 0);
