@@ -1,15 +1,12 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
 import { checkOwnBroker } from '../../src/cli/doctor-broker.js';
 import { loadConfig } from '../../src/config/load.js';
-import type { EventPayload, InfoPayload } from '../../src/mqtt/contract.js';
+import type { InfoPayload } from '../../src/mqtt/contract.js';
 import { createLink, type LinkOptions } from '../../src/mqtt/link.js';
 import { freePort, startMosquitto, type MosquittoOptions } from '../support/broker.js';
 import { createAuthority } from '../support/certificates.js';
 import { firsts, lastingBroker, nameOf, startConsumer } from '../support/consumer.js';
+import { createDevice } from '../support/event-device.js';
 import { makeLink, reached } from '../support/link.js';
 import { createProbe } from '../support/mqtt-probe.js';
 import { createRecordingLog, type LogLine } from '../support/recording-log.js';
@@ -55,20 +52,9 @@ t.test('events go to the next address when a broker is killed, and none is lost'
     await startConsumer(t, brokers[0].url, 'soundpost/attic'),
     await startConsumer(t, brokers[1].url, 'soundpost/attic'),
   ] as const;
-  const script = join(import.meta.dirname, '../support/event-process.js');
-  const urls = brokers.map(({ url }) => url).join(',');
-  const device = spawn(process.execPath, [script, urls, 'attic', join(temporaryFolder(t), 'outbox'), '1'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const closed = once(device, 'close');
-  t.teardown(() => {
-    device.kill('SIGKILL');
-    return closed;
-  });
-  const promised: EventPayload[] = [];
-  createInterface({ input: device.stdout }).on('line', (line) => {
-    if (line.endsWith('}')) promised.push(JSON.parse(line) as EventPayload);
-  });
+  const device = createDevice(t, brokers.map(({ url }) => url).join(','), 'attic');
+  const { promised } = device;
+  device.start();
 
   // Every time to the other one, and back.
   for (let round = 0; round < 4; round += 1) {
@@ -83,7 +69,7 @@ t.test('events go to the next address when a broker is killed, and none is lost'
     await brokers[here].revive();
     await consumers[here].connected();
   }
-  device.kill('SIGUSR2');
+  device.quiet();
   const all = () => firsts([...consumers[0].events, ...consumers[1].events]);
   const isThere = () => {
     const arrived = all();
@@ -103,7 +89,7 @@ t.test('events go to the next address when a broker is killed, and none is lost'
   );
 
   await consumers[0].until(() => consumers[0].states.get('status') === 'online', 'online at the first one');
-  device.kill('SIGKILL');
+  await device.kill();
   await consumers[0].until(() => consumers[0].states.get('status') === 'offline', 'the will');
 });
 

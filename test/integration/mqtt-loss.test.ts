@@ -1,13 +1,8 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { EventPayload } from '../../src/mqtt/contract.js';
 import { firsts, lastingBroker, nameOf, startConsumer, type Consumer } from '../support/consumer.js';
+import { createDevice, type Device } from '../support/event-device.js';
 import { startProxy, type TcpProxy } from '../support/tcp-proxy.js';
 import { skipWithout } from '../support/tools.js';
 
@@ -17,58 +12,6 @@ import { skipWithout } from '../support/tools.js';
  */
 
 const noMosquitto = skipWithout('mosquitto');
-
-/** The process that hears sounds, one life after the other on the same outbox. */
-async function createDevice(t: Test, url: string, id: string) {
-  const folder = await mkdtemp(join(tmpdir(), 'soundpost-outbox-'));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
-  const promised: EventPayload[] = [];
-  const wakers = new Set<() => void>();
-  let lives = 0;
-  let child: ReturnType<typeof run> | null = null;
-  function run() {
-    lives += 1;
-    const script = join(import.meta.dirname, '../support/event-process.js');
-    const args = [script, url, id, join(folder, 'outbox'), String(lives)];
-    const started = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    createInterface({ input: started.stdout }).on('line', (line) => {
-      // A killed process may leave half a line.
-      if (line.endsWith('}')) promised.push(JSON.parse(line) as EventPayload);
-      for (const wake of [...wakers]) wake();
-    });
-    return { process: started, closed: once(started, 'close') };
-  }
-  const end = async (signal: NodeJS.Signals): Promise<void> => {
-    const ending = child;
-    child = null;
-    ending?.process.kill(signal);
-    await ending?.closed;
-  };
-  t.teardown(() => end('SIGKILL'));
-  return {
-    promised,
-    start() {
-      child = run();
-    },
-    kill: () => end('SIGKILL'),
-    stop: () => end('SIGTERM'),
-    quiet: () => void child?.process.kill('SIGUSR2'),
-    /** Resolves when so many more events have been promised. */
-    more: (count: number) =>
-      new Promise<void>((resolve) => {
-        const goal = promised.length + count;
-        const look = (): void => {
-          if (promised.length < goal) return;
-          wakers.delete(look);
-          resolve();
-        };
-        wakers.add(look);
-        look();
-      }),
-  };
-}
-
-type Device = Awaited<ReturnType<typeof createDevice>>;
 
 /** Waits until everything has arrived, and looks at it. */
 async function nothingLost(t: Test, device: Device, consumer: Consumer): Promise<void> {
@@ -124,7 +67,7 @@ t.test('nothing is lost', { skip: noMosquitto }, (t) => {
   t.test('when the broker is killed under load', async (t) => {
     const broker = await lastingBroker(t);
     const consumer = await startConsumer(t, broker.url, 'soundpost/a');
-    const device = await createDevice(t, broker.url, 'a');
+    const device = createDevice(t, broker.url, 'a');
     device.start();
     const waited: EventPayload[] = [];
     for (let round = 0; round < 3; round += 1) {
@@ -151,7 +94,7 @@ t.test('nothing is lost', { skip: noMosquitto }, (t) => {
     const proxy = await startProxy(broker.port);
     t.teardown(() => proxy.stop());
     const consumer = await startConsumer(t, broker.url, 'soundpost/b');
-    const device = await createDevice(t, `mqtt://127.0.0.1:${proxy.port}`, 'b');
+    const device = createDevice(t, `mqtt://127.0.0.1:${proxy.port}`, 'b');
     device.start();
     const faults: ((proxy: TcpProxy) => Promise<void>)[] = [
       (network) => network.resetAfter(4321),
@@ -188,7 +131,7 @@ t.test('nothing is lost', { skip: noMosquitto }, (t) => {
     const proxy = await startProxy(broker.port);
     t.teardown(() => proxy.stop());
     const consumer = await startConsumer(t, broker.url, 'soundpost/c');
-    const device = await createDevice(t, `mqtt://127.0.0.1:${proxy.port}`, 'c');
+    const device = createDevice(t, `mqtt://127.0.0.1:${proxy.port}`, 'c');
     for (let life = 1; life <= 4; life += 1) {
       device.start();
       // Every other life passes without a network.
