@@ -5,6 +5,7 @@ import {
   type ThermalDecision,
   type ThermalSettings,
 } from '../../src/telemetry/thermal.js';
+import { createRandom } from './random.js';
 
 /*
  * A board as a body of one temperature: C dT/dt = P − (T − T_ambient) / R, with the power between idle and full load
@@ -157,7 +158,7 @@ export function simulate(
 ): Figures {
   const { plant, settings, requestedHz, ambientC } = scenario;
   const dt = STEP_SECONDS;
-  const random = mulberry32(scenario.seed ?? 1);
+  const random = createRandom(scenario.seed ?? 1);
   const sensor = scenario.sensor ?? ((celsius: number) => celsius);
   const segmentOf = scenario.segment ?? (() => 'all');
   let state = startThermal(requestedHz, 0);
@@ -228,16 +229,5 @@ export function simulate(
     stepsPerHour: changes / scenario.hours,
     throttledShare: throttled / steps,
     reasons,
-  };
-}
-
-/** Random numbers in 0 … 1 that are the same in every run (mulberry32, Tommy Ettinger). */
-function mulberry32(seed: number): () => number {
-  let a = seed | 0;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), a | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
 }

@@ -3,6 +3,7 @@ import t from 'tap';
 import { createCrowdBackoff } from '../../src/common/backoff.js';
 import type { Failure } from '../../src/mqtt/connection.js';
 import { createReconnectPolicy, type ReconnectPolicy } from '../../src/mqtt/reconnect.js';
+import { createRandom } from '../support/random.js';
 
 const timing = {
   firstDelayMs: 1000,
@@ -17,18 +18,6 @@ const refused: Failure = { code: 'not_authorized', kind: 'refused', reason: 'no'
 
 /** Below 1, as Math.random() gives it. */
 const drawn = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
-
-/** A device of a fleet, with luck of its own; the same in every run. */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    // Mulberry32.
-    state = (state + 0x6d2b79f5) | 0;
-    let x = Math.imul(state ^ (state >>> 15), 1 | state);
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
-    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** The largest part of all times that lies within any `widthMs`. */
 function densest(timesMs: number[], widthMs: number): number {
@@ -116,7 +105,7 @@ t.test('the policy of reconnecting', (t) => {
 
   t.test('a refusal is retried slowly, and not by all at the same moment', (t) => {
     const delays = Array.from({ length: 1000 }, (_, seed) => {
-      const policy = createReconnectPolicy({ timing, uptimeSeconds: 3600, random: randomOf(seed) });
+      const policy = createReconnectPolicy({ timing, uptimeSeconds: 3600, random: createRandom(seed) });
       return policy.after(refused, 0).delayMs;
     });
     t.ok(Math.min(...delays) >= 30_000);
@@ -197,7 +186,7 @@ t.test('the policy of reconnecting', (t) => {
 
   t.test('the first attempt is put off on a machine that has just come up, and nowhere else', (t) => {
     const just = Array.from({ length: 1000 }, (_, seed) =>
-      createReconnectPolicy({ timing, uptimeSeconds: 20, random: randomOf(seed) }).beforeFirst(),
+      createReconnectPolicy({ timing, uptimeSeconds: 20, random: createRandom(seed) }).beforeFirst(),
     );
     t.ok(just.every((delayMs) => delayMs >= 0 && delayMs <= 4000));
     t.ok(densest(just, 100) < 0.06, 'a building that comes up at once does not connect at once');
@@ -207,7 +196,7 @@ t.test('the policy of reconnecting', (t) => {
 
   t.test('a thousand devices go over to the second address spread out', (t) => {
     const there = Array.from({ length: 1000 }, (_, seed) => {
-      const options = { timing, addresses: 3, uptimeSeconds: 3600, random: randomOf(seed) };
+      const options = { timing, addresses: 3, uptimeSeconds: 3600, random: createRandom(seed) };
       return createReconnectPolicy(options).after(lost, 3_600_000).delayMs;
     });
     t.ok(Math.min(...there) >= 1000 && Math.max(...there) <= 4000);
@@ -223,7 +212,7 @@ t.test('the policy of reconnecting', (t) => {
   ]) {
     t.test(`a thousand devices come back spread out after ${awayMs / 1000} s without a broker`, (t) => {
       const back = Array.from({ length: 1000 }, (_, seed) => {
-        const policy = createReconnectPolicy({ timing, uptimeSeconds: 3600, random: randomOf(seed) });
+        const policy = createReconnectPolicy({ timing, uptimeSeconds: 3600, random: createRandom(seed) });
         let now = policy.after(lost, 3_600_000).delayMs;
         while (now < awayMs) now += policy.after(absent, 0).delayMs;
         return now - awayMs;
