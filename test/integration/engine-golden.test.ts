@@ -6,6 +6,7 @@ import type { InferenceEngine } from '../../src/inference/engine.js';
 import { createStartEngine } from '../../src/inference/start-engine.js';
 import { verifyModel } from '../../src/inference/verify.js';
 import { createRegistry, type InstalledModel } from '../../src/models/registry.js';
+import { readFloats } from '../support/golden-frontends.js';
 import { projectPath, sharedPath, skipWithoutShared } from '../support/shared.js';
 import { installToneModel, tone } from '../support/tone-models.js';
 
@@ -23,11 +24,6 @@ async function readWav(path: string): Promise<Float32Array> {
   while (bytes.toString('latin1', at, at + 4) !== 'data') at += 8 + bytes.readUInt32LE(at + 4);
   const count = bytes.readUInt32LE(at + 4) / 2;
   return Float32Array.from({ length: count }, (_, n) => bytes.readInt16LE(at + 8 + 2 * n) / 32_768);
-}
-
-async function readScores(path: string): Promise<Float32Array> {
-  const bytes = await readFile(path);
-  return Float32Array.from({ length: bytes.length / 4 }, (_, n) => bytes.readFloatLE(4 * n));
 }
 
 function largestDifference(a: Float32Array, b: Float32Array): number {
@@ -67,7 +63,7 @@ t.test('mn04_as says of real recordings what the original says', { skip: skipWit
   for (const name of ['speech', 'music', 'typing']) {
     const recording = await readWav(sharedPath('golden', 'audio', `${name}.wav`));
     for (const length of ['full', '1s', '2s', '3s', '5s']) {
-      const expected = await readScores(sharedPath('golden', 'real', `${name}_${length}.f32`));
+      const expected = readFloats(sharedPath('golden', 'real', `${name}_${length}.f32`));
       const seconds = length === 'full' ? recording.length / RATE : parseInt(length, 10);
       const samples = recording.slice(0, seconds * RATE);
       const { scores } = await engine.infer({ samples, reset: true, windowSamples: samples.length });
@@ -76,7 +72,7 @@ t.test('mn04_as says of real recordings what the original says', { skip: skipWit
       t.ok(difference < 1e-3, `${name} ${length}: within 0.001`, { difference });
       t.strictSame(top5(scores), top5(expected), `${name} ${length}: the same five in the same order`);
     }
-    const expected = await readScores(sharedPath('golden', 'real', `${name}_full.f32`));
+    const expected = readFloats(sharedPath('golden', 'real', `${name}_full.f32`));
     // A hop of whole frames and one that is none: the second makes the stream start over within.
     for (const hopSamples of name === 'speech' ? [RATE, 12_345] : [RATE]) {
       const scores = await stream(engine, recording, hopSamples);

@@ -252,8 +252,7 @@ async function compareSegments(
     const outputs = (await session.run(feeds)) as Record<string, OnnxTensor>;
     const { data, dims } = outputs[FRAMES]!;
     const isShape = dims.join() === [1, ...shape].join();
-    const bytes = readFileSync(join(segmentwise, file));
-    const expected = Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
+    const expected = Array.from(readFloats(join(segmentwise, file)));
     largest = Math.max(largest, isShape ? largestDifference(data as Float32Array, expected) : Infinity);
   }
   return largest;
