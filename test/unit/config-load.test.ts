@@ -17,6 +17,7 @@ import { readLabels, withoutThresholds } from '../../src/models/labels.js';
 import { resolveWatched } from '../../src/tagging/watch.js';
 import { projectPath } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { yamlSigns } from '../support/yaml-signs.js';
 
 // Made for this test, good for nothing else.
 const certificate = `-----BEGIN CERTIFICATE-----
@@ -310,25 +311,7 @@ t.test('YAML', (t) => {
     const names = [...keys.keys()].flatMap((key) => key.split('.'));
     const token = fc.oneof(
       fc.constantFrom(...names),
-      fc.constantFrom(
-        ': ',
-        '\n',
-        '\n  ',
-        '- ',
-        '{',
-        '}',
-        '[',
-        ']',
-        '&a ',
-        '*a',
-        '!',
-        '"',
-        "'",
-        '#',
-        '|',
-        '>',
-        '0.5',
-      ),
+      fc.constantFrom(...yamlSigns),
       fc.string({ maxLength: 8 }),
     );
     fc.assert(

@@ -32,6 +32,7 @@ import { knock } from '../../test/support/command-fuzz.js';
 import { endWith, eventWith } from '../../test/support/events.js';
 import { createRecordingControl } from '../../test/support/recording-control.js';
 import { makeWav } from '../../test/support/wav.js';
+import { yamlSigns } from '../../test/support/yaml-signs.js';
 import { changedBytes, changedJson, textOf } from './inputs.js';
 
 /*
@@ -155,35 +156,9 @@ function yamlDoor(): Door {
     ),
   );
   const sections = [...new Set([...keys.keys()].flatMap((key) => key.split('.')))];
-  const signs = [
-    '\n',
-    '\n  ',
-    ': ',
-    '- ',
-    '{',
-    '}',
-    '[',
-    ']',
-    '&a ',
-    '*a',
-    '!!js ',
-    '"',
-    "'",
-    '|',
-    '>',
-    '#',
-    '---',
-    '\t',
-    ',',
-    '1',
-    'true',
-    'null',
-    '? ',
-    '<<: *a',
-  ];
   const text = fc.oneof(
     { weight: 8, arbitrary: changedBytes(good).map((bytes) => bytes.toString()) },
-    { weight: 8, arbitrary: textOf([...sections, ...signs]) },
+    { weight: 8, arbitrary: textOf([...sections, ...yamlSigns]) },
     // Each costs the parser a tenth of a second.
     { weight: 1, arbitrary: fc.nat(1500).map((depth) => '{a: '.repeat(depth)) },
   );
