@@ -4,9 +4,8 @@ import type { PacedMicrophone } from '../../test/support/microphone.js';
 import type { SmallDisk } from '../../test/support/small-disk.js';
 import type { SysFolder } from '../../test/support/sys-folders.js';
 import type { TcpProxy } from '../../test/support/tcp-proxy.js';
-import { limit } from '../faults/groups/host.js';
 import type { FaultName } from '../faults/promises.js';
-import { childrenOf, openHandles, type Rig } from '../faults/rig.js';
+import { childrenOf, openHandles, setLimit, type Rig } from '../faults/rig.js';
 
 /** Everything that can be mistreated. */
 export interface World {
@@ -124,9 +123,9 @@ export const passingFaults: readonly PassingFault[] = [
     name: 'no-handles',
     possible: always,
     async begin({ rig: { service } }) {
-      await limit(service.pid, 'nofile', await openHandles(service.pid));
+      await setLimit(service.pid, 'nofile', await openHandles(service.pid));
     },
-    end: ({ rig: { service } }) => limit(service.pid, 'nofile', 4096),
+    end: ({ rig: { service } }) => setLimit(service.pid, 'nofile', 4096),
   },
   {
     name: 'sensors-lie',

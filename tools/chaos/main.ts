@@ -5,19 +5,19 @@ import { Command } from 'commander';
 import { interruptible } from '../../src/bench/interrupt.js';
 import { messageOf } from '../../src/common/errors.js';
 import { lastingBroker } from '../../test/support/consumer.js';
-import { descendants, isAlive } from '../../test/support/service.js';
+import { createRandom, type Random } from '../../test/support/random.js';
+import { descendants, isAlive, residentMb } from '../../test/support/service.js';
 import { cannotMount, mountSmallDisk } from '../../test/support/small-disk.js';
 import { makeSysFolder } from '../../test/support/sys-folders.js';
 import { temporaryFolder } from '../../test/support/temporary.js';
 import { startProxy } from '../../test/support/tcp-proxy.js';
-import { createRandom, type Random } from '../events/random.js';
-import { microphoneSettings, startMicrophone } from '../faults/groups/capture.js';
-import { heardBy, openHandles, residentMb, secondsUntilGone, startRig, type Rig } from '../faults/rig.js';
+import { begunIn, holdPairs, labelsOn, unpaired } from '../faults/ending.js';
+import { microphoneSettings, startMicrophone } from '../faults/microphone.js';
+import { heardBy, openHandles, secondsUntilGone, startRig, type Rig } from '../faults/rig.js';
 import type { FaultName } from '../faults/promises.js';
 import { createScope, type Scope } from '../faults/scope.js';
 import { createVerdict, NotHere } from '../faults/verdict.js';
 import { secondsUntil, until } from '../faults/waiting.js';
-import { firstDeliveries, unpaired } from '../faults/watcher.js';
 import { namesOf, positive, whole } from '../options.js';
 import { passingFaults, type PassingFault, type World } from './faults.js';
 
@@ -148,7 +148,8 @@ async function sizesOf(rig: Rig, memoryFile: string): Promise<Sizes> {
   const readings: Sizes[] = [];
   for (let reading = 0; reading < 10; reading += 1) {
     const below = await descendants(rig.service.pid);
-    const children = await Promise.all(below.map(({ pid }) => residentMb(pid)));
+    // One that has gone in between has nothing.
+    const children = below.map(({ pid }) => residentMb(pid) || 0);
     const { rss, used } = await collected(rig, memoryFile);
     readings.push({
       usedMb: used / 1e6,
@@ -210,12 +211,7 @@ async function killSome(world: World, random: Random, end: number, signal: Abort
     await world.rig.service.exited;
     kills += 1;
     progress(`power cut ${kills}`);
-    if (
-      (await secondsUntilGone(
-        below.map(({ pid }) => pid),
-        20,
-      )) === null
-    ) {
+    if ((await secondsUntilGone(below, 20)) === null) {
       throw new Error('a child outlived the killed service by 20 s');
     }
     world.rig = await world.rig.again();
@@ -283,25 +279,17 @@ async function run({ minutes, seed, only, without }: Options, scope: Scope, sign
   verdict.within((performance.now() - stopped) / 1000, 10, 'stopped after');
   // A timer or a handle that is left would keep the process from ending by itself.
   verdict.hold(code === 0, `exit code 0 (${code})`);
-  verdict.hold(
-    (await secondsUntilGone(
-      below.map(({ pid }) => pid),
-      10,
-    )) !== null,
-    'its children are gone',
-  );
-  const begunSounds = () =>
-    firstDeliveries(watcher.events).filter(({ event_type }) => event_type === 'started').length;
+  verdict.hold((await secondsUntilGone(below, 10)) !== null, 'its children are gone');
+  const begunSounds = () => begunIn(watcher.events);
   await secondsUntil(() => unpaired(watcher.events).length === 0 && begunSounds() >= heardBy(service), 30);
-  const wrong = unpaired(watcher.events);
   verdict.note(`${begunSounds()} sounds arrived`);
-  verdict.hold(wrong.length === 0, `every event paired (${wrong.length}: ${wrong[0] ?? ''})`);
+  holdPairs(watcher.events, verdict);
   verdict.hold(
     begunSounds() >= heardBy(service),
     `no event lost (${heardBy(service)} heard in the last life)`,
   );
-  const on = [...watcher.states].filter(([topic, text]) => topic.startsWith('label/') && text !== 'OFF');
-  verdict.hold(on.length === 0, 'no label stays on');
+  const on = labelsOn(watcher);
+  verdict.hold(on.length === 0, `no label stays on (${on.join()})`);
   return verdict;
 }
 

@@ -43,7 +43,7 @@ function progress(text: string): void {
 }
 
 async function measure(name: FaultName, signal: AbortSignal): Promise<Row> {
-  const { group, fault } = promises[name];
+  const { group, fault, backSeconds } = promises[name];
   const verdict = createVerdict();
   const scope = createScope();
   const begun = performance.now();
@@ -57,7 +57,7 @@ async function measure(name: FaultName, signal: AbortSignal): Promise<Row> {
   });
   tooLong.catch(() => undefined);
   try {
-    const injected = matrix[name](scope, verdict);
+    const injected = matrix[name](scope, verdict, backSeconds ?? Infinity);
     injected.catch(() => undefined);
     await Promise.race([injected, tooLong]);
   } catch (error) {

@@ -1,12 +1,13 @@
+import { execFile } from 'node:child_process';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readdir, readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import {
   freePort,
   startMosquitto,
   type Mosquitto,
   type MosquittoOptions,
 } from '../../test/support/broker.js';
-import { lastingBroker } from '../../test/support/consumer.js';
 import {
   descendants,
   isAlive,
@@ -17,13 +18,17 @@ import {
   type Settings,
 } from '../../test/support/service.js';
 import { installToneModel, tone } from '../../test/support/tone-models.js';
+import { skipWithout } from '../../test/support/tools.js';
 import type { Owner } from './scope.js';
+import { NotHere } from './verdict.js';
 import { secondsUntil, until } from './waiting.js';
 import { startWatcher, type Watcher } from './watcher.js';
 
 /* The built service as a user starts it, a broker and a watcher, for one fault. */
 
 export const RATE = 16_000;
+
+const run = promisify(execFile);
 
 /** A second and a half of tone 0 in the middle of `seconds` of quiet, over and over. */
 export function beeps(seconds = 4, amplitude = 0.5): Float32Array {
@@ -43,7 +48,7 @@ export interface Rig {
   again(changes?: Settings): Promise<Rig>;
 }
 
-export interface RigOptions {
+interface RigOptions {
   /** The broker; null for the service's own. */
   url: string | null;
   /** Where the watcher listens, where that is not `url`. */
@@ -110,9 +115,6 @@ export async function startRig(owner: Owner, options: RigOptions): Promise<Rig> 
   return rig(service);
 }
 
-/** A broker that keeps sessions and messages when it is killed. */
-export const startLastingBroker = (owner: Owner): Promise<Mosquitto> => lastingBroker(owner);
-
 export async function startBroker(owner: Owner, options: MosquittoOptions = {}): Promise<Mosquitto> {
   const broker = await startMosquitto(options);
   owner.teardown(() => broker.stop());
@@ -126,12 +128,6 @@ export const heardBy = (service: ServiceProcess): number =>
 export async function hears(service: ServiceProcess, further: number, seconds = 60): Promise<void> {
   const wanted = heardBy(service) + further;
   await until(() => heardBy(service) >= wanted, `${further} further sounds heard`, seconds);
-}
-
-/** Resident memory of a process in MB. */
-export async function residentMb(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) / 1000;
 }
 
 /** How many files, sockets and pipes a process has open. */
@@ -159,6 +155,19 @@ export async function childOf(pid: number, kind: keyof typeof CHILDREN): Promise
 }
 
 /** Seconds until none of these processes is there, or null. */
-export async function secondsUntilGone(pids: readonly number[], seconds: number): Promise<number | null> {
-  return secondsUntil(async () => !(await Promise.all(pids.map(isAlive))).includes(true), seconds);
+export async function secondsUntilGone(
+  processes: readonly { pid: number }[],
+  seconds: number,
+): Promise<number | null> {
+  return secondsUntil(
+    async () => !(await Promise.all(processes.map(({ pid }) => isAlive(pid)))).includes(true),
+    seconds,
+  );
+}
+
+/** Lowers or raises a limit of a process at work. */
+export async function setLimit(pid: number, what: 'nofile' | 'as', value: number): Promise<void> {
+  const missing = skipWithout('prlimit');
+  if (missing !== false) throw new NotHere(missing);
+  await run('prlimit', ['--pid', String(pid), `--${what}=${value}:`]);
 }

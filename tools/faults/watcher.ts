@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { EventEmitter } from 'node:events';
 import mqtt from 'mqtt';
-import { epochMs, type EventPayload, type ResponsePayload } from '../../src/mqtt/contract.js';
+import type { EventPayload, ResponsePayload } from '../../src/mqtt/contract.js';
 import type { Owner } from './scope.js';
 import { until } from './waiting.js';
 
@@ -38,8 +37,6 @@ export async function startWatcher(
   const states = new Map<string, string>();
   const codes: string[] = [];
   const replies = new Map<string, ResponsePayload[]>();
-  const arrived = new EventEmitter();
-  arrived.setMaxListeners(0);
   let count = 0;
   let longestGapMs = 0;
   let last: number | null = null;
@@ -67,7 +64,6 @@ export async function startWatcher(
       const correlation = packet.properties?.correlationData?.toString() ?? String(reply.transaction);
       replies.set(correlation, [...(replies.get(correlation) ?? []), reply]);
     }
-    arrived.emit('message');
   });
   owner.teardown(() => client.endAsync(true));
   await until(() => client.connected, `a connection to ${url}`, 20);
@@ -116,28 +112,4 @@ export async function startWatcher(
       return client.connected;
     },
   };
-}
-
-/** The first delivery of each event: a start and an end are two. */
-export function firstDeliveries(events: readonly EventPayload[]): EventPayload[] {
-  const seen = new Set<string>();
-  return events.filter(({ id, event_type }) => {
-    const name = `${id} ${event_type}`;
-    return !seen.has(name) && seen.add(name);
-  });
-}
-
-/** What is wrong with a row of events: starts without an end, ends without a start, and such as came too early. */
-export function unpaired(events: readonly EventPayload[], since = -Infinity): string[] {
-  const open = new Map<string, EventPayload>();
-  const wrong: string[] = [];
-  for (const event of firstDeliveries(events)) {
-    if (epochMs(event.started_at) < since) continue;
-    if (event.event_type === 'started') open.set(event.id, event);
-    else if (!open.delete(event.id)) wrong.push(`${event.label} of ${event.started_at} ends unbegun`);
-  }
-  return [
-    ...wrong,
-    ...[...open.values()].map(({ label, started_at }) => `${label} of ${started_at} has no end`),
-  ];
 }

@@ -7,46 +7,21 @@ import { join } from 'node:path';
 import type { TelemetryPayload } from '../../../src/mqtt/contract.js';
 import {
   noise,
-  PACED_TOOLS,
   skipWithoutMicrophone,
   startFileMicrophone,
-  startPacedMicrophone,
   type PacedMicrophone,
 } from '../../../test/support/microphone.js';
-import { isAlive, makeDataDir, writeWav } from '../../../test/support/service.js';
+import { isAlive, makeDataDir, residentMb, writeWav } from '../../../test/support/service.js';
 import { skipWithout } from '../../../test/support/tools.js';
+import { stopsWell } from '../ending.js';
 import type { Inject } from '../inject.js';
-import { beeps, childOf, RATE, residentMb, startBroker, startRig, type Rig } from '../rig.js';
+import { MICROPHONE_RATE, microphoneBeeps, microphoneSettings, startMicrophone } from '../microphone.js';
+import { beeps, childOf, RATE, startBroker, startRig, type Rig } from '../rig.js';
 import type { Owner } from '../scope.js';
 import { NotHere } from '../verdict.js';
 import { secondsUntil, until } from '../waiting.js';
-import { unpaired } from '../watcher.js';
 
 /* The microphone and other sources. */
-
-const MICROPHONE_RATE = 48_000;
-
-function pcm(samples: Float32Array): Int16Array {
-  const times = MICROPHONE_RATE / RATE;
-  return Int16Array.from({ length: samples.length * times }, (_, index) =>
-    Math.round(32_767 * samples[Math.floor(index / times)]!),
-  );
-}
-
-export const microphoneSettings = { AUDIO_SOURCE: 'microphone', AUDIO_FILE: '', AUDIO_LOOP: 'false' };
-
-/** A microphone in real time, with beeps. */
-export async function startMicrophone(owner: Owner): Promise<PacedMicrophone> {
-  const missing = skipWithoutMicrophone(...PACED_TOOLS);
-  if (missing !== false) throw new NotHere(missing);
-  const microphone = await startPacedMicrophone({
-    samples: pcm(beeps()),
-    sampleRate: MICROPHONE_RATE,
-    channels: 1,
-  });
-  owner.teardown(() => microphone.stop());
-  return microphone;
-}
 
 async function withMicrophone(owner: Owner): Promise<Rig & { microphone: PacedMicrophone }> {
   const microphone = await startMicrophone(owner);
@@ -59,19 +34,9 @@ async function withMicrophone(owner: Owner): Promise<Rig & { microphone: PacedMi
 const audioIs = ({ watcher }: Rig, wanted: string, seconds: number): Promise<number | null> =>
   secondsUntil(() => watcher.states.get('audio/status') === wanted, seconds);
 
-async function stopAndPair(rig: Rig, verdict: Parameters<Inject>[1]): Promise<void> {
-  verdict.hold((await rig.service.stop()) === 0, 'ends as it should');
-  const { watcher } = rig;
-  await secondsUntil(() => watcher.states.get('status') === 'offline', 10);
-  await secondsUntil(() => unpaired(watcher.events).length === 0, 10);
-  const wrong = unpaired(watcher.events);
-  verdict.note(`${watcher.events.length} events`);
-  verdict.hold(wrong.length === 0, `events in pairs (${wrong[0] ?? ''})`);
-}
-
 const killedOrStopped =
-  (signal: NodeJS.Signals, limit: number): Inject =>
-  async (owner, verdict) => {
+  (signal: NodeJS.Signals): Inject =>
+  async (owner, verdict, limit) => {
     const rig = await withMicrophone(owner);
     const pid = await childOf(rig.service.pid, 'capture');
     process.kill(pid, signal);
@@ -81,12 +46,12 @@ const killedOrStopped =
     verdict.hold((await rig.watcher.request('health')).status === 'ok', 'commands are answered');
     const restarts = () => rig.watcher.json<TelemetryPayload>('telemetry').audio?.restarts ?? 0;
     verdict.hold((await secondsUntil(() => restarts() > 0, 10)) !== null, 'audio.restarts counts');
-    await stopAndPair(rig, verdict);
+    await stopsWell(rig, verdict);
   };
 
 const sourceFault =
-  (harm: (m: PacedMicrophone) => unknown, heal: (m: PacedMicrophone) => unknown, limit: number): Inject =>
-  async (owner, verdict) => {
+  (harm: (m: PacedMicrophone) => unknown, heal: (m: PacedMicrophone) => unknown): Inject =>
+  async (owner, verdict, limit) => {
     const rig = await withMicrophone(owner);
     await harm(rig.microphone);
     verdict.within(await audioIs(rig, 'offline', 30), 20, 'offline after');
@@ -99,15 +64,15 @@ const sourceFault =
     await heal(rig.microphone);
     verdict.within(await audioIs(rig, 'online', limit), limit, 'online after');
     await rig.watcher.nextTags(4, 'tags', 30);
-    await stopAndPair(rig, verdict);
+    await stopsWell(rig, verdict);
   };
 
 /** Memory of the service over some seconds of a flood; the first reading is taken once it runs. */
 async function growthMb(rig: Rig, seconds: number): Promise<number> {
-  const before = await residentMb(rig.service.pid);
+  const before = residentMb(rig.service.pid);
   let most = before;
-  await secondsUntil(async () => {
-    most = Math.max(most, await residentMb(rig.service.pid));
+  await secondsUntil(() => {
+    most = Math.max(most, residentMb(rig.service.pid));
     return false;
   }, seconds);
   return most - before;
@@ -138,22 +103,19 @@ async function startStreamServer(owner: Owner, wav: Buffer): Promise<{ url: stri
 }
 
 export const capture = {
-  'capture-killed': killedOrStopped('SIGKILL', 15),
-  'capture-stopped': killedOrStopped('SIGSTOP', 45),
+  'capture-killed': killedOrStopped('SIGKILL'),
+  'capture-stopped': killedOrStopped('SIGSTOP'),
   'microphone-dead': sourceFault(
     (m) => m.killSource(),
     (m) => m.startSource(),
-    60,
   ),
   'microphone-stalled': sourceFault(
     (m) => m.stallSource(),
     (m) => m.resumeSource(),
-    60,
   ),
   'microphone-silent': sourceFault(
     (m) => m.play(new Int16Array(MICROPHONE_RATE)),
-    (m) => m.play(pcm(beeps())),
-    15,
+    (m) => m.play(microphoneBeeps()),
   ),
   'microphone-flooding': async (owner, verdict) => {
     const missing = skipWithoutMicrophone();
@@ -172,7 +134,7 @@ export const capture = {
     verdict.hold((await rig.watcher.request('health')).status === 'ok', 'commands are answered');
     verdict.hold((await rig.service.stop()) === 0, 'ends as it should');
   },
-  'stream-garbage': async (owner, verdict) => {
+  'stream-garbage': async (owner, verdict, limit) => {
     const missing = skipWithout('ffmpeg');
     if (missing !== false) throw new NotHere(missing);
     const broker = await startBroker(owner);
@@ -195,7 +157,7 @@ export const capture = {
     const told = () => rig.service.lines.some(({ message }) => message.includes('cannot be read as audio'));
     verdict.hold((await secondsUntil(told, 30)) !== null, 'the log says why');
     server.heal();
-    verdict.within(await audioIs(rig, 'online', 70), 70, 'sound after');
+    verdict.within(await audioIs(rig, 'online', limit), limit, 'sound after');
     verdict.hold((await rig.service.stop()) === 0, 'ends as it should');
   },
 } satisfies Record<string, Inject>;

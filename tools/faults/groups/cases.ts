@@ -10,12 +10,12 @@ import { startRtspCamera } from '../../../test/support/rtsp-camera.js';
 import { makeDataDir, said, startService } from '../../../test/support/service.js';
 import { skipWithout } from '../../../test/support/tools.js';
 import { makeWav } from '../../../test/support/wav.js';
+import { stopsWell } from '../ending.js';
 import type { Inject } from '../inject.js';
-import { beeps, RATE, startBroker, startRig } from '../rig.js';
+import { beeps, RATE, startBroker, startRig, type Rig } from '../rig.js';
 import type { Owner } from '../scope.js';
-import { NotHere } from '../verdict.js';
+import { NotHere, type Verdict } from '../verdict.js';
 import { secondsUntil, until } from '../waiting.js';
-import { unpaired } from '../watcher.js';
 
 /* Troubles that people met with programs of this kind, rebuilt small. */
 
@@ -39,6 +39,16 @@ async function onStream(owner: Owner, address: string) {
     settings: { AUDIO_SOURCE: 'stream', AUDIO_FILE: '', AUDIO_LOOP: 'false', AUDIO_URL: address },
     untilTags: false,
   });
+}
+
+/** The service at a broker that is set up like this, once it is connected and has tags. */
+async function atBroker(owner: Owner, verdict: Verdict, limit: number, config: string): Promise<Rig> {
+  const broker = await startBroker(owner, { config: [config] });
+  const rig = await startRig(owner, { url: broker.url, untilTags: false });
+  const isOnline = () => rig.watcher.states.get('status') === 'online';
+  verdict.within(await secondsUntil(isOnline, limit), limit, 'connection after');
+  await rig.watcher.nextTags(2, 'the first tags', 60);
+  return rig;
 }
 
 interface Tagged {
@@ -68,12 +78,12 @@ async function startCamera(owner: Owner, credentials: string, pictureFirst: bool
 }
 
 export const cases = {
-  'case-camera-without-picture': async (owner, verdict) => {
+  'case-camera-without-picture': async (owner, verdict, limit) => {
     need('ffmpeg');
     const camera = await startCamera(owner, 'u:p', true);
     const rig = await onStream(owner, `rtsp://u:p@127.0.0.1:${camera.port}/s1`);
-    const heard = await secondsUntil(() => rig.watcher.states.get('audio/status') === 'online', 90);
-    verdict.within(heard, 90, 'sound after');
+    const heard = await secondsUntil(() => rig.watcher.states.get('audio/status') === 'online', limit);
+    verdict.within(heard, limit, 'sound after');
     verdict.hold((await rig.watcher.request('health')).status === 'ok', 'commands are answered');
     verdict.hold((await rig.service.stop()) === 0, 'ends as it should');
   },
@@ -99,21 +109,16 @@ export const cases = {
     const range = await tagged(dataDir, 'range.wav', loud);
     verdict.hold(range.stderr !== '', 'float samples in the range of integers are told');
   },
-  'case-no-retain': async (owner, verdict) => {
+  'case-no-retain': async (owner, verdict, limit) => {
     need('mosquitto');
-    const broker = await startBroker(owner, { config: ['retain_available false'] });
-    const rig = await startRig(owner, { url: broker.url });
+    const rig = await atBroker(owner, verdict, limit, 'retain_available false');
     await until(() => rig.watcher.events.length >= 2, 'events', 30);
-    verdict.hold((await rig.service.stop()) === 0, 'ends as it should');
-    await secondsUntil(() => unpaired(rig.watcher.events).length === 0, 10);
-    verdict.note(`${rig.watcher.events.length} events`);
-    verdict.hold(unpaired(rig.watcher.events).length === 0, 'events in pairs');
+    await stopsWell(rig, verdict);
     verdict.hold(/retain/i.test(said(rig.service.lines)), 'the log says it');
   },
-  'case-qos-0': async (owner, verdict) => {
+  'case-qos-0': async (owner, verdict, limit) => {
     need('mosquitto');
-    const broker = await startBroker(owner, { config: ['max_qos 0'] });
-    const rig = await startRig(owner, { url: broker.url });
+    const rig = await atBroker(owner, verdict, limit, 'max_qos 0');
     verdict.note(`${rig.watcher.tags.count} tags`);
     verdict.hold(/QoS/i.test(said(rig.service.lines)), 'the log says it');
     verdict.hold((await rig.service.stop()) === 0, 'ends as it should');

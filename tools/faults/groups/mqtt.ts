@@ -2,56 +2,23 @@ import { connect as connectTcp } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import mqtt from 'mqtt';
 import type { EventPayload } from '../../../src/mqtt/contract.js';
-import { makeDataDir, startService, writeWav } from '../../../test/support/service.js';
+import { lastingBroker } from '../../../test/support/consumer.js';
+import { makeDataDir, residentMb, startService, writeWav } from '../../../test/support/service.js';
 import { scriptedBroker, type ScriptedBroker } from '../../../test/support/scripted-broker.js';
 import { startProxy, type TcpProxy } from '../../../test/support/tcp-proxy.js';
 import { installToneModel } from '../../../test/support/tone-models.js';
+import { allArrives, holdPairs, unpaired } from '../ending.js';
 import type { Inject } from '../inject.js';
-import {
-  beeps,
-  RATE,
-  heardBy,
-  hears,
-  residentMb,
-  startBroker,
-  startLastingBroker,
-  startRig,
-  type Rig,
-} from '../rig.js';
+import { beeps, heardBy, hears, RATE, startBroker, startRig, type Rig } from '../rig.js';
 import type { Owner } from '../scope.js';
 import type { Verdict } from '../verdict.js';
 import { secondsUntil } from '../waiting.js';
-import { firstDeliveries, unpaired } from '../watcher.js';
 
 /* The broker and the network in between. */
 
-/** Events that came out of order: their times of decision must not go back. */
-function outOfOrder(events: readonly EventPayload[]): number {
-  const times = firstDeliveries(events).map(({ detected_at }) => Date.parse(detected_at));
-  return times.filter((time, index) => index > 0 && time < times[index - 1]!).length;
-}
-
-/** After the fault is over: everything that was heard arrives, in pairs and in order. */
-export async function allArrives(rig: Rig, verdict: Verdict, seconds: number): Promise<void> {
-  const { watcher, service } = rig;
-  const heard = heardBy(service);
-  const begun = () =>
-    firstDeliveries(watcher.events).filter(({ event_type }) => event_type === 'started').length;
-  verdict.within(await secondsUntil(() => begun() >= heard, seconds), seconds, 'all events after');
-  await hears(service, 1);
-  verdict.hold((await service.stop()) === 0, 'ends as it should');
-  await secondsUntil(() => begun() >= heardBy(service) && unpaired(watcher.events).length === 0, 15);
-  const wrong = unpaired(watcher.events);
-  const late = watcher.events.filter((event) => event.late).length;
-  verdict.note(`${begun()} sounds arrived of ${heardBy(service)} heard, ${late} events late`);
-  verdict.hold(begun() >= heardBy(service), 'no event is lost');
-  verdict.hold(wrong.length === 0, `events in pairs (${wrong[0] ?? ''})`);
-  verdict.hold(outOfOrder(watcher.events) === 0, 'in order');
-}
-
 /** The service behind a bad network; the watcher has a good one. */
 async function behindProxy(owner: Owner, settings = {}): Promise<{ rig: Rig; proxy: TcpProxy }> {
-  const broker = await startLastingBroker(owner);
+  const broker = await lastingBroker(owner);
   const proxy = await startProxy(broker.port);
   owner.teardown(() => proxy.stop());
   const rig = await startRig(owner, {
@@ -71,9 +38,9 @@ const eventsOf = (broker: ScriptedBroker, base: string): EventPayload[] =>
 async function atScripted(
   owner: Owner,
   verdict: Verdict,
+  limit: number,
   refuses: (topic: string, payload: Buffer) => boolean,
   settings: Record<string, string>,
-  prepare: (dataDir: string) => Promise<unknown> = () => Promise.resolve(),
 ): Promise<ScriptedBroker> {
   const broker = await scriptedBroker(owner, {
     connect: ({ protocolVersion }) => (protocolVersion === 5 ? { returnCode: 1, reasonCode: 132 } : {}),
@@ -83,7 +50,6 @@ async function atScripted(
   await installToneModel(dataDir, 'waveform');
   await writeWav(`${dataDir}/sound.wav`, beeps(), RATE);
   await writeWav(`${dataDir}/quiet.wav`, beeps(4, 0), RATE);
-  await prepare(dataDir);
   const id = `scripted${broker.port}`;
   const launch = (recording: string) =>
     startService(owner, {
@@ -102,15 +68,15 @@ async function atScripted(
     });
   const service = launch('sound.wav');
   const events = () => eventsOf(broker, `soundpost/${id}`);
-  verdict.within(await secondsUntil(() => events().length >= 4, 90), 90, 'events flow after');
+  verdict.within(await secondsUntil(() => events().length >= 4, limit), limit, 'events flow after');
   verdict.note(`${broker.connects.length} connections, ${events().length} events`);
   verdict.hold((await service.stop()) === 0, 'ends as it should');
   // What could not be said before the stop waits for the next start.
   const before = broker.connects.length;
   const again = launch('quiet.wav');
   await secondsUntil(() => broker.connects.length > before, 40);
-  const paired = await secondsUntil(() => unpaired(events()).length === 0, 60);
-  verdict.hold(paired !== null, `events in pairs (${unpaired(events())[0] ?? ''})`);
+  await secondsUntil(() => unpaired(events()).length === 0, 60);
+  holdPairs(events(), verdict);
   verdict.hold((await again.stop()) === 0, 'ends as it should the second time');
   return broker;
 }
@@ -144,20 +110,20 @@ async function flood(
 }
 
 export const mqttFaults = {
-  'broker-killed': async (owner, verdict) => {
-    const broker = await startLastingBroker(owner);
+  'broker-killed': async (owner, verdict, limit) => {
+    const broker = await lastingBroker(owner);
     const rig = await startRig(owner, { url: broker.url });
     await hears(rig.service, 1);
     for (let round = 0; round < 2; round += 1) {
       await broker.crash();
       await hears(rig.service, 2);
       await broker.revive();
-      verdict.within(await rig.watcher.nextTags(1, 'tags', 65).catch(() => null), 65, 'tags after');
+      verdict.within(await rig.watcher.nextTags(1, 'tags', limit).catch(() => null), limit, 'tags after');
     }
-    await allArrives(rig, verdict, 65);
+    await allArrives(rig, verdict, limit);
   },
-  'broker-frozen': async (owner, verdict) => {
-    const broker = await startLastingBroker(owner);
+  'broker-frozen': async (owner, verdict, limit) => {
+    const broker = await lastingBroker(owner);
     const rig = await startRig(owner, { url: broker.url, settings: { MQTT_KEEPALIVE_SECONDS: '5' } });
     await hears(rig.service, 1);
     const before = heardBy(rig.service);
@@ -166,30 +132,30 @@ export const mqttFaults = {
     verdict.note(`${heardBy(rig.service) - before} sounds heard meanwhile`);
     verdict.hold(heardBy(rig.service) - before >= 2, 'it listens meanwhile');
     broker.thaw();
-    await allArrives(rig, verdict, 65);
+    await allArrives(rig, verdict, limit);
   },
-  'connection-cut': async (owner, verdict) => {
+  'connection-cut': async (owner, verdict, limit) => {
     const { rig, proxy } = await behindProxy(owner);
     for (let round = 0; round < 6; round += 1) {
       const cut = proxy.resetAfter(37 + 211 * round);
       const happened = await Promise.race([cut.then(() => true), delay(20_000, false)]);
       verdict.hold(happened, 'the connection was cut');
-      await secondsUntil(() => proxy.connections() > round + 1, 65);
+      await secondsUntil(() => proxy.connections() > round + 1, limit);
     }
     verdict.note(`${proxy.connections()} connections`);
-    await allArrives(rig, verdict, 65);
+    await allArrives(rig, verdict, limit);
   },
-  'half-open': async (owner, verdict) => {
+  'half-open': async (owner, verdict, limit) => {
     const { rig, proxy } = await behindProxy(owner);
     await hears(rig.service, 1);
     proxy.halfOpen();
     await hears(rig.service, 3);
     proxy.mend();
-    await allArrives(rig, verdict, 90);
+    await allArrives(rig, verdict, limit);
   },
-  'slow-reader': async (owner, verdict) => {
+  'slow-reader': async (owner, verdict, limit) => {
     const { rig, proxy } = await behindProxy(owner, { INFERENCE_RATE_HZ: '10' });
-    const before = await residentMb(rig.service.pid);
+    const before = residentMb(rig.service.pid);
     proxy.slice(16);
     await delay(3000);
     proxy.pause();
@@ -197,21 +163,22 @@ export const mqttFaults = {
     proxy.mend();
     proxy.slice(16);
     await hears(rig.service, 3);
-    const growth = (await residentMb(rig.service.pid)) - before;
+    const growth = residentMb(rig.service.pid) - before;
     proxy.mend();
     verdict.note(`memory grew by ${growth.toFixed(0)} MB`);
     verdict.hold(growth < 40, 'memory grows by less than 40 MB');
-    await allArrives(rig, verdict, 65);
+    await allArrives(rig, verdict, limit);
   },
-  'topic-refused': async (owner, verdict) => {
+  'topic-refused': async (owner, verdict, limit) => {
     await atScripted(
       owner,
       verdict,
+      limit,
       (topic) => topic.startsWith('homeassistant/') || topic.endsWith('/level'),
       {},
     );
   },
-  'packet-limit': async (owner, verdict) => {
+  'packet-limit': async (owner, verdict, limit) => {
     const labels = Array.from(
       { length: 250 },
       (_, index) => `A sound with quite a long name that somebody thought of, number ${index}`,
@@ -219,6 +186,7 @@ export const mqttFaults = {
     const broker = await atScripted(
       owner,
       verdict,
+      limit,
       (_, payload) => payload.length > 131_072,
       // A label that the model has, so that there are events.
       { TAGGING_LABELS: JSON.stringify([...labels, 'Tone 0']) },
@@ -229,19 +197,19 @@ export const mqttFaults = {
   'large-request': async (owner, verdict) => {
     const broker = await startBroker(owner);
     const rig = await startRig(owner, { url: broker.url });
-    const before = await residentMb(rig.service.pid);
+    const before = residentMb(rig.service.pid);
     rig.watcher.tags.reset();
     for (let n = 0; n < 3; n += 1) await rig.watcher.send('model/set', 'x'.repeat(20_000_000));
     verdict.hold((await rig.watcher.request('health')).status === 'ok', 'commands are answered');
     await rig.watcher.nextTags(8, 'tags', 20);
     const gap = rig.watcher.tags.longestGapMs;
-    const growth = async () => (await residentMb(rig.service.pid)) - before;
+    const growth = () => residentMb(rig.service.pid) - before;
     verdict.note(`longest gap of tags ${(gap / 1000).toFixed(1)} s`);
     verdict.hold(gap < 3000, 'no gap of 3 s');
-    verdict.within(await secondsUntil(async () => (await growth()) < 60, 60), 60, 'memory back after');
+    verdict.within(await secondsUntil(() => growth() < 60, 60), 60, 'memory back after');
     verdict.hold((await rig.service.stop()) === 0, 'ends as it should');
   },
-  'request-burst': async (owner, verdict) => {
+  'request-burst': async (owner, verdict, limit) => {
     const broker = await startBroker(owner, { config: ['max_queued_messages 0', 'max_inflight_messages 0'] });
     const rig = await startRig(owner, { url: broker.url });
     rig.watcher.tags.reset();
@@ -251,7 +219,7 @@ export const mqttFaults = {
       ),
     );
     const answered = () => requests.filter((request) => rig.watcher.replies.has(request)).length;
-    const seconds = await secondsUntil(() => answered() === requests.length, 60);
+    const seconds = await secondsUntil(() => answered() === requests.length, limit);
     const twice = requests.filter((request) => (rig.watcher.replies.get(request)?.length ?? 0) > 1).length;
     const busy = requests.filter((request) => {
       const reply = rig.watcher.replies.get(request)?.[0];
@@ -260,7 +228,7 @@ export const mqttFaults = {
     verdict.note(
       `${answered()} replies to ${requests.length} requests, ${busy} of them busy, ${twice} doubled`,
     );
-    verdict.within(seconds, 60, 'one reply to each after');
+    verdict.within(seconds, limit, 'one reply to each after');
     verdict.hold(twice === 0, 'no second reply');
     await rig.watcher.nextTags(4, 'tags', 20);
     const gap = rig.watcher.tags.longestGapMs;
@@ -268,16 +236,16 @@ export const mqttFaults = {
     verdict.hold(gap < 3000, 'no gap of 3 s');
     verdict.hold((await rig.service.stop()) === 0, 'ends as it should');
   },
-  'embedded-flood': async (owner, verdict) => {
+  'embedded-flood': async (owner, verdict, limit) => {
     const rig = await startRig(owner, { url: null });
-    const before = await residentMb(rig.service.pid);
+    const before = residentMb(rig.service.pid);
     const { connections, messages } = await flood(Number(new URL(rig.url).port), rig.base, 5);
-    const growth = (await residentMb(rig.service.pid)) - before;
+    const growth = residentMb(rig.service.pid) - before;
     verdict.note(
       `${connections} connections, ${messages} messages of 200 kB; memory grew by ${growth.toFixed(0)} MB`,
     );
     verdict.hold(growth < 150, 'memory grows by less than 150 MB');
-    verdict.within(await rig.watcher.nextTags(4, 'tags', 15).catch(() => null), 15, 'tags after');
+    verdict.within(await rig.watcher.nextTags(4, 'tags', limit).catch(() => null), limit, 'tags after');
     verdict.hold((await rig.service.stop()) === 0, 'ends as it should');
   },
 } satisfies Record<string, Inject>;
