@@ -46,6 +46,9 @@ async function onSmallDisk(owner: Owner): Promise<{ rig: Rig; disk: ReturnType<t
   return { rig, disk };
 }
 
+/** What the service warns with where something cannot be written. */
+const FULL_CODES: readonly string[] = ['outbox_disk', 'disk_full', 'state_not_saved'];
+
 /** A state file that is not one, at the start. */
 const badState =
   (spoil: (path: string) => Promise<unknown>, keeps: boolean): Inject =>
@@ -254,10 +257,10 @@ export const host = {
     if (holds === 5)
       verdict.within(await secondsUntil(written, limit), limit, 'the setting on the disk after');
     await allArrives(rig, verdict, limit);
-    const warnings = rig.service.lines.filter(
-      ({ code }) => code === 'outbox_disk' || code === 'disk_full',
-    ).length;
-    verdict.note(`${warnings} warnings`);
+    const warnings = rig.service.lines.filter(({ code }) => FULL_CODES.includes(code ?? ''));
+    const ofState = warnings.filter(({ message }) => message.includes('state.json')).length;
+    verdict.note(`${warnings.length} warnings, ${ofState} about state.json`);
+    verdict.hold(ofState === 1, 'one warning about state.json');
   },
   'disk-full-health': async (owner, verdict) => {
     const { rig, disk } = await onSmallDisk(owner);
