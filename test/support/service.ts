@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { createProbe, type Probe, type ProbeMessage } from './mqtt-probe.js';
 import { projectPath, sharedPath } from './shared.js';
+import { encodeWav } from './wav.js';
 
 /** A line of the service's log. */
 export interface ServiceLine {
@@ -218,7 +219,6 @@ export async function isAlive(pid: number): Promise<boolean> {
   return stat !== '' && stat.slice(stat.lastIndexOf(')') + 2)[0] !== 'Z';
 }
 
-/** Writes mono samples as a 16-bit WAV file. */
 /** Resident memory of a process in MB; NaN, which is within no bound, where it has gone. */
 export function residentMb(pid: number): number {
   try {
@@ -228,20 +228,7 @@ export function residentMb(pid: number): number {
   }
 }
 
+/** Writes mono samples as a 16-bit WAV file. */
 export async function writeWav(path: string, samples: Float32Array, sampleRate: number): Promise<void> {
-  const bytes = Buffer.alloc(44 + 2 * samples.length);
-  bytes.write('RIFF', 0);
-  bytes.writeUInt32LE(36 + 2 * samples.length, 4);
-  bytes.write('WAVEfmt ', 8);
-  bytes.writeUInt32LE(16, 16);
-  bytes.writeUInt16LE(1, 20);
-  bytes.writeUInt16LE(1, 22);
-  bytes.writeUInt32LE(sampleRate, 24);
-  bytes.writeUInt32LE(2 * sampleRate, 28);
-  bytes.writeUInt16LE(2, 32);
-  bytes.writeUInt16LE(16, 34);
-  bytes.write('data', 36);
-  bytes.writeUInt32LE(2 * samples.length, 40);
-  samples.forEach((sample, index) => bytes.writeInt16LE(Math.round(sample * 32_767), 44 + 2 * index));
-  await writeFile(path, bytes);
+  await writeFile(path, encodeWav(samples, sampleRate));
 }

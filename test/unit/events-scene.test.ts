@@ -5,10 +5,11 @@ import t from 'tap';
 import { decodeFile } from '../../src/audio/decode.js';
 import { beginningOf } from '../../tools/events/clock.js';
 import { relatedOf } from '../../tools/events/kin.js';
-import { createRandom, pinkNoise, shuffled } from '../../tools/events/random.js';
+import { pinkNoise, shuffled } from '../../tools/events/random.js';
 import { mixScene, type Recording, type SceneRecipe } from '../../tools/events/scene.js';
 import { chooseStretch } from '../../tools/events/stretch.js';
-import { encodeWav } from '../../tools/events/wav-file.js';
+import { createRandom } from '../support/random.js';
+import { encodeWav } from '../support/wav.js';
 
 const RATE = 8000;
 

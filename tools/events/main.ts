@@ -7,17 +7,17 @@ import { checkReportFiles, writeReportFiles, type ReportFile } from '../../src/b
 import { createWorkFolder, type WorkFolder } from '../../src/bench/work-folder.js';
 import { codeOf, messageOf, SoundpostError } from '../../src/common/errors.js';
 import { projectRoot } from '../../src/common/project.js';
+import { createRandom } from '../../test/support/random.js';
+import { encodeWav } from '../../test/support/wav.js';
 import { measureCost, type Cost } from './cost.js';
 import { hearRecording } from './hear.js';
 import { matchEvents, type FalseEvent, type Matched } from './match.js';
 import { parseOptions, type Options } from './options.js';
-import { createRandom } from './random.js';
 import { readRecordings } from './recordings.js';
 import { formatReport, type EventsReport, type ModelReport } from './report.js';
 import { mixScene, type PlacedSound, type Scene } from './scene.js';
 import { findSubject, installCopy, type Subject } from './subjects.js';
 import { delayOf, goalsOf, rowsOf, type Delay, type Heard } from './summary.js';
-import { encodeWav } from './wav-file.js';
 
 /*
  * npm run bench:events: when the service says that sounds are, against scenes in which that is known. The report goes

@@ -1,16 +1,4 @@
-/** Numbers from 0 up to 1, the same ones for the same seed. */
-export type Random = () => number;
-
-/** Mulberry32, by Tommy Ettinger (public domain): good enough to place sounds with, and five lines. */
-export function createRandom(seed: number): Random {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+import type { Random } from '../../test/support/random.js';
 
 /** A new list in another order (Fisher and Yates). */
 export function shuffled<T>(items: readonly T[], random: Random): T[] {

@@ -1,5 +1,6 @@
+import type { Random } from '../../test/support/random.js';
+import { pinkNoise, shuffled } from './random.js';
 import { chooseStretch } from './stretch.js';
-import { pinkNoise, shuffled, type Random } from './random.js';
 
 /** A recording of one kind of sound. */
 export interface Recording {

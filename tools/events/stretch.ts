@@ -1,4 +1,4 @@
-import type { Random } from './random.js';
+import type { Random } from '../../test/support/random.js';
 
 /** Where a sound really is, is looked at in such steps. */
 const BLOCK_SECONDS = 0.02;
