@@ -8,6 +8,7 @@ import { codeOf, messageOf, SoundpostError } from '../../src/common/errors.js';
 import { silentLogger } from '../../src/common/log.js';
 import { projectRoot } from '../../src/common/project.js';
 import { findArchitecture } from '../../src/convert/architectures/index.js';
+import { readCatalogue } from '../../src/models/catalogue.js';
 import { parseManifest, type Manifest } from '../../src/models/manifest.js';
 import { createRegistry } from '../../src/models/registry.js';
 
@@ -110,12 +111,17 @@ async function makeSynthetic(
 ): Promise<Subject> {
   const architecture = findArchitecture(name);
   const bundledFolder = join(projectRoot(), 'models');
-  const tensors = (await readArchitectureTensors(bundledFolder)).get(architecture.name);
+  const [shapes, catalogue] = await Promise.all([
+    readArchitectureTensors(bundledFolder),
+    readCatalogue(bundledFolder),
+  ]);
+  const tensors = shapes.get(architecture.name);
   if (tensors === undefined)
     throw new SoundpostError('architecture_unknown', `nothing is known of ${name}'s weights`);
   progress(`making ${architecture.name} with synthetic weights`);
   const registry = createRegistry({ bundledFolder, dataDir: workFolder, log: silentLogger });
-  const labelSetName = /^fmn/.test(name) && !/_weak$/.test(name) ? 'audioset-strong-447' : 'audioset-527';
+  const released = catalogue.models.find((entry) => entry.architecture === architecture.name);
+  const labelSetName = released?.labels ?? 'audioset-527';
   const labelSet = { name: labelSetName, labels: await registry.labelSet(labelSetName) };
   // A model's folder is called as its id.
   const folder = join(await mkdtemp(join(workFolder, 'synthetic-')), architecture.name);
