@@ -9,7 +9,7 @@ import { createTopics } from '../../src/mqtt/topics.js';
 import { beginningOf, type SeenWindow, type WindowPlan } from './clock.js';
 import type { HeardEvent } from './match.js';
 
-export interface HearOptions {
+interface HearOptions {
   /** The service's command line program. */
   program: string;
   /** A folder of the run's own; `data/models` in it holds the model. */

@@ -36,7 +36,7 @@ export interface Matched {
 }
 
 /** An event so far away from a sound has nothing to do with it. */
-export const NEAR_SECONDS = 2;
+const NEAR_SECONDS = 2;
 
 /**
  * Says for each sound whether it was found and with what times, and for each event whether any sound explains it.

@@ -24,7 +24,7 @@ export interface Subject {
   synthetic: boolean;
 }
 
-export interface SubjectOptions {
+interface SubjectOptions {
   /** Reference material, with models and checkpoints that do not come with the program. */
   materialFolder: string;
   program: string;

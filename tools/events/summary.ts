@@ -2,7 +2,7 @@ import { median, percentile } from '../../src/bench/statistics.js';
 import type { FalseEvent, Outcome } from './match.js';
 
 /** What became of the sounds of one kind of scene; times in seconds, null where there is nothing to tell of. */
-export interface Summary {
+interface Summary {
   sounds: number;
   found: number;
   /** Found, but as several events; their times are not counted. */

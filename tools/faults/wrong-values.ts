@@ -9,7 +9,7 @@ import { environmentName, keys, type Key } from '../../src/config/schema.js';
  */
 
 /** Of every type that YAML knows, with such as are nearly right. */
-export const yamlValues: readonly unknown[] = [
+const yamlValues: readonly unknown[] = [
   'a word',
   '',
   ' ',
@@ -42,7 +42,7 @@ export const yamlValues: readonly unknown[] = [
 ];
 
 /** For the environment, where everything is text. */
-export const textValues: readonly string[] = [
+const textValues: readonly string[] = [
   'a word',
   ' ',
   '\u0001',
@@ -68,7 +68,7 @@ export function wrongText({ reader, path, orPath }: Key<unknown>): string {
   return reader.typed ? '{"no":\u0001' : path === true ? 'x'.repeat(5000) : '\u0001 not right';
 }
 
-export interface Misbehaviour {
+interface Misbehaviour {
   key: string;
   what: string;
 }

@@ -19,7 +19,7 @@ setInterval(() => {
 `;
 
 /** Ends the process with a message where no beat comes for a minute. */
-export interface Watchdog {
+interface Watchdog {
   /** From now on beats are awaited; `again` is how to reproduce what hangs. */
   watch(again: string): void;
   beat(): void;
