@@ -9,12 +9,12 @@ import { projectPath } from '../support/shared.js';
 /** balena's own parser, 70 MB with what it depends on: installed where the tests are to be complete, not with npm ci. */
 const PARSER = '@balena/compose/dist/parse';
 
-const folder = process.env['SOUNDPOST_BALENA_COMPOSE'] ?? '';
+const folder = process.env['SOUNDPOST_TEST_BALENA_COMPOSE'] ?? '';
 
 function skipWithoutParser(): string | false {
   if (folder !== '' && existsSync(join(folder, PARSER))) return false;
   const reason =
-    'SOUNDPOST_BALENA_COMPOSE does not name a node_modules folder with @balena/compose (npm install --ignore-scripts --prefix FOLDER @balena/compose@5.0.0)';
+    'SOUNDPOST_TEST_BALENA_COMPOSE does not name a node_modules folder with @balena/compose (npm install --ignore-scripts --prefix FOLDER @balena/compose@5.0.0)';
   if (process.env['SOUNDPOST_TEST_STRICT'] === '1') throw new Error(reason);
   return reason;
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
 import { installBadModel } from '../support/bad-models.js';
+import { startCli } from '../support/cli.js';
 import { descendants, inferencePids, isAlive, makeDataDir, startService } from '../support/service.js';
 import { projectPath } from '../support/shared.js';
 import { skipWithout } from '../support/tools.js';
@@ -69,16 +70,15 @@ t.test('nor does one that listens through ffmpeg', { skip: skipWithout('ffmpeg')
 t.test('nor does a command that waits for a pipe to be written', async (t) => {
   const fifo = join(await makeDataDir(t), 'fifo');
   execFileSync('mkfifo', [fifo]);
-  const main = projectPath('dist', 'src', 'main.js');
-  const command = spawn(process.execPath, [main, 'tag', fifo], { stdio: 'ignore' });
-  t.teardown(() => command.kill('SIGKILL'));
-  const exited = once(command, 'exit');
+  const { child, ended } = startCli(['tag', fifo]);
+  t.teardown(() => child.kill('SIGKILL'));
   let children: Awaited<ReturnType<typeof descendants>> = [];
-  while (!children.some(({ command: name }) => name.startsWith('cat')) && command.exitCode === null)
-    children = await descendants(command.pid!);
-  t.ok(children.length > 0);
-  command.kill('SIGKILL');
-  await exited;
+  while (!children.some(({ command }) => command.startsWith('cat'))) {
+    if (child.exitCode !== null) throw new Error(`it ended: ${(await ended).stderr}`);
+    children = await descendants(child.pid!);
+  }
+  child.kill('SIGKILL');
+  await ended;
   await allGone(t, children);
 });
 
