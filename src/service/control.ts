@@ -149,13 +149,13 @@ export function createControl(options: {
       }
       // What is kept for a label of another model can be taken back as well.
       const kept = value === null && Object.hasOwn(tagging.thresholds, label) ? label : null;
-      const name = announcer.nameOf(label) ?? kept;
+      // While no model is at work nobody can say whether it has the label, as of those in the configuration.
+      const name = announcer.nameOf(label) ?? kept ?? (pipeline.ready ? null : label);
       if (name === null) {
-        const labels = pipeline.ready ? pipeline.model.labels : [];
-        const names = [...announcer.watched(), ...labels].map((known) => known.name);
+        const names = [...announcer.watched(), ...pipeline.model.labels].map((known) => known.name);
         throw new SoundpostError(
           'label_unknown',
-          `${state.now.model ?? 'The model'} has no label or group "${label}".${didYouMean(label, names)} Take a name as it is in B/tags.`,
+          `${pipeline.model.manifest.id} has no label or group "${label}".${didYouMean(label, names)} Take a name as it is in B/tags.`,
         );
       }
       // The same label may be there by its MID or in another case.

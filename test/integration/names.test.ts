@@ -3,7 +3,9 @@ import t from 'tap';
 import { join } from 'node:path';
 import { didYouMean, guesses } from '../../src/common/nearest.js';
 import { cli, cliHome } from '../support/cli.js';
+import type { InfoPayload } from '../../src/mqtt/contract.js';
 import { startMosquitto } from '../support/broker.js';
+import { inferencePids } from '../support/service.js';
 import { looped, sound, start, stopsCleanly } from '../support/service-rig.js';
 import { installToneModel, tone } from '../support/tone-models.js';
 import { skipWithout } from '../support/tools.js';
@@ -75,6 +77,8 @@ t.test('over MQTT', { skip: skipWithout('mosquitto') }, async (t) => {
     sound(tone(500, 2, 16_000, 0.2)),
   );
   const { console } = began;
+  // Before that nobody can say which labels there are.
+  await console.on('tags');
   const wrong: [command: string, input: object, code: string, message: RegExp][] = [
     ['model/set', { id: 'tone-wavefrm' }, 'model_unknown', /Did you mean tone-waveform\?/],
     [
@@ -97,5 +101,28 @@ t.test('over MQTT', { skip: skipWithout('mosquitto') }, async (t) => {
   }
   const reply = await console.request('labels/set', { labels: ['Tone 1', 'Tome 2'] });
   t.match(reply, { status: 'ok', data: { unknown: [{ name: 'Tome 2', suggestions: ['Tone 2'] }] } });
+  await stopsCleanly(t, began);
+});
+
+t.test('a label that is named before a model is at work', { skip: skipWithout('mosquitto') }, async (t) => {
+  const broker = await startMosquitto();
+  t.teardown(() => broker.stop());
+  const began = await start(
+    t,
+    broker.url,
+    { ...looped, TAGGING_LABELS: '["Tone 0", "Tone 1"]' },
+    sound(tone(500, 2, 16_000, 0.2)),
+  );
+  const { console, service } = began;
+  let pids: number[] = [];
+  while (pids.length === 0) pids = await inferencePids(service.pid);
+  process.kill(pids[0]!, 'SIGSTOP');
+  t.match(await console.request('threshold/set', { value: 0.77, label: 'tone 1' }), { status: 'ok' });
+  process.kill(pids[0]!, 'SIGCONT');
+  const info = await console.on<InfoPayload>('info', ({ thresholds = [] }) => thresholds.length > 0);
+  t.match(
+    info.thresholds!.find(({ label }) => label === 'Tone 1'),
+    { threshold: 0.77 },
+  );
   await stopsCleanly(t, began);
 });
