@@ -51,8 +51,9 @@ export interface EngineKeeper {
 /** A model that has not answered a single window in so many lives is given up sooner than the policy says. */
 const FAILURES_BEFORE_FALLBACK = 3;
 /**
- * So many hangs in so long, and a model is given up. One may be the machine's doing: a process that was stopped, a
- * moment of overload. Each is half a minute and more without an answer.
+ * So many hangs in so long, and a model is given up. One may be the machine's doing, a moment of overload; a process
+ * that was stopped from outside does not count as one (see start-engine.ts). Each is a quarter of a minute and more
+ * without an answer.
  */
 const HANGS_BEFORE_FALLBACK = 2;
 const HANGS_WITHIN_MS = 10 * 60_000;

@@ -6,6 +6,7 @@ import { startShortage, startChild } from '../common/child.js';
 import { childEnvironment } from '../common/child-environment.js';
 import { setPatience } from '../common/patience.js';
 import { SoundpostError } from '../common/errors.js';
+import { isHeld } from '../common/process-stat.js';
 import type { Logger } from '../common/log.js';
 import type { InstalledModel } from '../models/registry.js';
 import type { InferenceEngine, InferenceRequest, InferenceResult, StartEngine } from './engine.js';
@@ -38,11 +39,12 @@ const NODE_FLAGS = ['--expose-gc', '--max-semi-space-size=1', '--max-old-space-s
 /**
  * Makes the function that starts inference processes.
  *
- * The engine it gives rejects with SoundpostError: `inference_timeout` (the process was silent for too long
- * and was killed), `inference_died` (it is gone), `no_resources` (none could be had; see common/child.ts), or what the process itself found: `model_digest`,
- * `model_unreadable`, `model_shape`, `model_output`, `inference_unsupported` at the start, `bad_output`,
- * `bad_request`, `inference_failed` later. A start that was called off rejects with `aborted`. Whatever
- * happens at the start, no process is left behind when the promise is settled.
+ * The engine it gives rejects with SoundpostError: `inference_timeout` (the process was silent for too long and was
+ * killed), `inference_died` (it is gone, or was held from outside and killed), `no_resources` (none could be had; see
+ * common/child.ts), or what the process itself found: `model_digest`, `model_memory`, `model_unreadable`,
+ * `model_shape`, `model_output`, `inference_unsupported` at the start, `bad_output`, `bad_request`, `inference_failed` later. A start
+ * that was called off rejects with `aborted`. Whatever happens at the start, no process is left behind when the
+ * promise is settled.
  */
 export function createStartEngine(dependencies: {
   log: Logger;
@@ -179,12 +181,18 @@ function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
     const [question] = questions;
     if (question === undefined) return;
     callOffWatchdog = setPatience(question.timeoutMs, () => {
-      const seconds = question.timeoutMs / 1000;
+      const silence = `The model ${id} gave no answer for ${question.timeoutMs / 1000} s (${question.doing})`;
       kill(
-        new SoundpostError(
-          'inference_timeout',
-          `The model ${id} gave no answer for ${seconds} s (${question.doing}); its process was killed. The network hangs, or it is too big for this machine: choose another model.`,
-        ),
+        // A process that something outside holds says nothing about its model.
+        child.pid !== undefined && isHeld(child.pid)
+          ? new SoundpostError(
+              'inference_died',
+              `${silence}: its process was held by a signal (SIGSTOP) or a debugger, and was killed.`,
+            )
+          : new SoundpostError(
+              'inference_timeout',
+              `${silence}; its process was killed. The network hangs, or it is too big for this machine: choose another model.`,
+            ),
       );
     });
   }

@@ -8,6 +8,7 @@ import { readBounded } from '../common/bounded-read.js';
 import { codeOfErrno } from '../common/errno.js';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
+import { startedAtTicks } from '../common/process-stat.js';
 
 /*
  * balena's update lock. While the file exists, the supervisor of the device neither stops nor replaces the services
@@ -189,23 +190,12 @@ function readOwner(path: string): { owner: Owner; text: string } | null {
 }
 
 function myself(): Owner {
-  return { program: 'soundpost', pid: process.pid, started: startOf(process.pid), boot_id: bootId() };
+  return { program: 'soundpost', pid: process.pid, started: startedAtTicks(process.pid), boot_id: bootId() };
 }
 
 /** Whether this very process is there; after a restart of the container another one may have its id. */
 function isAlive({ pid, started, boot_id }: Owner): boolean {
-  return boot_id === bootId() && started === startOf(pid) && (started !== null || signalReaches(pid));
-}
-
-/** Field 22 of /proc/<pid>/stat; null where there is no such process, or no /proc. */
-function startOf(pid: number): string | null {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name in the second field may hold spaces and brackets.
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? null;
-  } catch {
-    return null;
-  }
+  return boot_id === bootId() && started === startedAtTicks(pid) && (started !== null || signalReaches(pid));
 }
 
 function bootId(): string | null {
