@@ -12,7 +12,7 @@ import { convertCheckpoint } from '../convert/convert.js';
 import { createInstaller, type Installer, type InstallProgress } from '../install/installer.js';
 import type { OnnxFacts } from '../install/propose-manifest.js';
 import { createUpdateLock, updateLockPath } from '../install/update-lock.js';
-import { megabytes } from '../models/download.js';
+import { megabytes } from '../common/size-text.js';
 import { readLabelNames } from '../models/labels.js';
 import type { InstalledModel } from '../models/registry.js';
 import { startingWishes } from '../service/remembered.js';

@@ -6,7 +6,7 @@ import { loadConfig } from '../config/load.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { verifyModel } from '../inference/verify.js';
 import { licenceOf, readCatalogue, type CatalogueEntry } from '../models/catalogue.js';
-import { megabytes } from '../models/download.js';
+import { megabytes } from '../common/size-text.js';
 import type { FramesSpec } from '../models/manifest.js';
 import { createRegistry, type InstalledModel, type ModelRegistry } from '../models/registry.js';
 import { recommendedThreshold } from '../tagging/watch.js';

@@ -1,6 +1,7 @@
-import { fork, type Serializable } from 'node:child_process';
+import { fork, type ForkOptions, type Serializable } from 'node:child_process';
 import { childEnvironment } from './child-environment.js';
 import { startChild, startShortage } from './child.js';
+import { limitedFork } from './limited-fork.js';
 
 /** What came of a child that was asked one thing. */
 export interface Asked<Reply> {
@@ -27,11 +28,17 @@ export async function askChild<Message, Reply extends Message = Message>(
     isReply?: (message: Message) => message is Reply;
     signal?: AbortSignal | undefined;
     timeoutMs?: number;
+    /** The most memory of its own that it may take, in bytes. */
+    memoryBytes?: number;
   },
 ): Promise<Asked<Reply>> {
-  const { isReply, signal, timeoutMs } = options;
+  const { isReply, signal, timeoutMs, memoryBytes } = options;
+  const start = (forkOptions: ForkOptions) =>
+    memoryBytes === undefined
+      ? fork(program, [], forkOptions)
+      : limitedFork(program, memoryBytes, forkOptions);
   const child = startChild(what, () =>
-    fork(program, [], {
+    start({
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       execArgv: [],

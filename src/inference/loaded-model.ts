@@ -2,6 +2,7 @@ import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { SoundpostError } from '../common/errors.js';
 import type { InferenceRequest, InferenceResult } from './engine.js';
 import { createModelInput, type ModelInput } from './model-input.js';
+import { memoryFailure } from './network-memory.js';
 import { firstLine, openSession } from './open-session.js';
 import type { FramesSpec } from '../models/manifest.js';
 import type { LoadRequest } from './protocol.js';
@@ -15,8 +16,8 @@ export interface LoadedModel {
   readonly fixedWindow: boolean;
   /**
    * Scores of one window.
-   * @throws SoundpostError `bad_request` for a window that does not fit, `inference_failed` when ONNX Runtime
-   * refuses, `bad_output` when a score is not a number from 0 to 1.
+   * @throws SoundpostError `bad_request` for a window that does not fit, `model_memory` when there is too little for it,
+   * `inference_failed` when ONNX Runtime refuses otherwise, `bad_output` when a score is not a number from 0 to 1.
    */
   infer(request: InferenceRequest): Promise<InferenceResult>;
   /** Does what makes the next load faster; in a moment in which nobody waits. Never rejects. */
@@ -26,7 +27,7 @@ export interface LoadedModel {
 /**
  * Loads a model: digest, session, names and shapes, then, of a model that has not proven itself on this machine yet, a
  * warm-up whose output is checked. `onProgress` is called before each window of the warm-up.
- * @throws SoundpostError `model_digest`, `model_unreadable`, `model_shape`, `model_output`, `inference_unsupported`.
+ * @throws SoundpostError `model_digest`, `model_memory`, `model_unreadable`, `model_shape`, `model_output`, `inference_unsupported`.
  */
 export async function loadModel(request: LoadRequest, onProgress: () => void): Promise<LoadedModel> {
   const { manifest } = request;
@@ -53,7 +54,7 @@ function createLoadedModel(
   runtime: OnnxRuntime,
   session: InferenceSession,
   firstInput: ModelInput,
-  { manifest, labelCount }: LoadRequest,
+  { manifest, labelCount, memoryBytes }: LoadRequest,
   fixedWindow: boolean,
 ): Omit<LoadedModel, 'afterLoad'> {
   const { id, output } = manifest;
@@ -118,10 +119,13 @@ function createLoadedModel(
       try {
         results = await session.run(feeds, wanted === undefined ? scoresOnly : withFrames);
       } catch (error) {
-        throw new SoundpostError(
-          'inference_failed',
-          `The model ${id} failed on a window of ${request.windowSamples} samples: ONNX Runtime says "${firstLine(error)}".`,
-          { cause: error },
+        throw (
+          memoryFailure(`The model ${id}`, error, memoryBytes) ??
+          new SoundpostError(
+            'inference_failed',
+            `The model ${id} failed on a window of ${request.windowSamples} samples: ONNX Runtime says "${firstLine(error)}".`,
+            { cause: error },
+          )
         );
       }
       const scores = scoresOf(results[output.scores]);
@@ -191,7 +195,7 @@ async function warmUp(
         checkFrameCount(manifest.id, manifest.output.frames, (frames?.length ?? 0) / labelCount, seconds);
       }
     } catch (error) {
-      if (!(error instanceof SoundpostError)) throw error;
+      if (!(error instanceof SoundpostError) || error.code === 'model_memory') throw error;
       throw new SoundpostError(
         error.code === 'bad_output' ? 'model_output' : 'model_shape',
         `${error.message} It was tried with ${seconds} s of ${name}. The manifest does not fit the network, or the network is no tagger.`,

@@ -1,7 +1,8 @@
 import { stat } from 'node:fs/promises';
 import type { InferenceSession } from 'onnxruntime-node';
-import { messageOf, SoundpostError } from '../common/errors.js';
+import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import { checkDigest } from '../models/digest.js';
+import { checkDeclaredMemory, memoryFailure } from './network-memory.js';
 import { optimizedCopy, processorOf, type OptimizedCopy } from './optimized-copy.js';
 import type { LoadRequest } from './protocol.js';
 import { sessionOptions, type OnnxRuntime } from './runtime.js';
@@ -18,7 +19,7 @@ export interface OpenedSession {
 /**
  * Opens a model's network: the copy that was optimised on this machine, where there is one, else the model itself,
  * which then leaves such a copy.
- * @throws SoundpostError `model_digest`, `model_unreadable`.
+ * @throws SoundpostError `model_digest`, `model_memory`, `model_unreadable`.
  */
 export async function openSession(runtime: OnnxRuntime, request: LoadRequest): Promise<OpenedSession> {
   const { manifest, optimizedFolder } = request;
@@ -66,24 +67,28 @@ async function openAndSave(
     return await openModel(runtime, request, { optimizedModelFilePath: draft });
   } catch (error) {
     await copy.discard().catch(() => undefined);
-    if (error instanceof SoundpostError && error.code === 'model_digest') throw error;
+    if (['model_digest', 'model_memory'].includes(codeOf(error))) throw error;
     return openModel(runtime, request);
   }
 }
 
 async function openModel(
   runtime: OnnxRuntime,
-  { manifest, onnxPath, threads }: LoadRequest,
+  { manifest, onnxPath, threads, memoryBytes }: LoadRequest,
   extra: { optimizedModelFilePath?: string } = {},
 ): Promise<InferenceSession> {
   await checkDigest(manifest.id, onnxPath, manifest.onnx_sha256);
+  const what = `The model ${manifest.id}`;
+  checkDeclaredMemory(what, onnxPath, memoryBytes);
   try {
     // By path: a model handed over as a buffer is in memory twice.
     return await runtime.InferenceSession.create(onnxPath, { ...sessionOptions(threads), ...extra });
   } catch (error) {
+    const shortage = memoryFailure(what, error, memoryBytes);
+    if (shortage !== undefined) throw shortage;
     throw new SoundpostError(
       'model_unreadable',
-      `The model ${manifest.id} cannot be loaded: ONNX Runtime says "${firstLine(error)}" about ${onnxPath}. Install the model again, or export it with an opset that this version knows.`,
+      `${what} cannot be loaded: ONNX Runtime says "${firstLine(error)}" about ${onnxPath}. Install the model again, or export it with an opset that this version knows.`,
       { cause: error },
     );
   }

@@ -25,6 +25,8 @@ export interface LoadRequest {
   onnxPath: string;
   labelCount: number;
   threads: number;
+  /** The most memory that the process may take, in bytes. */
+  memoryBytes: number;
   /** Where copies that were optimised for this machine are kept; null: none are used or made. */
   optimizedFolder: string | null;
 }

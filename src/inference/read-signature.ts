@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { askChild } from '../common/ask-child.js';
 import { SoundpostError } from '../common/errors.js';
+import { memoryForNetwork } from './network-memory.js';
 import { firstLine } from './open-session.js';
 
 /** An input or an output that an ONNX file declares. A size that is not fixed is a name, or empty. */
@@ -17,25 +18,37 @@ export interface Signature {
   outputs: readonly DeclaredValue[];
 }
 
-export type FromSignatureProcess = ({ kind: 'signature' } & Signature) | { kind: 'failed'; message: string };
+/** What the process is asked. */
+export interface SignatureQuestion {
+  path: string;
+  memoryBytes: number;
+}
+
+export type FromSignatureProcess =
+  ({ kind: 'signature' } & Signature) | { kind: 'failed'; code: string; message: string };
 
 const PROCESS_FILE = join(import.meta.dirname, 'signature-process.js');
 const TIMEOUT_MS = 120_000;
 
 /**
  * Asks an ONNX file for its inputs and outputs, in a process of its own.
- * @throws SoundpostError `model_unreadable` where ONNX Runtime refuses it, ends over it or takes too long;
+ * @throws SoundpostError `model_memory` where it needs more memory than it may have; `model_unreadable` where ONNX Runtime refuses it, ends over it or takes too long;
  * `no_resources` where no process can be had for it; `aborted`.
  */
-export async function readSignature(path: string, signal?: AbortSignal): Promise<Signature> {
+export async function readSignature(
+  path: string,
+  signal?: AbortSignal,
+  memoryBytes = memoryForNetwork(),
+): Promise<Signature> {
   const { reply, end } = await askChild<FromSignatureProcess>(
     'the process that reads the network',
     PROCESS_FILE,
-    path,
-    { signal, timeoutMs: TIMEOUT_MS },
+    { path, memoryBytes } satisfies SignatureQuestion,
+    { signal, timeoutMs: TIMEOUT_MS, memoryBytes },
   );
   if (signal?.aborted === true) throw new SoundpostError('aborted', 'Reading the network was called off.');
   if (reply?.kind === 'signature') return { inputs: reply.inputs, outputs: reply.outputs };
+  if (reply?.code === 'model_memory') throw new SoundpostError(reply.code, reply.message);
   const why =
     reply === undefined
       ? `the process that opened it ended (${end})`

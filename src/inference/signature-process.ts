@@ -2,16 +2,18 @@
  * Opens one ONNX file, says what its inputs and outputs are, and ends. It is forked by read-signature.ts and may be
  * killed at any time: a file that somebody gives may hang or break whoever opens it.
  */
-import { messageOf } from '../common/errors.js';
-import type { FromSignatureProcess } from './read-signature.js';
+import { codeOf, messageOf } from '../common/errors.js';
+import { checkDeclaredMemory, memoryFailure } from './network-memory.js';
+import type { FromSignatureProcess, SignatureQuestion } from './read-signature.js';
 import { loadRuntime, sessionOptions } from './runtime.js';
 
 process.title = 'soundpost inference';
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => undefined);
 process.on('disconnect', () => process.exit(0));
 
-async function answer(path: string): Promise<FromSignatureProcess> {
+async function answer({ path, memoryBytes }: SignatureQuestion): Promise<FromSignatureProcess> {
   try {
+    checkDeclaredMemory(path, path, memoryBytes);
     const runtime = await loadRuntime();
     const session = await runtime.InferenceSession.create(path, {
       ...sessionOptions(1),
@@ -30,10 +32,11 @@ async function answer(path: string): Promise<FromSignatureProcess> {
       outputs: plain(session.outputMetadata),
     };
   } catch (error) {
-    return { kind: 'failed', message: messageOf(error) };
+    const known = memoryFailure(path, error, memoryBytes) ?? error;
+    return { kind: 'failed', code: codeOf(known), message: messageOf(known) };
   }
 }
 
-process.on('message', (path: string) => {
-  void answer(path).then((said) => process.send?.(said, undefined, undefined, () => undefined));
+process.on('message', (question: SignatureQuestion) => {
+  void answer(question).then((said) => process.send?.(said, undefined, undefined, () => undefined));
 });

@@ -1,15 +1,17 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { startShortage, startChild } from '../common/child.js';
 import { childEnvironment } from '../common/child-environment.js';
+import { limitedFork } from '../common/limited-fork.js';
 import { setPatience } from '../common/patience.js';
-import { SoundpostError } from '../common/errors.js';
 import { isHeld } from '../common/process-stat.js';
+import { SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { InstalledModel } from '../models/registry.js';
 import type { InferenceEngine, InferenceRequest, InferenceResult, StartEngine } from './engine.js';
+import { memoryForNetwork } from './network-memory.js';
 import type { FromProcess, LoadRequest, ToProcess } from './protocol.js';
 import { REQUEST_FD, writeRequest } from './request-pipe.js';
 
@@ -42,17 +44,19 @@ const NODE_FLAGS = ['--expose-gc', '--max-semi-space-size=1', '--max-old-space-s
  * The engine it gives rejects with SoundpostError: `inference_timeout` (the process was silent for too long and was
  * killed), `inference_died` (it is gone, or was held from outside and killed), `no_resources` (none could be had; see
  * common/child.ts), or what the process itself found: `model_digest`, `model_memory`, `model_unreadable`,
- * `model_shape`, `model_output`, `inference_unsupported` at the start, `bad_output`, `bad_request`, `inference_failed` later. A start
- * that was called off rejects with `aborted`. Whatever happens at the start, no process is left behind when the
- * promise is settled.
+ * `model_shape`, `model_output`, `inference_unsupported` at the start, `model_memory`, `bad_output`, `bad_request`,
+ * `inference_failed` later. A start that was called off rejects with `aborted`. Whatever happens at the start, no
+ * process is left behind when the promise is settled.
  */
 export function createStartEngine(dependencies: {
   log: Logger;
   timeouts?: Partial<EngineTimeouts>;
   /** Where copies of models that were optimised for this machine are kept; none are used where it is left out. */
   optimizedFolder?: string;
+  /** The most memory that a process may take, in bytes; a share of the machine's where it is left out. */
+  memoryBytes?: number;
 }): StartEngine {
-  const { log, timeouts = {}, optimizedFolder = null } = dependencies;
+  const { log, timeouts = {}, optimizedFolder = null, memoryBytes = memoryForNetwork() } = dependencies;
   return async (model, { threads, signal }) => {
     const { id, input } = model.manifest;
     const aborted = () =>
@@ -61,7 +65,7 @@ export function createStartEngine(dependencies: {
       });
     if (signal?.aborted === true) throw aborted();
 
-    const child = startProcess(id, log, timeouts.stopMs ?? DEFAULT_STOP_MS);
+    const child = startProcess(id, log, memoryBytes, timeouts.stopMs ?? DEFAULT_STOP_MS);
     const onAbort = () => child.kill(aborted());
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
@@ -73,6 +77,7 @@ export function createStartEngine(dependencies: {
           onnxPath: model.onnxPath,
           labelCount: model.labels.length,
           threads,
+          memoryBytes,
           optimizedFolder,
         },
         'ready',
@@ -149,10 +154,10 @@ interface Question extends Patience {
   settle(reply: FromProcess | SoundpostError): void;
 }
 
-function startProcess(id: string, log: Logger, stopMs: number): EngineProcess {
+function startProcess(id: string, log: Logger, memoryBytes: number, stopMs: number): EngineProcess {
   const what = `the inference process of the model ${id}`;
   const child = startChild(what, () =>
-    fork(PROCESS_FILE, [], {
+    limitedFork(PROCESS_FILE, memoryBytes, {
       serialization: 'advanced',
       stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
       execArgv: NODE_FLAGS,

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { writeFileAtomic } from '../common/atomic-file.js';
 import { codeOfErrno } from '../common/errno.js';
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
+import { megabytes } from '../common/size-text.js';
 import { readSmallText } from './files.js';
 import { hostIsAmong, shownUrl } from './hosts.js';
 
@@ -306,10 +307,6 @@ async function checkRoom(request: DownloadRequest, settings: DownloadTuning, byt
     'disk_full',
     `There is not enough room for this in ${folder}: ${megabytes(needed)} are needed, ${megabytes(free)} are free. Remove a model ("npx soundpost models remove ID") or make room otherwise.`,
   );
-}
-
-export function megabytes(bytes: number): string {
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
 }
 
 interface StallGuard {

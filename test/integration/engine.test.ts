@@ -7,6 +7,7 @@ import { pathToFileURL } from 'node:url';
 import t, { type Test } from 'tap';
 import { silentLogger } from '../../src/common/log.js';
 import type { InferenceEngine, StartEngine } from '../../src/inference/engine.js';
+import { readSignature } from '../../src/inference/read-signature.js';
 import { createStartEngine } from '../../src/inference/start-engine.js';
 import { verifyModel } from '../../src/inference/verify.js';
 import { createRegistry, type InstalledModel } from '../../src/models/registry.js';
@@ -185,6 +186,11 @@ const REFUSED: Partial<Record<BadModelKind, { code: string; message: RegExp }>> 
     code: 'inference_timeout',
     message: /gave no answer for 2 s \(a window of the warm-up\)/,
   },
+  'memory-declared': {
+    code: 'model_memory',
+    message: /too large for this machine: .*largest fixed tensor 4398\.05 GB, and a network may take/,
+  },
+  'memory-at-once': { code: 'model_memory', message: /asked for more than it may have/ },
   'crash-in-load': { code: 'inference_died', message: /SIGFPE/ },
   'crash-at-once': { code: 'inference_died', message: /SIGFPE/ },
 };
@@ -193,6 +199,7 @@ const REFUSED: Partial<Record<BadModelKind, { code: string; message: RegExp }>> 
 const LATER: Partial<Record<BadModelKind, { code: string; message: RegExp }>> = {
   'nan-later': { code: 'bad_output', message: /NaN/ },
   'hang-later': { code: 'inference_timeout', message: /gave no answer for 2 s/ },
+  'memory-later': { code: 'model_memory', message: /asked for more/ },
   'crash-later': { code: 'inference_died', message: /SIGFPE/ },
 };
 
@@ -223,6 +230,21 @@ t.test('a bad model is refused with its name and what is wrong, and leaves no pr
   }
 });
 
+t.test('a process takes no more memory than it is given', async (t) => {
+  const dataDir = t.testdir();
+  const { id } = await installBadModel(dataDir, 'memory-at-once', { elements: 2 ** 27 });
+  const model = await installed(dataDir, id);
+  const start = (memoryBytes: number) => createStartEngine({ log, memoryBytes })(model, { threads: 1 });
+  await t.rejects(start(400e6), {
+    code: 'model_memory',
+    message: /bad-memory-at-once is too large for this machine: .* may take 400 MB/,
+  });
+  const engine = await start(1e9);
+  await engine.stop();
+  const greedy = await installed(dataDir, (await installBadModel(dataDir, 'memory-declared')).id);
+  await t.rejects(readSignature(greedy.onnxPath), { code: 'model_memory', message: /largest fixed tensor/ });
+});
+
 t.test('a process that is killed in the middle of a window', async (t) => {
   const dataDir = t.testdir();
   const { id } = await installBadModel(dataDir, 'hang-later');
@@ -236,6 +258,20 @@ t.test('a process that is killed in the middle of a window', async (t) => {
   ]);
   t.match(await engine.exited, { reason: /SIGKILL/ });
   await engine.stop();
+});
+
+t.test('a process that is held from outside is no fault of its model', async (t) => {
+  const dataDir = t.testdir();
+  const { id } = await installToneModel(dataDir, 'waveform');
+  const start = createStartEngine({ log, timeouts: { runMs: 1000 } });
+  const engine = await start(await installed(dataDir, id), { threads: 1 });
+  process.kill(engine.pid, 'SIGSTOP');
+  await t.rejects(engine.infer(windowOf(tone(440, 1, WAVEFORM_RATE, 0.9))), {
+    code: 'inference_died',
+    message: /no answer for 1 s \(a window\): its process was held by a signal/,
+  });
+  await engine.stop();
+  t.notOk(isRunning(engine.pid));
 });
 
 t.test('stop ends a process that hangs', async (t) => {

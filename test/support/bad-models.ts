@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeOnnx, type OnnxGraph, type OnnxNode, type OnnxTensor } from '../../src/convert/onnx.js';
+import { encodeOnnx, type OnnxGraph, type OnnxNode, type OnnxTensor } from '../../src/convert/onnx.js';
 import { floats, ints, waveformManifest, waveformToneGraph, writeManifest } from './tone-models.js';
 
 /**
@@ -31,6 +31,11 @@ export const BAD_MODEL_KINDS = [
   /** An endless loop in every run. */
   'hang-at-once',
   'hang-later',
+  /** The file says that a value between its nodes is larger than any memory. */
+  'memory-declared',
+  /** Every run asks for `elements` floats, of which the file says nothing. */
+  'memory-at-once',
+  'memory-later',
   /** The process dies of SIGFPE while the model is loaded; x64 only, see `canCrash`. */
   'crash-in-load',
   /** The process dies of SIGFPE in every run; x64 only. */
@@ -113,11 +118,35 @@ const DIVISION: Variant = {
   ],
 };
 
+/** More than any machine has. */
+const TOO_MANY = 2 ** 40;
+
+/** Adds 0 times the largest of `shape` zeros to the scores. */
+const zerosOf = (shape: string): Variant => ({
+  nodes: [
+    { op: 'ConstantOfShape', inputs: [shape], outputs: ['zeros'] },
+    { op: 'ReduceMax', inputs: ['zeros'], outputs: ['trace'], attributes: { keepdims: { int: 0 } } },
+    { op: 'Add', inputs: ['tone_scores', 'trace'], outputs: ['scores'] },
+  ],
+  initializers: [],
+});
+
+/** As many zeros as `elements` where it is `loud`, else one. */
+const zerosIfLoud = (elements: number): Variant => ({
+  nodes: [{ op: 'Where', inputs: ['loud', 'many', 'single'], outputs: ['shape'] }],
+  initializers: [ints('many', [elements], [1]), ints('single', [1], [1])],
+});
+
 const TRUE: OnnxTensor = { name: 'true', dims: [], type: 'bool', data: Uint8Array.of(1) };
 const NAN = floats('nan', [], [NaN]);
 
+interface Amounts {
+  slowTrips: number;
+  elements: number;
+}
+
 /** Turns the tone detector's `tone_scores` into the `scores` of a bad model. */
-function variantOf(kind: BadModelKind, slowTrips: number): Variant {
+function variantOf(kind: BadModelKind, { slowTrips, elements }: Amounts): Variant {
   const join = (...variants: Variant[]): Variant => ({
     nodes: variants.flatMap((variant) => variant.nodes),
     initializers: variants.flatMap((variant) => variant.initializers),
@@ -152,6 +181,12 @@ function variantOf(kind: BadModelKind, slowTrips: number): Variant {
       return join(loudness(LOUD), loop('', 'loud', []));
     case 'slow':
       return loop('trips', 'true', [TRUE, ints('trips', [slowTrips], [])]);
+    case 'memory-declared':
+      return join({ nodes: [], initializers: [ints('many', [elements], [1])] }, zerosOf('many'));
+    case 'memory-at-once':
+      return join(loudness(-1), zerosIfLoud(elements), zerosOf('shape'));
+    case 'memory-later':
+      return join(loudness(LOUD), zerosIfLoud(elements), zerosOf('shape'));
     case 'crash-in-load':
       // Constants alone: the division happens when the graph is optimized.
       return join({ nodes: [], initializers: [{ ...TRUE, name: 'loud' }] }, DIVISION);
@@ -170,9 +205,9 @@ function variantOf(kind: BadModelKind, slowTrips: number): Variant {
   }
 }
 
-function badGraph(kind: BadModelKind, slowTrips: number): OnnxGraph {
+function badGraph(kind: BadModelKind, amounts: Amounts): OnnxGraph {
   const good = waveformToneGraph(kind === 'wrong-output-width' ? LABELS + 1 : LABELS, 'samples');
-  const { nodes, initializers } = variantOf(kind, slowTrips);
+  const { nodes, initializers } = variantOf(kind, amounts);
   const rename = (node: OnnxNode): OnnxNode => ({
     ...node,
     inputs: node.inputs.map((name) => (kind === 'wrong-input-name' && name === 'waveform' ? 'audio' : name)),
@@ -205,6 +240,14 @@ function badGraph(kind: BadModelKind, slowTrips: number): OnnxGraph {
   return graph;
 }
 
+/** The network of a bad model, as a file has it; of the kinds whose file is at fault, the good one. */
+export function badNetwork(
+  kind: BadModelKind,
+  { slowTrips = 100_000, elements = TOO_MANY }: Partial<Amounts> = {},
+): Buffer {
+  return Buffer.concat(encodeOnnx({ opset: 13, graph: badGraph(kind, { slowTrips, elements }) }).parts);
+}
+
 /**
  * Installs a bad model into `<dataDir>/models/<id>` (model.json, labels.json, model.onnx), by default under the
  * id `bad-<kind>`. Apart from what is wrong with it, everything about it is right.
@@ -212,14 +255,13 @@ function badGraph(kind: BadModelKind, slowTrips: number): OnnxGraph {
 export async function installBadModel(
   dataDir: string,
   kind: BadModelKind,
-  options: { id?: string; slowTrips?: number } = {},
+  options: { id?: string } & Partial<Amounts> = {},
 ): Promise<{ id: string; folder: string }> {
   const id = options.id ?? `bad-${kind}`;
   const folder = join(dataDir, 'models', id);
   await mkdir(folder, { recursive: true });
   const path = join(folder, 'model.onnx');
-  await writeOnnx(path, { opset: 13, graph: badGraph(kind, options.slowTrips ?? 100_000) });
-  let bytes: Uint8Array = await readFile(path);
+  let bytes: Uint8Array = badNetwork(kind, options);
   if (kind === 'random-bytes') bytes = randomBytes(20_000);
   if (kind === 'truncated') bytes = bytes.subarray(0, Math.floor((bytes.length * 2) / 3));
   await writeFile(path, bytes);

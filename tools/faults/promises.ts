@@ -115,7 +115,7 @@ export const promises = {
     '`health` says so within 27 s',
     answers,
     ['tags, in a new process', 45],
-    'the model: it is not given up for one hang',
+    'the model: it is not given up, however often',
   ),
   'model-hangs': promised(
     'inference',
@@ -128,6 +128,14 @@ export const promises = {
   'model-nan': promised(
     'inference',
     'The model answers NaN',
+    '`model_given_up` on `B/log`',
+    answers,
+    ['tags, of the bundled model', 90],
+    all,
+  ),
+  'model-memory': promised(
+    'inference',
+    'The model asks for more memory than there is in every run',
     '`model_given_up` on `B/log`',
     answers,
     ['tags, of the bundled model', 90],

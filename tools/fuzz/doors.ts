@@ -16,6 +16,7 @@ import { environmentName, keys } from '../../src/config/schema.js';
 import { openStateStore } from '../../src/config/state-store.js';
 import { readYaml } from '../../src/config/yaml-layer.js';
 import { openCheckpoint } from '../../src/convert/checkpoint/open.js';
+import { declaredMemory } from '../../src/inference/declared-memory.js';
 import { readCatalogue } from '../../src/models/catalogue.js';
 import { readLabelNames, readLabelSet, readThresholds } from '../../src/models/labels.js';
 import { parseManifest } from '../../src/models/manifest.js';
@@ -27,6 +28,7 @@ import { parseEvent } from '../../src/mqtt/outbox-store.js';
 import { createTopics } from '../../src/mqtt/topics.js';
 import { openDiscoveryMemory } from '../../src/service/discovery-memory.js';
 import { openLabelMemory } from '../../src/service/label-memory.js';
+import { badNetwork } from '../../test/support/bad-models.js';
 import { float32Bytes, pickle, safetensors, tensor, torchZip } from '../../test/support/checkpoint-files.js';
 import { knock } from '../../test/support/command-fuzz.js';
 import { endWith, eventWith } from '../../test/support/events.js';
@@ -442,6 +444,22 @@ function checkpointDoor(folder: string): Door {
   );
 }
 
+/** Networks are opened by ONNX Runtime in a process of its own; what is read of them here is how much they want. */
+function networkDoor(folder: string): Door {
+  const good = (['memory-declared', 'memory-at-once', 'hang-at-once'] as const).map((kind) =>
+    badNetwork(kind),
+  );
+  return fileDoor(
+    folder,
+    'model.onnx',
+    changedBytes(good),
+    (path) => {
+      for (const bytes of Object.values(declaredMemory(path) ?? {})) must(bytes >= 0, `${bytes} bytes`);
+    },
+    [],
+  );
+}
+
 /** Every door; those that read files get them in a folder of their own. */
 export const doors = {
   topics: topicDoor,
@@ -458,6 +476,7 @@ export const doors = {
   outbox: outboxDoor,
   memory: memoryDoor,
   checkpoint: checkpointDoor,
+  network: networkDoor,
 } satisfies Record<string, (folder: string) => Door | Promise<Door>>;
 
 export type DoorName = keyof typeof doors;

@@ -137,6 +137,7 @@ export const inference = {
   },
   'model-hangs': goesWrong('hang-later'),
   'model-nan': goesWrong('nan-later'),
+  'model-memory': goesWrong('memory-later'),
   'model-crashes': goesWrong('crash-later'),
   'model-file-damaged': harmed('model.onnx', flipped),
   'manifest-damaged': harmed('model.json', (bytes) =>
