@@ -8,6 +8,7 @@ const EVENTS = `${BASE_TOPIC}/+/event`;
 const REPLIES = 'fleet-bench/replies';
 /** For the retained states of all to arrive. */
 const STATUS_LIMIT_MS = 10_000;
+const SUBSCRIBE_LIMIT_MS = 30_000;
 /**
  * What the broker counts: everything that is written to it and that it writes, in packets of MQTT. (Its counter of
  * published messages, `publish/messages/received`, leaves out those that are to be retained.)
@@ -65,7 +66,7 @@ export async function startConsumer(
     const event = JSON.parse(payload.toString()) as { id: string; event_type: string; late: boolean };
     onEvent(device, eventKey(event.id, event.event_type), event.late);
   });
-  await client.subscribeAsync(EVENTS, { qos: 1 });
+  await subscribe(client, EVENTS);
   return {
     count: () => count,
     takeSilenceMs() {
@@ -116,7 +117,7 @@ export async function switchModels(
   const answers: Answers = Array.from({ length: devices }, () => null);
   try {
     let missing = devices;
-    await client.subscribeAsync(version === 5 ? REPLIES : `${BASE_TOPIC}/+/response/model/set`, { qos: 1 });
+    await subscribe(client, version === 5 ? REPLIES : `${BASE_TOPIC}/+/response/model/set`);
     const all = new Promise<void>((resolve) => {
       client.on('message', (topic, payload, packet) => {
         const device =
@@ -169,7 +170,7 @@ export async function countStatuses(
       });
     });
     const topics = Array.from({ length: devices }, (_, device) => `${BASE_TOPIC}/${deviceId(device)}/status`);
-    await client.subscribeAsync(wildcard ? `${BASE_TOPIC}/+/status` : topics, { qos: 1 });
+    await subscribe(client, wildcard ? `${BASE_TOPIC}/+/status` : topics);
     await withinLimit(all, STATUS_LIMIT_MS);
   } finally {
     await end(client);
@@ -192,6 +193,20 @@ async function withinLimit(awaited: Promise<void>, limitMs: number, signal?: Abo
   } finally {
     limit.catch(() => undefined);
     done.abort();
+  }
+}
+
+/** A cluster may refuse a subscription while its nodes agree on something else; whoever needs it asks again. */
+async function subscribe(client: MqttClient, topics: string | string[]): Promise<void> {
+  const until = performance.now() + SUBSCRIBE_LIMIT_MS;
+  for (;;) {
+    try {
+      await client.subscribeAsync(topics, { qos: 1 });
+      return;
+    } catch (error) {
+      if (!client.connected || performance.now() > until) throw error;
+      await delay(500);
+    }
   }
 }
 
