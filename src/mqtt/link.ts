@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { IPublishPacket, MqttClient } from 'mqtt';
+import type { IPublishPacket } from 'mqtt';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import {
@@ -21,8 +21,8 @@ import {
 } from './contract.js';
 import { createMemoryOutbox, type Outbox } from './outbox.js';
 import { createReconnectPolicy, type ReconnectTiming } from './reconnect.js';
-import { subscribe } from './subscribe.js';
-import { createSender, outgoing, PACKET_OVERHEAD, type Trial } from './sender.js';
+import { createSender, outgoing, PACKET_OVERHEAD } from './sender.js';
+import { createSubscriptions, filterOf, type SubscriptionTiming } from './subscriptions.js';
 import { createSuspects, type Hold, type SuspectTiming } from './suspects.js';
 import { connectOptions, createNegotiation, type Limits } from './terms.js';
 import { createTopics, type Topics } from './topics.js';
@@ -77,7 +77,7 @@ export interface LinkOptions extends BrokersAccess {
   timing?: Partial<Timing>;
 }
 
-export interface Timing extends ReconnectTiming, SuspectTiming {
+export interface Timing extends ReconnectTiming, SuspectTiming, SubscriptionTiming {
   connectTimeoutMs: number;
   /** How long events wait after the broker has refused one. */
   refusedEventMs: number;
@@ -133,6 +133,8 @@ const defaultTiming: Timing = {
   startSpreadMs: 4000,
   connectTimeoutMs: 20_000,
   refusedEventMs: 30_000,
+  resubscribeMs: 15_000,
+  maxResubscribeMs: 900_000,
   flushMs: 2000,
   holdMs: 600_000,
   maxHoldMs: 24 * 3_600_000,
@@ -180,6 +182,15 @@ export function createLink(options: LinkOptions): Link {
     told: null as string | null,
   }));
   const current = () => brokers[policy.address]!;
+  const subscriptions = createSubscriptions({
+    filters: topics.subscriptions,
+    suspects,
+    version: () => current().negotiation.terms.version,
+    isGone: () => stopped(),
+    timing,
+    random: options.random,
+    log,
+  });
   const listeners = new Set<(status: LinkStatus) => void>();
   const limitListeners = new Set<(bytes: number) => void>();
   let textLimit = Infinity;
@@ -235,37 +246,6 @@ export function createLink(options: LinkOptions): Link {
     } catch (error) {
       log.error({ code: 'request_failed', topic, err: error }, `A request failed: ${messageOf(error)}`);
     }
-  }
-
-  /** The name under which a subscription is suspected of ending connections. */
-  const subscriptionName = (filter: string) => `subscribe ${filter}`;
-
-  /** Subscribes to what may be subscribed to now; returns what has to be tried alone. */
-  async function subscribeToAll(client: MqttClient): Promise<Trial[]> {
-    const verdict = (filter: string) => suspects.verdict(subscriptionName(filter), 0);
-    const free = topics.subscriptions.filter((filter) => verdict(filter) === 'free');
-    const handed = free.map((filter) => suspects.handedOver(subscriptionName(filter), 0, true));
-    if (free.length > 0) await ask(client, free);
-    if (client.connected) for (const number of handed) suspects.answered(number);
-    return topics.subscriptions
-      .filter((filter) => verdict(filter) === 'alone')
-      .map((filter) => ({ name: subscriptionName(filter), run: () => ask(client, [filter]) }));
-  }
-
-  async function ask(client: MqttClient, filters: readonly string[]): Promise<void> {
-    const refused = await subscribe(client, filters, {
-      version: current().negotiation.terms.version,
-      retained: true,
-      isGone: stopped,
-    });
-    if (refused.length === 0) return;
-    const what = refused.map(({ filter, why }) =>
-      filter === null ? `our topics (${why})` : `${filter}: ${why}`,
-    );
-    log.warn(
-      { code: 'subscribe_refused' },
-      `The broker does not let us read ${what.join('; ')}. What is sent there will not arrive`,
-    );
   }
 
   /** How a connection came to its end. */
@@ -324,7 +304,7 @@ export function createLink(options: LinkOptions): Link {
     const since = performance.now();
 
     client.on('message', receive);
-    const trials = await Promise.race([subscribeToAll(client), closed.then(() => [])]);
+    const trials = await Promise.race([subscriptions.toAll(client), closed.then(() => [])]);
     if (client.connected) {
       setTextLimit(limits);
       sender.begin(client, limits, outgoing('status', topics.of('status'), 'online'), trials);
@@ -364,7 +344,7 @@ export function createLink(options: LinkOptions): Link {
   }
 
   function reportHold({ topic, bytes, ends, maybeSize, forMs }: Hold): void {
-    const filter = /^subscribe (.*)$/.exec(topic)?.[1];
+    const filter = filterOf(topic);
     const what = filter === undefined ? `${topic} was written to` : `${filter} was subscribed to`;
     const times = ends === 1 ? 'once' : `${ends} times in a row`;
     const size = maybeSize

@@ -6,6 +6,7 @@ import { generate, parser, type Packet } from 'mqtt-packet';
 import t, { type Test } from 'tap';
 import { silentLogger, type Logger } from '../../src/common/log.js';
 import { isoTime, type EventPayload, type TelemetryPayload } from '../../src/mqtt/contract.js';
+import type { IncomingMessage } from '../../src/mqtt/link.js';
 import { describeRefusal, refusedTopics } from '../../src/mqtt/refused.js';
 import { startMosquitto, type Mosquitto, type MosquittoOptions } from '../support/broker.js';
 import { eventWith } from '../support/events.js';
@@ -264,10 +265,26 @@ t.test('a broker that reads nothing more is not written to without end', async (
   t.ok(bytes < 20e6, `${(bytes / 1e6).toFixed(1)} MB came`);
 });
 
-t.test('a refused subscription is named', async (t) => {
+t.test('a refused subscription is named, and asked for again until it is granted', async (t) => {
+  let refusals = 0;
   const aedes = await Aedes.createBroker({
-    authorizeSubscribe: (_, subscription, done) =>
-      done(null, subscription.topic.endsWith('/set') ? null : subscription),
+    authorizeSubscribe(_, subscription, done) {
+      const refuse = subscription.topic.endsWith('/set') && refusals < 3;
+      if (refuse) refusals += 1;
+      done(null, refuse ? null : subscription);
+    },
+  });
+  aedes.on('subscribe', (granted) => {
+    if (!granted.some(({ topic, qos }) => topic.endsWith('/set') && qos < 128)) return;
+    const packet = {
+      cmd: 'publish',
+      topic: `${B}/rate/set`,
+      payload: '2',
+      qos: 0,
+      retain: false,
+      dup: false,
+    } as const;
+    aedes.publish(packet, () => undefined);
   });
   const server = createServer((socket) => void aedes.handle(socket));
   server.listen(0, '127.0.0.1');
@@ -278,12 +295,23 @@ t.test('a refused subscription is named', async (t) => {
   });
   const { log, warned } = awaitWarning('subscribe_refused');
   const { port } = server.address() as AddressInfo;
-  const link = makeLink(t, { url: `mqtt://127.0.0.1:${port}`, protocolVersion: 4, log });
+  let received: (message: IncomingMessage) => void = () => undefined;
+  const requested = new Promise<IncomingMessage>((resolve) => (received = resolve));
+  const link = makeLink(t, {
+    url: `mqtt://127.0.0.1:${port}`,
+    protocolVersion: 4,
+    log,
+    onRequest: received,
+    timing: { resubscribeMs: 10, maxResubscribeMs: 50 },
+  });
   await link.start();
   t.equal(
     await warned,
-    `The broker does not let us read ${B}/+/set: unspecified error (reason code 128): the broker's access rules may not allow ${B}/+/set, or its log says more. What is sent there will not arrive`,
+    `The broker does not let us read ${B}/+/set: unspecified error (reason code 128): the broker's access rules may not allow ${B}/+/set, or its log says more. What is sent there does not arrive; it is asked for again now and then`,
   );
+  const request = await requested;
+  t.equal(request.topic, `${B}/rate/set`);
+  t.equal(refusals, 3);
 });
 
 t.test('what the broker adds is passed on, on one line', (t) => {
