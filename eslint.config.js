@@ -14,10 +14,10 @@ const rooms = [
   'telemetry',
   'mqtt',
   'config',
+  'home-assistant',
   'service',
   'bench',
   'cli',
-  'docs',
 ];
 
 /** What a room must not import. The configuration is for the service and the command line alone. */

@@ -11,7 +11,7 @@ import type { AudioSource } from '../audio/source.js';
 import { createStreamSource } from '../audio/stream-source.js';
 import { codeOfErrno } from '../common/errno.js';
 import { codeOf, messageOf } from '../common/errors.js';
-import { readHealth } from '../common/health-file.js';
+import { readHealth } from '../service/health-file.js';
 import { silentLogger, type Logger } from '../common/log.js';
 import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';

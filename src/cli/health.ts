@@ -1,4 +1,4 @@
-import { readHealth } from '../common/health-file.js';
+import { readHealth } from '../service/health-file.js';
 import { loadConfig, loadConfigAnyway } from '../config/load.js';
 import type { CommandContext } from './context.js';
 

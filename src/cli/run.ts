@@ -7,7 +7,7 @@ import { projectRoot } from '../common/project.js';
 import { loadConfig, loadConfigAnyway } from '../config/load.js';
 import { secretsOf } from '../config/mask.js';
 import { createUpdateLock, updateLockPath } from '../install/update-lock.js';
-import { createService } from '../service.js';
+import { createService } from '../service/service.js';
 import { SETTLED_AFTER_MS } from '../service/start-guard.js';
 import { openStartGuard, type StartGuard } from '../service/start-record.js';
 import { programVersion } from './version.js';

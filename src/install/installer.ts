@@ -16,7 +16,7 @@ import {
   type Catalogue,
   type CatalogueEntry,
 } from '../models/catalogue.js';
-import type { DownloadTuning } from '../models/download.js';
+import type { DownloadTuning } from './download.js';
 import { writeDigests } from '../models/file-digests.js';
 import { digestOfFile } from '../models/files.js';
 import { numberLabels, type LabelEntry } from '../models/labels.js';

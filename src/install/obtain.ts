@@ -10,9 +10,9 @@ import {
   download,
   type DownloadRequest,
   type DownloadTuning,
-} from '../models/download.js';
+} from './download.js';
 import { digestOfFile } from '../models/files.js';
-import { hostIsAmong, hostIsNamed, shownUrl } from '../models/hosts.js';
+import { hostIsAmong, hostIsNamed, shownUrl } from './hosts.js';
 import { boundDownloads, DOWNLOADS, whileLocked } from './staging.js';
 
 /** Where checkpoints may come from: `models.*` of the configuration. */

@@ -4,7 +4,7 @@ import { syncFolder } from '../common/atomic-file.js';
 import { readPlain } from '../common/bounded-read.js';
 import { codeOfErrno, isLeftBehind, processIsAlive } from '../common/errno.js';
 import { messageOf, SoundpostError } from '../common/errors.js';
-import { forget } from '../models/download.js';
+import { forget } from './download.js';
 
 /*
  * Folders with a dot in front, which the registry leaves alone, carry what is not a model yet or no longer:

@@ -14,7 +14,7 @@ import { describeUnknown } from '../tagging/unknown.js';
 import type { TaggingSettings } from '../tagging/watch.js';
 import type { RateMeter } from '../telemetry/rate.js';
 import type { Announcer } from './announcer.js';
-import type { HealthReport } from '../common/health-file.js';
+import type { HealthReport } from './health-file.js';
 import { createInstallReporter } from './install-reporter.js';
 import type { PublishInfo } from './info.js';
 import type { InputControl } from './input.js';

@@ -1,7 +1,7 @@
 import type { AudioStatus } from '../audio/source.js';
 import { messageOf } from '../common/errors.js';
-import type { HealthCheck, HealthFile, HealthReport } from '../common/health-file.js';
-import { serveHealth } from '../common/health-socket.js';
+import type { HealthCheck, HealthFile, HealthReport } from './health-file.js';
+import { serveHealth } from './health-socket.js';
 import type { Logger } from '../common/log.js';
 import type { Pipeline } from '../inference/pipeline.js';
 import type { Link } from '../mqtt/link.js';

@@ -4,9 +4,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { cpuBetween, readProcessTree } from '../../src/bench/process-tree.js';
-import { measurePytorch } from '../../src/bench/pytorch-yardstick.js';
-import { measureSession } from '../../src/bench/session-baseline.js';
-import { installSyntheticModel } from '../../src/bench/synthetic-model.js';
+import { measurePytorch } from '../../tools/bench/pytorch-yardstick.js';
+import { measureSession } from '../../tools/bench/session-baseline.js';
+import { installSyntheticModel } from '../../tools/bench/synthetic-model.js';
 import { projectRoot } from '../../src/common/project.js';
 import { parseManifest } from '../../src/models/manifest.js';
 import { installBadModel } from '../support/bad-models.js';
@@ -67,7 +67,7 @@ t.test('a small synthetic network has a right manifest and runs', async (test) =
 
 t.test('the PyTorch yardstick', { skip: skipWithoutShared() }, async (test) => {
   const options = {
-    script: join(projectRoot(), 'src', 'bench', 'pytorch-pipeline.py'),
+    script: join(projectRoot(), 'tools', 'bench', 'pytorch-pipeline.py'),
     python: '/usr/bin/python3',
     checkpoint: sharedPath('checkpoints', 'mn04_as_mAP_432.pt'),
     recording: sharedPath('golden', 'audio', 'speech.wav'),

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { hasMosquitto } from '../../src/bench/broker-process.js';
-import { runService } from '../../src/bench/service-run.js';
+import { runService } from '../../tools/bench/service-run.js';
 import { projectRoot } from '../../src/common/project.js';
 import { writeWav } from '../support/service.js';
 import { installToneModel, tone } from '../support/tone-models.js';

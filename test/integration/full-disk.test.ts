@@ -15,7 +15,7 @@ import { createJsonMemory } from '../../src/common/json-memory.js';
 import { readBounded, readPlain } from '../../src/common/bounded-read.js';
 import { openStateStore } from '../../src/config/state-store.js';
 import { optimizedCopy, removeAbandonedCopies } from '../../src/inference/optimized-copy.js';
-import { openDiscoveryMemory } from '../../src/service/discovery-memory.js';
+import { openDiscoveryMemory } from '../../src/home-assistant/discovery-memory.js';
 import { openLabelMemory } from '../../src/service/label-memory.js';
 import { startMosquitto } from '../support/broker.js';
 import { createRecordingLog } from '../support/recording-log.js';

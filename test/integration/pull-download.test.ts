@@ -4,7 +4,7 @@ import { mkdirSync, statfsSync } from 'node:fs';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { download, type DownloadRequest, type DownloadTuning } from '../../src/models/download.js';
+import { download, type DownloadRequest, type DownloadTuning } from '../../src/install/download.js';
 import { startFileServer, type FileServer } from '../support/file-server.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { cannotMount } from '../support/small-disk.js';

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import t from 'tap';
-import { readHealth } from '../../src/common/health-file.js';
+import { readHealth } from '../../src/service/health-file.js';
 import type { InfoPayload, LogPayload, StatePayload, TagsPayload } from '../../src/mqtt/contract.js';
 import { startMosquitto, type Mosquitto } from '../support/broker.js';
 import { inferencePids, isAlive, type Console } from '../support/service.js';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import type { FleetReport } from '../../src/bench/fleet/report.js';
+import type { FleetReport } from '../../tools/fleet/report.js';
 import { projectPath } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { skipWithout } from '../support/tools.js';
@@ -22,7 +22,7 @@ async function bench(
 ): Promise<Run> {
   const child = spawn(
     process.execPath,
-    [projectPath('dist/src/bench/fleet/main.js'), '--outbox-folder', tmpdir, ...flags],
+    [projectPath('dist/tools/fleet/main.js'), '--outbox-folder', tmpdir, ...flags],
     {
       env: { ...process.env, TMPDIR: tmpdir },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -101,7 +101,7 @@ void t.test('the service as a whole: a signal leaves nothing running and nothing
   await writeWav(recording, new Float32Array(32_000), 32_000);
   const child = spawn(
     process.execPath,
-    [projectPath('dist', 'src', 'bench', 'main.js'), '--model', tone, '--recording', recording].concat([
+    [projectPath('dist', 'tools', 'bench', 'main.js'), '--model', tone, '--recording', recording].concat([
       '--checkpoint',
       '/nowhere.pt',
       '--rate',

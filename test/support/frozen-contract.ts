@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { CommandSpec } from '../../src/mqtt/commands.js';
 import type { TopicSpec } from '../../src/mqtt/contract.js';
-import { fieldsOf, jsonSchema, type JsonSchema } from '../../src/mqtt/documents/schema.js';
+import { fieldsOf, jsonSchema, type JsonSchema } from '../../tools/docs/mqtt/schema.js';
 
 /** What a payload may hold: each path with its JSON types and words, and the paths that are always there. */
 export interface FrozenPayload {

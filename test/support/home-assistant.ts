@@ -1,5 +1,5 @@
 import type { Test } from 'tap';
-import { discoveryTopic } from '../../src/mqtt/discovery/payload.js';
+import { discoveryTopic } from '../../src/home-assistant/payload.js';
 import { discover, type HomeEntity } from './home-assistant-schema.js';
 import { stateOf } from './home-assistant-state.js';
 import { createProbe, type Probe, type ProbeMessage } from './mqtt-probe.js';

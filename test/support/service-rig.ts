@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { contract, epochMs, type EventPayload, type TagsPayload } from '../../src/mqtt/contract.js';
-import { commandErrors, commonErrors } from '../../src/mqtt/documents/errors.js';
+import { commandErrors, commonErrors } from '../../tools/docs/mqtt/errors.js';
 import { freePort } from './broker.js';
 import {
   createConsole,

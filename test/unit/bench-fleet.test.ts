@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { natsConfiguration, rabbitmqConfiguration } from '../../src/bench/fleet/clusters.js';
-import { createHearing } from '../../src/bench/fleet/hearing.js';
-import { createLedger } from '../../src/bench/fleet/ledger.js';
-import { deviceId, deviceNumber } from '../../src/bench/fleet/messages.js';
-import { failuresOf, spreadOf, waveOf, type FleetReport } from '../../src/bench/fleet/report.js';
+import { natsConfiguration, rabbitmqConfiguration } from '../../tools/fleet/clusters.js';
+import { createHearing } from '../../tools/fleet/hearing.js';
+import { createLedger } from '../../tools/fleet/ledger.js';
+import { deviceId, deviceNumber } from '../../tools/fleet/messages.js';
+import { failuresOf, spreadOf, waveOf, type FleetReport } from '../../tools/fleet/report.js';
 import { percentile } from '../../src/bench/statistics.js';
 
 t.test('the ledger of events', (t) => {

@@ -10,8 +10,8 @@ import {
   readProcessTree,
 } from '../../src/bench/process-tree.js';
 import { checkReportFiles, writeReportFiles } from '../../src/bench/report-files.js';
-import { formatReport, verdictsOf, type BenchReport } from '../../src/bench/report.js';
-import type { ServiceRun } from '../../src/bench/service-run.js';
+import { formatReport, verdictsOf, type BenchReport } from '../../tools/bench/report.js';
+import type { ServiceRun } from '../../tools/bench/service-run.js';
 import { mean, median } from '../../src/bench/statistics.js';
 import { createWorkFolder } from '../../src/bench/work-folder.js';
 import { forwarded } from '../../src/cli/soak.js';

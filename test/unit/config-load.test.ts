@@ -5,7 +5,7 @@ import t from 'tap';
 import { configCommand } from '../../src/cli/config.js';
 import { nearest } from '../../src/common/nearest.js';
 import { SoundpostError } from '../../src/common/errors.js';
-import { documents } from '../../src/config/document.js';
+import { documents } from '../../tools/docs/configuration.js';
 import { confirmOf } from '../../src/config/formats.js';
 import { flagNames } from '../../src/config/layers.js';
 import { loadConfig, loadConfigAnyway, type ConfigSources, type Entry } from '../../src/config/load.js';

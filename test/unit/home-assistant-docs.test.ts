@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { parse } from 'yaml';
 import { loadConfig } from '../../src/config/load.js';
-import { buildDiscovery } from '../../src/mqtt/discovery/payload.js';
+import { buildDiscovery } from '../../src/home-assistant/payload.js';
 import { createTopics } from '../../src/mqtt/topics.js';
 import { uniqueSlugs } from '../../src/tagging/slug.js';
 import { projectPath } from '../support/shared.js';

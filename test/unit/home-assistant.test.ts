@@ -4,16 +4,16 @@ import t from 'tap';
 import { silentLogger, type Logger } from '../../src/common/log.js';
 import { readCatalogue, type CatalogueEntry } from '../../src/models/catalogue.js';
 import type { InstallPayload, StatePayload } from '../../src/mqtt/contract.js';
-import type { Platform } from '../../src/mqtt/discovery/entities.js';
-import type { WatchedLabel } from '../../src/mqtt/discovery/payload.js';
+import type { Platform } from '../../src/home-assistant/entities.js';
+import type { WatchedLabel } from '../../src/home-assistant/payload.js';
 import type { Link } from '../../src/mqtt/link.js';
 import { createTopics } from '../../src/mqtt/topics.js';
 import {
   openDiscoveryMemory,
   type Components,
   type DiscoveryMemory,
-} from '../../src/service/discovery-memory.js';
-import { createHomeAssistant } from '../../src/service/home-assistant.js';
+} from '../../src/home-assistant/discovery-memory.js';
+import { createHomeAssistant } from '../../src/home-assistant/home-assistant.js';
 import { readDescription } from '../support/home-assistant.js';
 import { createRecordingLog } from '../support/recording-log.js';
 import { projectPath } from '../support/shared.js';

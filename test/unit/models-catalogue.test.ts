@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { findArchitecture } from '../../src/convert/architectures/index.js';
 import { catalogueEntry, licenceOf, readCatalogue, type Catalogue } from '../../src/models/catalogue.js';
-import { hostIsAmong } from '../../src/models/hosts.js';
+import { hostIsAmong } from '../../src/install/hosts.js';
 import { numberLabels, readLabelNames, readLabels } from '../../src/models/labels.js';
 import { projectPath, sharedPath, skipWithoutShared } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { obtainFromAddress, type SourceSettings } from '../../src/install/obtain.js';
 import { isPublicAddress } from '../../src/common/public-address.js';
-import { hostIsAmong, hostIsNamed, shownUrl } from '../../src/models/hosts.js';
+import { hostIsAmong, hostIsNamed, shownUrl } from '../../src/install/hosts.js';
 import { startFileServer } from '../support/file-server.js';
 import { temporaryFolder } from '../support/temporary.js';
 

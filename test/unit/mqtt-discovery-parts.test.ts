@@ -1,14 +1,14 @@
 import fc from 'fast-check';
 import t from 'tap';
-import type { Platform } from '../../src/mqtt/discovery/entities.js';
-import { splitDiscovery, USUAL_LIMIT_BYTES } from '../../src/mqtt/discovery/parts.js';
+import type { Platform } from '../../src/home-assistant/entities.js';
+import { splitDiscovery, USUAL_LIMIT_BYTES } from '../../src/home-assistant/parts.js';
 import {
   buildDiscovery,
   discoveryTopic,
   platformsOf,
   removals,
   type DiscoveryPayload,
-} from '../../src/mqtt/discovery/payload.js';
+} from '../../src/home-assistant/payload.js';
 import { createTopics } from '../../src/mqtt/topics.js';
 import { discover } from '../support/home-assistant-schema.js';
 

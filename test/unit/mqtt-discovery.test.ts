@@ -3,16 +3,16 @@ import t, { type Test } from 'tap';
 import { z } from 'zod';
 import { readCatalogue } from '../../src/models/catalogue.js';
 import { contract, isoTime, type EventPayload } from '../../src/mqtt/contract.js';
-import { entities, LATE_EVENT_LIMIT_S, type Platform } from '../../src/mqtt/discovery/entities.js';
-import { installing, installPayload, offeredModels, releasePage } from '../../src/mqtt/discovery/installs.js';
+import { entities, LATE_EVENT_LIMIT_S, type Platform } from '../../src/home-assistant/entities.js';
+import { installing, installPayload, offeredModels, releasePage } from '../../src/home-assistant/installs.js';
 import {
   buildDiscovery,
   discoveryTopic,
   platformsOf,
   removals,
   type DiscoveryInput,
-} from '../../src/mqtt/discovery/payload.js';
-import { splitDiscovery, USUAL_LIMIT_BYTES } from '../../src/mqtt/discovery/parts.js';
+} from '../../src/home-assistant/payload.js';
+import { splitDiscovery, USUAL_LIMIT_BYTES } from '../../src/home-assistant/parts.js';
 import { createTopics } from '../../src/mqtt/topics.js';
 import { slugOf, uniqueSlugs } from '../../src/tagging/slug.js';
 import { discover, type HomeEntity } from '../support/home-assistant-schema.js';

@@ -7,12 +7,12 @@ import { z } from 'zod';
 import { commandSpecs, type CommandName } from '../../src/mqtt/command-specs.js';
 import type { CommandSpec } from '../../src/mqtt/commands.js';
 import { contract, type OutKey, type TopicSpec } from '../../src/mqtt/contract.js';
-import { mosquittoAcl } from '../../src/mqtt/documents/acl.js';
-import { commandErrors, commonErrors, errorMeanings } from '../../src/mqtt/documents/errors.js';
-import { replyExamples, topicExamples } from '../../src/mqtt/documents/examples.js';
-import { mqttDocuments } from '../../src/mqtt/documents/index.js';
-import { publishCommand } from '../../src/mqtt/documents/markdown.js';
-import { fieldsOf, jsonSchema, requestSchema } from '../../src/mqtt/documents/schema.js';
+import { mosquittoAcl } from '../../tools/docs/mqtt/acl.js';
+import { commandErrors, commonErrors, errorMeanings } from '../../tools/docs/mqtt/errors.js';
+import { replyExamples, topicExamples } from '../../tools/docs/mqtt/examples.js';
+import { mqttDocuments } from '../../tools/docs/mqtt/index.js';
+import { publishCommand } from '../../tools/docs/mqtt/markdown.js';
+import { fieldsOf, jsonSchema, requestSchema } from '../../tools/docs/mqtt/schema.js';
 import { projectPath } from '../support/shared.js';
 
 const topics = Object.entries(contract) as [OutKey, TopicSpec][];

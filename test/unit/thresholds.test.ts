@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { givenThreshold, thresholdDocuments, type Measured } from '../../src/docs/thresholds.js';
+import { givenThreshold, thresholdDocuments, type Measured } from '../../tools/docs/thresholds.js';
 import { readLabelSet, type Label, type Recommender } from '../../src/models/labels.js';
 import { thresholdsInForce } from '../../src/tagging/thresholds.js';
 import { resolveWatched, type LabelGroup, type ThresholdOrigin } from '../../src/tagging/watch.js';

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runService } from '../../src/bench/service-run.js';
-import { measureSession } from '../../src/bench/session-baseline.js';
+import { runService } from '../bench/service-run.js';
+import { measureSession } from '../bench/session-baseline.js';
 import type { Manifest } from '../../src/models/manifest.js';
 import { installCopy, type Subject } from './subjects.js';
 

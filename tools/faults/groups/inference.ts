@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { HealthReport } from '../../../src/common/health-file.js';
+import type { HealthReport } from '../../../src/service/health-file.js';
 import type { InfoPayload, StatePayload, TelemetryPayload } from '../../../src/mqtt/contract.js';
 import { canCrash, installBadModel, type BadModelKind } from '../../../test/support/bad-models.js';
 import { cli } from '../../../test/support/cli.js';

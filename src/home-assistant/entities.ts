@@ -1,0 +1,329 @@
+import { contract, type OutKey, type Parameter } from '../mqtt/contract.js';
+
+/*
+ * What Home Assistant is shown, as data. Every template gives a state that its platform takes, whatever the payload:
+ * a reading that is null gives `None`, which Home Assistant shows as unknown. The templates keep to what Jinja and
+ * other engines of its kind have in common.
+ */
+
+export type Platform =
+  'binary_sensor' | 'button' | 'event' | 'number' | 'select' | 'sensor' | 'switch' | 'update';
+
+/** The topics that need nothing filled in. */
+type PlainKey = { [K in OutKey]: [Parameter<K>] extends [never] ? K : never }[OutKey];
+
+/** Options as Home Assistant names them, further than those that every entity has. */
+export type Options = Readonly<Record<string, string | number | boolean | readonly string[]>>;
+
+/** An entity that every device has. */
+export interface Entity {
+  /** Ends the unique id and the entity id; never changed, since both would change with it. */
+  readonly key: string;
+  readonly platform: Platform;
+  /** Shown behind the name of the device. */
+  readonly name: string;
+  /** `sound`: not available either while no sound arrives; `windows`: nor while paused. */
+  readonly needs: 'service' | 'sound' | 'windows';
+  /** Where its state comes from. */
+  readonly state?: PlainKey;
+  /** Where its attributes come from. */
+  readonly attributes?: PlainKey;
+  /** Where its commands go, below `B`. */
+  readonly command?: string;
+  readonly options: Options;
+}
+
+/** A number, rounded for people; unknown where there is no reading. */
+function number(path: string, digits = 0): string {
+  return `{{ value_json.${path} | round(${digits}) if value_json.${path} is number else 'None' }}`;
+}
+
+/** A number as it is. */
+function exactly(path: string): string {
+  return `{{ value_json.${path} if value_json.${path} is number else 'None' }}`;
+}
+
+/** A switch; unknown where there is no reading. */
+function flag(path: string): string {
+  return `{{ 'ON' if value_json.${path} == true else ('OFF' if value_json.${path} == false else 'None') }}`;
+}
+
+/** Of the best tag of what is heard now; there may be none. */
+function topTag(expression: string): string {
+  return `{{ ${expression} if (value_json.now | length) else 'None' }}`;
+}
+
+/** Home Assistant stamps an event when it comes in: an older one that waited for the broker is not news any more. */
+export const LATE_EVENT_LIMIT_S = 120;
+const recentEvent =
+  '{% set at = value_json.ended_at or value_json.started_at %}' +
+  `{{ '' if value_json.late and as_timestamp(now()) - as_timestamp(at) > ${LATE_EVENT_LIMIT_S} else value }}`;
+
+const config = { entity_category: 'config' } as const;
+const diagnostic = { entity_category: 'diagnostic' } as const;
+const hidden = { ...diagnostic, enabled_by_default: false } as const;
+/** What is heard now is not known any more once it has not been said for this long, whatever the reason. */
+const fleeting = { expire_after: contract.tags.expirySeconds } as const;
+const measurement = { state_class: 'measurement' } as const;
+/** The readings are in units of 1024 × 1024 bytes. */
+const mebibytes = { ...measurement, device_class: 'data_size', unit_of_measurement: 'MiB' } as const;
+
+export const entities: readonly Entity[] = [
+  {
+    key: 'model',
+    platform: 'select',
+    name: 'Model',
+    needs: 'service',
+    state: 'state',
+    command: 'model/set',
+    // The options are the installed models, filled in by `buildDiscovery`.
+    options: {
+      ...config,
+      icon: 'mdi:brain',
+      value_template: "{{ value_json.model if value_json.model else 'None' }}",
+    },
+  },
+  {
+    key: 'rate',
+    platform: 'number',
+    name: 'Inference rate',
+    needs: 'service',
+    state: 'state',
+    command: 'rate/set',
+    options: {
+      ...config,
+      device_class: 'frequency',
+      unit_of_measurement: 'Hz',
+      // As the command `rate/set` takes it.
+      min: 0.01,
+      max: 20,
+      step: 0.01,
+      mode: 'box',
+      icon: 'mdi:metronome',
+      value_template: exactly('rate_hz'),
+    },
+  },
+  {
+    key: 'threshold',
+    platform: 'number',
+    name: 'Threshold',
+    needs: 'service',
+    state: 'state',
+    attributes: 'info',
+    command: 'threshold/set',
+    options: {
+      ...config,
+      min: 0,
+      max: 1,
+      step: 0.01,
+      mode: 'slider',
+      icon: 'mdi:tune-vertical',
+      // Unknown while each label has the threshold that is recommended for it: that is no one number.
+      value_template: exactly('threshold'),
+      // Which is in force for each watched label, and why.
+      json_attributes_template: '{"thresholds": {{ value_json.thresholds | default([]) | tojson }} }',
+    },
+  },
+  {
+    // The way back, which a number cannot say.
+    key: 'model_thresholds',
+    platform: 'button',
+    name: "Model's own thresholds",
+    needs: 'service',
+    command: 'threshold/set',
+    options: { ...config, icon: 'mdi:restore', payload_press: 'model' },
+  },
+  {
+    key: 'paused',
+    platform: 'switch',
+    name: 'Paused',
+    needs: 'service',
+    state: 'state',
+    command: 'paused/set',
+    options: {
+      icon: 'mdi:pause-circle-outline',
+      value_template: "{{ 'ON' if value_json.paused else 'OFF' }}",
+    },
+  },
+  {
+    key: 'restart',
+    platform: 'button',
+    name: 'Restart',
+    needs: 'service',
+    command: 'request/restart',
+    options: { ...config, device_class: 'restart', payload_press: '{}' },
+  },
+  {
+    key: 'top_tag',
+    platform: 'sensor',
+    name: 'Top tag',
+    needs: 'windows',
+    state: 'tags',
+    options: { ...fleeting, icon: 'mdi:ear-hearing', value_template: topTag('value_json.now[0].label') },
+  },
+  {
+    key: 'top_score',
+    platform: 'sensor',
+    name: 'Top tag score',
+    needs: 'windows',
+    state: 'tags',
+    options: {
+      ...fleeting,
+      ...measurement,
+      unit_of_measurement: '%',
+      icon: 'mdi:percent-outline',
+      // Whole per cents: each change of the state is a row in Home Assistant's database.
+      value_template: topTag('(value_json.now[0].score * 100) | round | int'),
+    },
+  },
+  {
+    key: 'level',
+    platform: 'sensor',
+    name: 'Level',
+    needs: 'sound',
+    state: 'level',
+    options: {
+      ...fleeting,
+      ...measurement,
+      // Decibels below full scale are no sound pressure, so there is no device class for them.
+      unit_of_measurement: 'dBFS',
+      suggested_display_precision: 0,
+      icon: 'mdi:volume-high',
+      value_template: number('dbfs', 1),
+    },
+  },
+  {
+    key: 'event',
+    platform: 'event',
+    name: 'Sound',
+    // What was heard stays heard: a microphone that dies must not take its last event along.
+    needs: 'service',
+    state: 'event',
+    options: {
+      event_types: ['started', 'ended'],
+      qos: 1,
+      icon: 'mdi:waveform',
+      value_template: recentEvent,
+    },
+  },
+  {
+    key: 'microphone',
+    platform: 'binary_sensor',
+    name: 'Microphone',
+    needs: 'service',
+    state: 'audio/status',
+    options: { ...diagnostic, device_class: 'problem', payload_on: 'offline', payload_off: 'online', qos: 1 },
+  },
+  {
+    key: 'throttling',
+    platform: 'binary_sensor',
+    name: 'Throttling',
+    needs: 'service',
+    state: 'state',
+    options: { ...diagnostic, device_class: 'problem', value_template: flag('throttle.active') },
+  },
+  {
+    key: 'under_voltage',
+    platform: 'binary_sensor',
+    name: 'Under-voltage',
+    needs: 'service',
+    state: 'telemetry',
+    options: { ...diagnostic, device_class: 'problem', value_template: flag('soc.under_voltage') },
+  },
+  {
+    key: 'effective_rate',
+    platform: 'sensor',
+    name: 'Effective rate',
+    needs: 'service',
+    state: 'state',
+    options: {
+      ...diagnostic,
+      ...measurement,
+      device_class: 'frequency',
+      unit_of_measurement: 'Hz',
+      suggested_display_precision: 2,
+      value_template: exactly('effective_rate_hz'),
+    },
+  },
+  {
+    key: 'latency_p95',
+    platform: 'sensor',
+    name: 'Latency (95th percentile)',
+    needs: 'service',
+    state: 'telemetry',
+    options: {
+      ...diagnostic,
+      ...measurement,
+      device_class: 'duration',
+      unit_of_measurement: 'ms',
+      suggested_display_precision: 1,
+      value_template: number('latency_ms.p95', 2),
+    },
+  },
+  {
+    key: 'soc_temperature',
+    platform: 'sensor',
+    name: 'SoC temperature',
+    needs: 'service',
+    state: 'telemetry',
+    options: {
+      ...diagnostic,
+      ...measurement,
+      device_class: 'temperature',
+      unit_of_measurement: '°C',
+      suggested_display_precision: 1,
+      value_template: number('soc.temperature_c', 1),
+    },
+  },
+  {
+    key: 'cpu',
+    platform: 'sensor',
+    name: 'CPU load',
+    needs: 'service',
+    state: 'telemetry',
+    options: {
+      ...hidden,
+      ...measurement,
+      unit_of_measurement: '%',
+      icon: 'mdi:cpu-64-bit',
+      value_template: number('host.cpu_percent', 1),
+    },
+  },
+  {
+    key: 'memory',
+    platform: 'sensor',
+    name: 'Memory in use',
+    needs: 'service',
+    state: 'telemetry',
+    options: {
+      ...hidden,
+      ...mebibytes,
+      value_template: number('host.memory_rss_mb'),
+    },
+  },
+  {
+    key: 'disk_free',
+    platform: 'sensor',
+    name: 'Free disk space',
+    needs: 'service',
+    state: 'telemetry',
+    options: {
+      ...hidden,
+      ...mebibytes,
+      value_template: number('host.disk_free_mb'),
+    },
+  },
+  {
+    key: 'dropped_windows',
+    platform: 'sensor',
+    name: 'Dropped windows',
+    needs: 'service',
+    state: 'telemetry',
+    options: {
+      ...hidden,
+      state_class: 'total_increasing',
+      icon: 'mdi:debug-step-over',
+      value_template: number('windows.dropped'),
+    },
+  },
+];

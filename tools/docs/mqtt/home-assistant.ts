@@ -1,0 +1,63 @@
+import { discoveryTopic } from '../../../src/home-assistant/payload.js';
+import type { JsonSchema } from './schema.js';
+
+/** A topic outside of the device's own branch, of Home Assistant's discovery. */
+export interface HomeAssistantTopic {
+  readonly name: string;
+  /** With `{prefix}`, `{device_id}` and `{status_topic}`. */
+  readonly address: string;
+  readonly description: string;
+  readonly contentType: 'application/json' | 'text/plain';
+  readonly payload: JsonSchema;
+  readonly example?: unknown;
+  /** From the side of the service. */
+  readonly action: 'send' | 'receive';
+}
+
+export const homeAssistantTopics: readonly HomeAssistantTopic[] = [
+  {
+    name: 'homeAssistantDiscovery',
+    address: discoveryTopic('{prefix}', '{device_id}'),
+    description:
+      'Describes the device and all of its entities to Home Assistant, retained with QoS 1; empty text takes it off the broker. What does not fit into one message follows at `{prefix}/device/soundpost_{device_id}/part_2/config` and so on.',
+    contentType: 'application/json',
+    payload: {
+      type: 'object',
+      properties: {
+        device: { type: 'object' },
+        origin: { type: 'object' },
+        availability: { type: 'array', items: { type: 'object' } },
+        availability_mode: { type: 'string', enum: ['all'] },
+        components: { type: 'object' },
+      },
+      required: ['device', 'origin', 'availability', 'availability_mode', 'components'],
+    },
+    // One of its entities.
+    example: {
+      device: { identifiers: ['soundpost_attic'], name: 'Attic' },
+      origin: { name: 'Soundpost' },
+      availability: [{ topic: 'soundpost/attic/status' }],
+      availability_mode: 'all',
+      components: {
+        label_dog: {
+          platform: 'binary_sensor',
+          name: 'Dog',
+          unique_id: 'soundpost_attic_label_dog',
+          device_class: 'sound',
+          state_topic: 'soundpost/attic/label/dog',
+        },
+      },
+    },
+    action: 'send',
+  },
+  {
+    name: 'homeAssistantBirth',
+    address: '{status_topic}',
+    description:
+      'Home Assistant has started: after `online` everything is sent again, within 1 to 10 s. Anything else is passed over.',
+    contentType: 'text/plain',
+    payload: { type: 'string' },
+    example: 'online',
+    action: 'receive',
+  },
+];
