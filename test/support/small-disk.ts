@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { codeOfErrno } from '../../src/common/errno.js';
 
-/** A file system of its own in memory, which a test can fill, and make read-only. */
+/** A file system of its own in memory, which a test can fill, and make read-only where nothing is open for writing. */
 export interface SmallDisk {
   readonly folder: string;
   /** Takes all the room that is left. */

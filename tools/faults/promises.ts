@@ -281,10 +281,10 @@ export const promises = {
   ),
   'disk-read-only': promised(
     'host',
-    'The disk becomes read-only, and is writable again',
-    'one warning',
-    'listening, tagging, events',
-    ['events on the disk', 60],
+    'The file system turns read-only under open files, as on a dying card; it is repaired and the service started again',
+    'warnings; replies say `persisted: false`',
+    'listening, tagging, events, `health`',
+    ['events, also after the new start', 60],
     all,
   ),
   'no-handles': promised(

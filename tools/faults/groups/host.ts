@@ -14,6 +14,7 @@ import { createRandom } from '../../../test/support/random.js';
 import { descendants, makeDataDir, startService } from '../../../test/support/service.js';
 import { installBadModel } from '../../../test/support/bad-models.js';
 import { cannotMount, mountSmallDisk } from '../../../test/support/small-disk.js';
+import { mountFailingDisk } from '../failing-disk.js';
 import { makeSysFolder } from '../../../test/support/sys-folders.js';
 import { firsts, lastingBroker, nameOf, startConsumer } from '../../../test/support/consumer.js';
 import { allArrives, begunIn, endedWell, holdPairs, startsIn, stopsWell, unpaired } from '../ending.js';
@@ -275,16 +276,25 @@ export const host = {
     await stopsWell(rig, verdict);
   },
   'disk-read-only': async (owner, verdict, limit) => {
-    const { rig, disk } = await onSmallDisk(owner);
-    // The kernel makes it read-only only while no file is open for writing; the tmpfs of this test is no other.
-    const changed = await Promise.resolve()
-      .then(() => disk.setReadOnly(true))
-      .then(() => true)
-      .catch(() => false);
-    if (!changed) throw new NotHere('the file system cannot be made read-only while the service writes');
-    await hears(rig.service, 2);
-    disk.setReadOnly(false);
-    await allArrives(rig, verdict, limit);
+    const disk = mountFailingDisk(owner, 32);
+    const broker = await lastingBroker(owner);
+    const rig = await startRig(owner, { url: broker.url, dataDir: disk.folder });
+    const { service, watcher } = rig;
+    await hears(service, 1);
+    disk.fail();
+    const reply = await watcher.request('rate/set', { hz: 5 });
+    verdict.hold(reply.status === 'error' || reply.data.persisted === false, 'no false promise in a reply');
+    await hears(service, 2);
+    const arrived = () => begunIn(watcher.events) >= heardBy(service);
+    verdict.within(await secondsUntil(arrived, limit), limit, 'events go on after');
+    const { code } = await cli(['health'], { env: { SOUNDPOST_DATA_DIR: disk.folder } });
+    verdict.hold(code === 0, 'healthy');
+    await service.stop();
+    verdict.hold((await service.exited) === 0, 'exit code 0');
+    await secondsUntil(arrived, 5);
+    verdict.hold(arrived(), 'no event is lost');
+    disk.repair();
+    await allArrives(await rig.again(), verdict, limit);
   },
   'no-handles': async (owner, verdict, limit) => {
     const broker = await lastingBroker(owner);
