@@ -1,3 +1,4 @@
+import { isErrorCode } from '../common/error-codes.js';
 import { SoundpostError } from '../common/errors.js';
 import { createLevelMeter, type Level } from './level.js';
 import type { AudioSource, AudioStatus } from './source.js';
@@ -50,7 +51,7 @@ export async function hear(
     const level = meter.take();
     if (level === null) {
       throw new SoundpostError(
-        offline?.code ?? 'no_sound',
+        offline !== undefined && isErrorCode(offline.code) ? offline.code : 'no_sound',
         offline?.reason ?? `no sound came within ${options.deadlineMs / 1000} s`,
       );
     }

@@ -1,3 +1,5 @@
+import type { ErrorCode } from './error-codes.js';
+
 /**
  * An error whose message is written for the person who has to act on it: it names the thing, what is wrong
  * with it, and what to do. `code` is the stable, machine-readable name of the kind of fault (snake_case); it
@@ -7,7 +9,7 @@ export class SoundpostError extends Error {
   override readonly name = 'SoundpostError';
 
   constructor(
-    readonly code: string,
+    readonly code: ErrorCode,
     message: string,
     options?: { cause?: unknown },
   ) {
@@ -21,6 +23,6 @@ export function messageOf(error: unknown): string {
 }
 
 /** The code of a SoundpostError, or `internal` for anything else. */
-export function codeOf(error: unknown): string {
+export function codeOf(error: unknown): ErrorCode {
   return error instanceof SoundpostError ? error.code : 'internal';
 }

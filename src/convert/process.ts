@@ -2,6 +2,7 @@
  * The conversion process: does one step of a conversion and ends, so that its memory goes back. It is forked by
  * convert.ts and may be killed at any time.
  */
+import type { ErrorCode } from '../common/error-codes.js';
 import { codeOf, messageOf } from '../common/errors.js';
 import { buildModel, type BuildProgress, type BuildRequest, type BuiltModel } from './build-model.js';
 import { selfTest, type SelfTest } from './self-test.js';
@@ -13,7 +14,7 @@ export type FromConversion =
   | { kind: 'progress'; progress: BuildProgress }
   | { kind: 'built'; model: BuiltModel; peakBytes: number }
   | { kind: 'tested'; test: SelfTest; peakBytes: number }
-  | { kind: 'failed'; code: string; message: string };
+  | { kind: 'failed'; code: ErrorCode; message: string };
 
 process.title = 'soundpost convert';
 // Ctrl-C, and a terminal that is closed, reach every process of it; when to end is for the parent to say.

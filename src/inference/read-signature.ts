@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../common/error-codes.js';
 import { join } from 'node:path';
 import { askChild } from '../common/ask-child.js';
 import { SoundpostError } from '../common/errors.js';
@@ -25,7 +26,7 @@ export interface SignatureQuestion {
 }
 
 export type FromSignatureProcess =
-  ({ kind: 'signature' } & Signature) | { kind: 'failed'; code: string; message: string };
+  ({ kind: 'signature' } & Signature) | { kind: 'failed'; code: ErrorCode; message: string };
 
 const PROCESS_FILE = join(import.meta.dirname, 'signature-process.js');
 const TIMEOUT_MS = 120_000;

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../common/error-codes.js';
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -10,7 +11,7 @@ import { shortageOf } from '../common/shortage.js';
  * @throws SoundpostError with `code` when it is missing, not a plain file (a pipe would never end), larger
  * than `maxBytes`, or not readable; `no_resources` where only the machine was short of something.
  */
-export async function readSmallText(path: string, maxBytes: number, code: string): Promise<string> {
+export async function readSmallText(path: string, maxBytes: number, code: ErrorCode): Promise<string> {
   const read = await readPlain(path, maxBytes);
   if ('bytes' in read) return read.bytes.toString('utf8');
   const shortage = shortageOf(`${path} could not be read`, read.error);

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../common/error-codes.js';
 import { z } from 'zod';
 import { SoundpostError } from '../common/errors.js';
 
@@ -7,7 +8,7 @@ import { SoundpostError } from '../common/errors.js';
  * @param file how to call it in a message: its path.
  * @throws SoundpostError with `code` when it is not JSON, or one line per key that is wrong, with what is allowed.
  */
-export function parseJson<T>(schema: z.ZodType<T>, text: string, file: string, code: string): T {
+export function parseJson<T>(schema: z.ZodType<T>, text: string, file: string, code: ErrorCode): T {
   let value: unknown;
   try {
     value = JSON.parse(text.startsWith('\uFEFF') ? text.slice(1) : text);

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../../src/common/error-codes.js';
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
@@ -759,7 +760,7 @@ t.test('stop', (t) => {
 });
 
 /** Throws for one model, in the windows after the first `good` ones. */
-function failing(id: string, code: string, good = 0): (model: InstalledModel) => void {
+function failing(id: string, code: ErrorCode, good = 0): (model: InstalledModel) => void {
   let count = 0;
   return ({ manifest }) => {
     if (manifest.id !== id) return;

@@ -263,8 +263,8 @@ t.test('a handler may fail in any way', async (t) => {
   const failing = (run: () => object | Promise<object>): Command => defineCommand('fail', plain, run);
   const ways: [run: () => object | Promise<object>, error: object][] = [
     [
-      () => Promise.reject(new SoundpostError('no_such_model', 'Nope.')),
-      { code: 'no_such_model', message: 'Nope.' },
+      () => Promise.reject(new SoundpostError('model_unknown', 'Nope.')),
+      { code: 'model_unknown', message: 'Nope.' },
     ],
     [
       () => {

@@ -1,5 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { Parser } from '@asyncapi/parser';
 import t from 'tap';
 import { parse } from 'yaml';
@@ -8,7 +7,6 @@ import { commandSpecs, type CommandName } from '../../src/mqtt/command-specs.js'
 import type { CommandSpec } from '../../src/mqtt/commands.js';
 import { contract, type OutKey, type TopicSpec } from '../../src/mqtt/contract.js';
 import { mosquittoAcl } from '../../tools/docs/mqtt/acl.js';
-import { commandErrors, commonErrors, errorMeanings } from '../../tools/docs/mqtt/errors.js';
 import { replyExamples, topicExamples } from '../../tools/docs/mqtt/examples.js';
 import { mqttDocuments } from '../../tools/docs/mqtt/index.js';
 import { publishCommand } from '../../tools/docs/mqtt/markdown.js';
@@ -54,21 +52,6 @@ t.test('every topic and every command is explained, with an example that keeps t
       t.ok(spec.schema.safeParse(spec.parseSet(spec.setExample!)).success, `${name} ${spec.setExample}`);
     }
   }
-  t.end();
-});
-
-t.test('error codes that are documented are those of the program', (t) => {
-  const source = readdirSync(projectPath('src'), { recursive: true, encoding: 'utf8' })
-    .filter((path) => path.endsWith('.ts') && !path.includes(join('mqtt', 'documents')))
-    .map((path) => readFileSync(projectPath('src', path), 'utf8'))
-    .join('\n');
-  for (const code of Object.keys(errorMeanings)) t.match(source, `'${code}'`, code);
-  const used = new Set<string>([...commonErrors, ...Object.values(commandErrors).flat()]);
-  t.same(
-    Object.keys(errorMeanings).filter((code) => !used.has(code)),
-    [],
-    'none is explained for nothing',
-  );
   t.end();
 });
 

@@ -68,7 +68,7 @@ export async function readRecordings(
   if (recordings.length > 0) return recordings;
   if (existsSync(join(demo, DEMO))) return readDemo(demo, sampleRate);
   throw new SoundpostError(
-    'bench_material',
+    'bench_failed',
     `There are no recordings to mix scenes of: ${material} has neither soundpost-home/audio/${INDEX} nor golden/audio, and ${demo} has no ${DEMO}. Name the folder of the reference material with --material.`,
   );
 }

@@ -98,7 +98,7 @@ async function importCheckpoint(
     signal.throwIfAborted();
     const { stderr } = error as { stderr?: string };
     throw new SoundpostError(
-      'bench_model',
+      'bench_failed',
       `${checkpoint} cannot be converted: ${stderr?.trim() ?? messageOf(error)}`,
     );
   }

@@ -220,7 +220,7 @@ async function takesSessions(url: string, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (performance.now() > until) {
       throw new SoundpostError(
-        'no_broker',
+        'bench_failed',
         'The nodes did not become one broker: sessions cannot be had there.',
       );
     }

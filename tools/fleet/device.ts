@@ -255,7 +255,7 @@ function withRefusals(simulated: Partial<ServiceControl>): ServiceControl {
       Reflect.get(target, name, receiver) ??
       (() =>
         Promise.reject(
-          new SoundpostError('not_simulated', `The simulated devices do not know ${String(name)}.`),
+          new SoundpostError('bench_failed', `The simulated devices do not know ${String(name)}.`),
         )),
   }) as ServiceControl;
 }

@@ -76,7 +76,7 @@ export function createNode(options: {
         if (problem !== null) {
           await end('SIGKILL');
           throw new SoundpostError(
-            'no_broker',
+            'bench_failed',
             `${name} could not be started (${problem}). The bench needs it: on Debian, apt-get install ${debianPackage}`,
           );
         }

@@ -77,7 +77,7 @@ export async function createFleet(options: {
     child.on('message', (word: Word) => hear(first, word));
     child.once('exit', (code, signal) => {
       if (!over)
-        onFailure(new SoundpostError('devices', `A process of devices ended with ${signal ?? code}.`));
+        onFailure(new SoundpostError('bench_failed', `A process of devices ended with ${signal ?? code}.`));
     });
   }
 
@@ -103,7 +103,9 @@ export async function createFleet(options: {
         resolve(word);
       };
       child.on('message', listen);
-      child.once('exit', () => reject(new SoundpostError('devices', 'A process of devices ended too soon.')));
+      child.once('exit', () =>
+        reject(new SoundpostError('bench_failed', 'A process of devices ended too soon.')),
+      );
     });
     child.send(what);
     return answered;

@@ -398,7 +398,7 @@ async function checkOpenFiles(broker: FleetBroker, devices: number): Promise<voi
   const needed = devices + SPARE_FILES;
   if (limit >= needed) return;
   throw new SoundpostError(
-    'open_files',
+    'bench_failed',
     `${broker.version} may open ${limit} files here, and ${devices} devices need ${needed}. Raise the limit first: ulimit -n ${needed}`,
   );
 }

@@ -1,3 +1,4 @@
+import { isErrorCode, type ErrorCode } from '../../common/error-codes.js';
 import { z } from 'zod';
 import type { InputDevice } from './select.js';
 
@@ -22,7 +23,11 @@ const captureMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('overrun') }),
   /** The channels cancel each other out in their mean, which is so many dB quieter than they are. */
   z.object({ type: z.literal('cancelling'), lossDb: z.number() }),
-  z.object({ type: z.literal('failed'), code: z.string(), message: z.string() }),
+  z.object({
+    type: z.literal('failed'),
+    code: z.custom<ErrorCode>((text) => isErrorCode(String(text))).catch('internal'),
+    message: z.string(),
+  }),
 ]);
 
 /** What the capture process says on its control channel (Node's IPC channel, JSON). */

@@ -36,9 +36,9 @@ export async function readArchitectureTensors(
   const path = join(bundledFolder, FILE);
   const { groups } = parseJson(
     fileSchema,
-    await readSmallText(path, MAX_BYTES, 'architectures'),
+    await readSmallText(path, MAX_BYTES, 'bench_synthetic'),
     path,
-    'architectures',
+    'bench_synthetic',
   );
   const all = new Map<string, TensorShape[]>();
   for (const { tensors, shapes } of groups) {

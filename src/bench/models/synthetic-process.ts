@@ -2,6 +2,7 @@
  * Writes the network of one architecture with arbitrary weights, and ends, so that its memory goes back. It is
  * forked by synthetic-model.ts and may be killed at any time.
  */
+import type { ErrorCode } from '../../common/error-codes.js';
 import { codeOf, messageOf } from '../../common/errors.js';
 import type { FrameGeometry } from '../../convert/architecture.js';
 import { findArchitecture } from '../../convert/architectures/index.js';
@@ -32,7 +33,7 @@ export interface SyntheticNetwork {
 }
 
 export type FromSynthetic =
-  { kind: 'written'; network: SyntheticNetwork } | { kind: 'failed'; code: string; message: string };
+  { kind: 'written'; network: SyntheticNetwork } | { kind: 'failed'; code: ErrorCode; message: string };
 
 process.title = 'soundpost bench';
 // Ctrl-C reaches every process of the terminal; when to end is for the parent to say.

@@ -1,7 +1,8 @@
 import { commandSpecs, type CommandName } from '../../../src/mqtt/command-specs.js';
 import type { CommandSpec } from '../../../src/mqtt/commands.js';
 import { contract, type OutKey, type TopicKey, type TopicSpec } from '../../../src/mqtt/contract.js';
-import { commandErrors, commonErrors, errorMeanings, type ErrorCode } from './errors.js';
+import { errorCodes, type ErrorCode } from '../../../src/common/error-codes.js';
+import { commandErrors, commonErrors } from './errors.js';
 import { exampleParameters, replyExamples, topicExamples } from './examples.js';
 import { commandsIntroduction, delivery, introduction, security } from './guide.js';
 import { homeAssistantTopics } from './home-assistant.js';
@@ -150,7 +151,7 @@ function errorTable(heading: string, codes: readonly ErrorCode[]): string {
     `${heading}\n`,
     table(
       ['code', ''],
-      codes.map((code) => [`\`${code}\``, errorMeanings[code]]),
+      codes.map((code) => [`\`${code}\``, errorCodes[code]]),
     ),
   ].join('\n');
 }
