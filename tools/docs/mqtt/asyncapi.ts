@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
-import { commandSpecs } from '../../../src/mqtt/command-specs.js';
+import { commandSpecs, type CommandName } from '../../../src/mqtt/command-specs.js';
+import { commandErrors, commonErrors } from './errors.js';
 import { homeAssistantTopics } from './home-assistant.js';
 import type { CommandSpec } from '../../../src/mqtt/commands.js';
 import { contract, SCHEMA_VERSION, type TopicKey, type TopicSpec } from '../../../src/mqtt/contract.js';
@@ -96,10 +97,15 @@ export function asyncApi(): Node {
       ...examplesOf(spec.example ?? {}),
     });
     const data = (replyExamples as Node)[command];
-    message(response, `The one reply to a request of ${command}.`, replySchema(spec), {
-      ...correlation,
-      ...examplesOf(data === undefined ? undefined : { status: 'ok', data }),
-    });
+    message(
+      response,
+      `The one reply to a request of ${command}.`,
+      replySchema(command as CommandName, spec),
+      {
+        ...correlation,
+        ...examplesOf(data === undefined ? undefined : { status: 'ok', data }),
+      },
+    );
     const receive = (channelName: string): Node => ({
       action: 'receive',
       channel: ref(`channels/${channelName}`),
@@ -194,11 +200,26 @@ function server(protocol: string, port: string, description: string): Node {
   };
 }
 
-/** The reply, with the command's own data where it is `ok`. */
-function replySchema({ result }: CommandSpec): JsonSchema {
+/** The reply, with the command's own data where it is `ok`, and the codes that it may have where it is `error`. */
+function replySchema(command: CommandName, { result }: CommandSpec): JsonSchema {
   const { oneOf = [], anyOf = oneOf, ...rest } = jsonSchema(contract.response.schema);
   const [ok, error] = anyOf;
-  return { ...rest, oneOf: [{ ...ok, properties: { ...ok?.properties, data: jsonSchema(result) } }, error!] };
+  const failed = error?.properties?.['error'];
+  const code = {
+    ...failed?.properties?.['code'],
+    examples: [...(commandErrors[command] ?? []), ...commonErrors],
+  };
+  const properties = {
+    ...error?.properties,
+    error: { ...failed, properties: { ...failed?.properties, code } },
+  };
+  return {
+    ...rest,
+    oneOf: [
+      { ...ok, properties: { ...ok?.properties, data: jsonSchema(result) } },
+      { ...error, properties },
+    ],
+  };
 }
 
 /** `docs/asyncapi.yaml`. */

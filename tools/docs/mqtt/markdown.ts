@@ -1,7 +1,12 @@
 import { commandSpecs, type CommandName } from '../../../src/mqtt/command-specs.js';
 import type { CommandSpec } from '../../../src/mqtt/commands.js';
 import { contract, type OutKey, type TopicKey, type TopicSpec } from '../../../src/mqtt/contract.js';
-import { errorCodes, type ErrorCode } from '../../../src/common/error-codes.js';
+import {
+  errorCodes,
+  problemCodes,
+  type ErrorCode,
+  type ProblemCode,
+} from '../../../src/common/error-codes.js';
 import { commandErrors, commonErrors } from './errors.js';
 import { exampleParameters, replyExamples, topicExamples } from './examples.js';
 import { commandsIntroduction, delivery, introduction, security } from './guide.js';
@@ -105,6 +110,7 @@ function topicSection(key: OutKey, spec: TopicSpec): string {
     `### \`B/${spec.template}\`\n`,
     `${spec.description}\n`,
     fieldTable(fieldsOf(jsonSchema(spec.schema))),
+    ...(key === 'log' ? [logCodes()] : []),
     ...shown,
   ].join('\n');
 }
@@ -146,12 +152,22 @@ function duration(ms: number): string {
   return seconds >= 120 ? `${seconds / 60} minutes` : `${seconds} s`;
 }
 
-function errorTable(heading: string, codes: readonly ErrorCode[]): string {
+/** What only the log says, and the errors that answer no command. */
+function logCodes(): string {
+  const ofCommands = new Set<string>([...commonErrors, ...Object.values(commandErrors).flat()]);
+  const codes = [...Object.keys(problemCodes), ...Object.keys(errorCodes)] as (ErrorCode | ProblemCode)[];
+  return errorTable(
+    'Codes, besides those of the errors below and of what ended a connection to the broker:',
+    codes.filter((code) => !ofCommands.has(code)),
+  );
+}
+
+function errorTable(heading: string, codes: readonly (ErrorCode | ProblemCode)[]): string {
   return [
     `${heading}\n`,
     table(
       ['code', ''],
-      codes.map((code) => [`\`${code}\``, errorCodes[code]]),
+      codes.map((code) => [`\`${code}\``, { ...errorCodes, ...problemCodes }[code]]),
     ),
   ].join('\n');
 }
