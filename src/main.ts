@@ -2,6 +2,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import type { CommandContext } from './cli/context.js';
 import { programVersion } from './cli/version.js';
+import { exitCodeOf } from './common/signals.js';
 import { codeOf, messageOf } from './common/errors.js';
 import { codeOfErrno } from './common/errno.js';
 import { meantKeys } from './config/meant.js';
@@ -76,12 +77,8 @@ function outliveClosedPipes(isService: boolean): void {
  * one that hangs in a network. 128 + the signal's number is what a shell expects.
  */
 function endOnSignals(): void {
-  for (const [signal, number] of [
-    ['SIGINT', 2],
-    ['SIGTERM', 15],
-    ['SIGHUP', 1],
-  ] as const) {
-    process.once(signal, () => process.exit(128 + number));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => process.exit(exitCodeOf(signal)));
   }
 }
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { interruptible } from '../bench/interrupt.js';
+import { interruptible } from '../common/interrupt.js';
 import { readArchitectureTensors } from '../bench/models/architecture-tensors.js';
 import { formatPage } from '../bench/models/page.js';
 import { readMachine, type ModelBenchReport } from '../bench/models/report.js';

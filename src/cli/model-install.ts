@@ -1,5 +1,6 @@
 import { join, resolve } from 'node:path';
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
+import { interruptible } from '../common/interrupt.js';
 import { silentLogger } from '../common/log.js';
 import { didYouMean } from '../common/nearest.js';
 import { projectRoot } from '../common/project.js';
@@ -192,33 +193,18 @@ async function withProgress(
   work: (onProgress: (progress: InstallProgress) => void, signal: AbortSignal) => Promise<void>,
 ): Promise<number> {
   const progress = createProgress(what);
-  const abort = new AbortController();
-  const stops: [NodeJS.Signals, number][] = [
-    ['SIGINT', 130],
-    ['SIGTERM', 143],
-  ];
-  let exitCode = 1;
-  const handlers = stops.map(([signal, code]) => {
-    const handler = () => {
-      // A second Ctrl-C means now.
-      if (abort.signal.aborted) process.exit(code);
-      exitCode = code;
-      abort.abort();
-    };
-    process.on(signal, handler);
-    return () => process.removeListener(signal, handler);
-  });
+  const interrupt = interruptible(() => undefined);
   try {
-    await work((now) => progress.update(describe(now, process.stderr.isTTY)), abort.signal);
+    await work((now) => progress.update(describe(now, process.stderr.isTTY)), interrupt.signal);
     progress.done();
     return 0;
   } catch (error) {
     progress.done();
     if (codeOf(error) !== 'aborted') throw error;
     process.stderr.write(`soundpost: ${messageOf(error)}\n`);
-    return exitCode;
+    return interrupt.exitCode ?? 1;
   } finally {
-    for (const remove of handlers) remove();
+    interrupt.release();
   }
 }
 

@@ -1,4 +1,4 @@
-import { interruptible } from '../bench/interrupt.js';
+import { interruptible } from '../common/interrupt.js';
 import { MOST_P95_OF_HOP, MOST_UTILISATION } from '../bench/models/recommend.js';
 import type { Projection } from '../bench/models/projection.js';
 import { recommendModels, type Recommendation } from '../bench/models/recommend-run.js';

@@ -6,6 +6,7 @@ import { createProblemFeed } from '../common/problem-feed.js';
 import { projectRoot } from '../common/project.js';
 import { loadConfig, loadConfigAnyway } from '../config/load.js';
 import { secretsOf } from '../config/mask.js';
+import { STOP_SIGNALS } from '../common/signals.js';
 import { createUpdateLock, updateLockPath } from '../install/update-lock.js';
 import { createService } from '../service/service.js';
 import { SETTLED_AFTER_MS } from '../service/start-guard.js';
@@ -13,8 +14,6 @@ import { openStartGuard, type StartGuard } from '../service/start-record.js';
 import { programVersion } from './version.js';
 import type { CommandContext } from './context.js';
 
-/** A terminal that is closed (SIGHUP) and Ctrl-\ (SIGQUIT) ask for the same orderly end as Ctrl-C and a supervisor. */
-const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 /**
  * Signals within so long after the first are the same wish: Ctrl-C under `npm start` comes from the terminal and once
  * more from npm, a closed terminal sends SIGHUP twice.

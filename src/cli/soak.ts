@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hasMosquitto } from '../bench/broker-process.js';
-import { interruptible } from '../bench/interrupt.js';
+import { interruptible } from '../common/interrupt.js';
 import { soakHtml } from '../bench/soak/html.js';
 import {
   closingLine,

@@ -4,6 +4,7 @@
  */
 import type { ErrorCode } from '../common/error-codes.js';
 import { codeOf, messageOf } from '../common/errors.js';
+import { leaveSignalsToParent } from '../common/signals.js';
 import { buildModel, type BuildProgress, type BuildRequest, type BuiltModel } from './build-model.js';
 import { selfTest, type SelfTest } from './self-test.js';
 
@@ -17,8 +18,7 @@ export type FromConversion =
   | { kind: 'failed'; code: ErrorCode; message: string };
 
 process.title = 'soundpost convert';
-// Ctrl-C, and a terminal that is closed, reach every process of it; when to end is for the parent to say.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => undefined);
+leaveSignalsToParent();
 // How the parent says that it has the answer, and how its own end is noticed.
 process.on('disconnect', () => process.exit(0));
 

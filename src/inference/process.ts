@@ -3,14 +3,14 @@
  * forked by start-engine.ts and may be killed at any time; it keeps nothing.
  */
 import { codeOf, messageOf } from '../common/errors.js';
+import { leaveSignalsToParent } from '../common/signals.js';
 import type { InferenceRequest } from './engine.js';
 import { loadModel, type LoadedModel } from './loaded-model.js';
 import type { FromProcess, LoadRequest, ToProcess } from './protocol.js';
 import { readRequests } from './request-pipe.js';
 
 process.title = 'soundpost inference';
-// Ctrl-C, and a terminal that is closed, reach every process of it; when to end is for the parent to say.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => undefined);
+leaveSignalsToParent();
 process.on('disconnect', () => process.exit(0));
 
 let model: LoadedModel | undefined;

@@ -3,12 +3,13 @@
  * killed at any time: a file that somebody gives may hang or break whoever opens it.
  */
 import { codeOf, messageOf } from '../common/errors.js';
+import { leaveSignalsToParent } from '../common/signals.js';
 import { checkDeclaredMemory, memoryFailure } from './network-memory.js';
 import type { FromSignatureProcess, SignatureQuestion } from './read-signature.js';
 import { loadRuntime, sessionOptions } from './runtime.js';
 
 process.title = 'soundpost inference';
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => undefined);
+leaveSignalsToParent();
 process.on('disconnect', () => process.exit(0));
 
 async function answer({ path, memoryBytes }: SignatureQuestion): Promise<FromSignatureProcess> {

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { isHangupIgnored } from '../../src/bench/interrupt.js';
+import { isHangupIgnored } from '../../src/common/interrupt.js';
 import {
   cpuBetween,
   cpuPerProcess,

@@ -9,7 +9,7 @@ import { parseManifest, type Manifest } from '../../src/models/manifest.js';
 import { createRegistry } from '../../src/models/registry.js';
 import { hasMosquitto } from '../../src/bench/broker-process.js';
 import { hostFacts } from '../../src/bench/host-facts.js';
-import { interruptible } from '../../src/bench/interrupt.js';
+import { interruptible } from '../../src/common/interrupt.js';
 import { measurePytorch } from './pytorch-yardstick.js';
 import { formatReport, verdictsOf, type BenchReport } from './report.js';
 import { runService } from './service-run.js';

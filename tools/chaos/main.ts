@@ -2,7 +2,7 @@ import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
-import { interruptible } from '../../src/bench/interrupt.js';
+import { interruptible } from '../../src/common/interrupt.js';
 import { messageOf } from '../../src/common/errors.js';
 import { lastingBroker } from '../../test/support/consumer.js';
 import { createRandom, type Random } from '../../test/support/random.js';

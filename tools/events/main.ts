@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { hostFacts } from '../../src/bench/host-facts.js';
-import { interruptible } from '../../src/bench/interrupt.js';
+import { interruptible } from '../../src/common/interrupt.js';
 import { checkReportFiles, writeReportFiles, type ReportFile } from '../../src/bench/report-files.js';
 import { createWorkFolder, type WorkFolder } from '../../src/bench/work-folder.js';
 import { codeOf, messageOf, SoundpostError } from '../../src/common/errors.js';

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
-import { interruptible } from '../../src/bench/interrupt.js';
+import { interruptible } from '../../src/common/interrupt.js';
 import { namesOf } from '../options.js';
 import { formatTable } from './table.js';
 import { projectRoot } from '../../src/common/project.js';

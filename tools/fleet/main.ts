@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { codeOf, messageOf } from '../../src/common/errors.js';
 import { projectRoot } from '../../src/common/project.js';
-import { isHangupIgnored } from '../../src/bench/interrupt.js';
+import { isHangupIgnored } from '../../src/common/interrupt.js';
 import { parseFleetOptions } from './options.js';
 import { formatFleetReport } from './report.js';
 import { runFleet } from './run.js';

@@ -5,6 +5,7 @@
  */
 import { Socket } from 'node:net';
 import { codeOf, messageOf, SoundpostError } from '../../common/errors.js';
+import { leaveSignalsToParent } from '../../common/signals.js';
 import { createCancellation, type Cancellation } from '../cancellation.js';
 import type { CaptureMessage } from './messages.js';
 import { enumerateInputs, loadNaudiodon, type Naudiodon, type NaudiodonStream } from './naudiodon.js';
@@ -123,9 +124,7 @@ function main(request: CaptureRequest): void {
 }
 
 process.on('disconnect', die);
-// Ctrl-C in a terminal and a stop by systemd reach every process of the service; the parent decides when this
-// one ends.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => undefined);
+leaveSignalsToParent();
 try {
   main(JSON.parse(process.argv[2] ?? '') as CaptureRequest);
 } catch (error) {

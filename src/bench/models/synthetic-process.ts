@@ -4,6 +4,7 @@
  */
 import type { ErrorCode } from '../../common/error-codes.js';
 import { codeOf, messageOf } from '../../common/errors.js';
+import { leaveSignalsToParent } from '../../common/signals.js';
 import type { FrameGeometry } from '../../convert/architecture.js';
 import { findArchitecture } from '../../convert/architectures/index.js';
 import { isBuffer } from '../../convert/build-model.js';
@@ -36,8 +37,7 @@ export type FromSynthetic =
   { kind: 'written'; network: SyntheticNetwork } | { kind: 'failed'; code: ErrorCode; message: string };
 
 process.title = 'soundpost bench';
-// Ctrl-C reaches every process of the terminal; when to end is for the parent to say.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => undefined);
+leaveSignalsToParent();
 process.on('disconnect', () => process.exit(0));
 
 async function write(job: SyntheticJob): Promise<SyntheticNetwork> {

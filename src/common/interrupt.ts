@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { exitCodeOf, type STOP_SIGNALS } from './signals.js';
 
-/** 128 + the number of the signal, as a shell has it. */
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
-type Ending = keyof typeof EXIT_CODES;
+type Ending = Exclude<(typeof STOP_SIGNALS)[number], 'SIGQUIT'>;
 
 export interface Interruptible {
   readonly signal: AbortSignal;
@@ -21,7 +20,7 @@ export function interruptible(say: () => void): Interruptible {
   const controller = new AbortController();
   let exitCode: number | null = null;
   const onSignal = (signal: NodeJS.Signals) => {
-    const code = EXIT_CODES[signal as Ending];
+    const code = exitCodeOf(signal as Ending);
     if (controller.signal.aborted) process.exit(code);
     exitCode = code;
     say();
