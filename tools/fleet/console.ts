@@ -117,7 +117,6 @@ export async function switchModels(
   const answers: Answers = Array.from({ length: devices }, () => null);
   try {
     let missing = devices;
-    await subscribe(client, version === 5 ? REPLIES : `${BASE_TOPIC}/+/response/model/set`);
     const all = new Promise<void>((resolve) => {
       client.on('message', (topic, payload, packet) => {
         const device =
@@ -132,18 +131,22 @@ export async function switchModels(
       });
     });
     const request = JSON.stringify({ id: model });
-    await Promise.all(
-      Array.from({ length: devices }, (_, device) => {
-        sentAt[device] = performance.now();
-        return client.publishAsync(`${BASE_TOPIC}/${deviceId(device)}/request/model/set`, request, {
-          qos: 1,
-          ...(version === 5 && {
-            properties: { responseTopic: REPLIES, correlationData: Buffer.from(String(device)) },
-          }),
-        });
-      }),
-    );
-    await withinLimit(all, limitMs, signal);
+    const ask = (device: number) => {
+      sentAt[device] = performance.now();
+      return client.publishAsync(`${BASE_TOPIC}/${deviceId(device)}/request/model/set`, request, {
+        qos: 1,
+        ...(version === 5 && {
+          properties: { responseTopic: REPLIES, correlationData: Buffer.from(String(device)) },
+        }),
+      });
+    };
+    const exchange = async () => {
+      await subscribe(client, version === 5 ? REPLIES : `${BASE_TOPIC}/+/response/model/set`);
+      await Promise.all(Array.from({ length: devices }, (_, device) => ask(device)));
+      await all;
+    };
+    // A cluster that cannot keep up grants no subscription and acknowledges nothing, for as long as one waits.
+    await withinLimit(exchange(), limitMs, signal);
   } finally {
     await end(client);
   }
@@ -170,8 +173,11 @@ export async function countStatuses(
       });
     });
     const topics = Array.from({ length: devices }, (_, device) => `${BASE_TOPIC}/${deviceId(device)}/status`);
-    await subscribe(client, wildcard ? `${BASE_TOPIC}/+/status` : topics);
-    await withinLimit(all, STATUS_LIMIT_MS);
+    const exchange = async () => {
+      await subscribe(client, wildcard ? `${BASE_TOPIC}/+/status` : topics);
+      await all;
+    };
+    await withinLimit(exchange(), STATUS_LIMIT_MS);
   } finally {
     await end(client);
   }
@@ -184,6 +190,8 @@ export async function countStatuses(
 
 /** Waits for it, but not longer than that; rejects where `signal` fires. Leaves no timer behind. */
 async function withinLimit(awaited: Promise<void>, limitMs: number, signal?: AbortSignal): Promise<void> {
+  // Where the limit comes first, what it waited for may fail later.
+  awaited.catch(() => undefined);
   const done = new AbortController();
   const limit = delay(limitMs, undefined, {
     signal: signal === undefined ? done.signal : AbortSignal.any([signal, done.signal]),
