@@ -7,7 +7,7 @@ import type { Architecture, FrameGeometry } from './architecture.js';
 import { findArchitecture } from './architectures/index.js';
 import { onnxPathIn } from './build-model.js';
 import { EMBEDDING, FRAMES, LOG_MEL, SCORES, WAVEFORM } from './network.js';
-import type { FromConversion, ToConversion } from './process.js';
+import { fromConversion, type FromConversion, type ToConversion } from './messages.js';
 import type { SelfTest } from './self-test.js';
 
 /** How far a conversion is: reading the weights, writing the network, trying it out; 0 … 1 of each. */
@@ -178,8 +178,9 @@ async function askProcess<K extends 'built' | 'tested'>(
   if (isAborted()) throw aborted();
 
   const { reply, end } = await askChild(CONVERTER, PROCESS_FILE, message, {
+    says: fromConversion,
     signal,
-    isReply: (said: FromConversion): said is Exclude<FromConversion, { kind: 'progress' }> => {
+    isReply: (said): said is Exclude<FromConversion, { kind: 'progress' }> => {
       if (said.kind === 'progress') onProgress?.(said.progress);
       return said.kind !== 'progress';
     },

@@ -2,20 +2,11 @@
  * The conversion process: does one step of a conversion and ends, so that its memory goes back. It is forked by
  * convert.ts and may be killed at any time.
  */
-import type { ErrorCode } from '../common/error-codes.js';
 import { codeOf, messageOf } from '../common/errors.js';
 import { leaveSignalsToParent } from '../common/signals.js';
-import { buildModel, type BuildProgress, type BuildRequest, type BuiltModel } from './build-model.js';
-import { selfTest, type SelfTest } from './self-test.js';
-
-export type ToConversion =
-  { kind: 'build'; request: BuildRequest } | { kind: 'self-test'; request: Parameters<typeof selfTest>[0] };
-
-export type FromConversion =
-  | { kind: 'progress'; progress: BuildProgress }
-  | { kind: 'built'; model: BuiltModel; peakBytes: number }
-  | { kind: 'tested'; test: SelfTest; peakBytes: number }
-  | { kind: 'failed'; code: ErrorCode; message: string };
+import { buildModel, type BuildProgress } from './build-model.js';
+import type { FromConversion, ToConversion } from './messages.js';
+import { selfTest } from './self-test.js';
 
 process.title = 'soundpost convert';
 leaveSignalsToParent();

@@ -1,6 +1,7 @@
-import type { ErrorCode } from '../common/error-codes.js';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { askChild } from '../common/ask-child.js';
+import { failedSchema } from '../common/child-messages.js';
 import { SoundpostError } from '../common/errors.js';
 import { memoryForNetwork } from './network-memory.js';
 import { firstLine } from './open-session.js';
@@ -25,8 +26,20 @@ export interface SignatureQuestion {
   memoryBytes: number;
 }
 
-export type FromSignatureProcess =
-  ({ kind: 'signature' } & Signature) | { kind: 'failed'; code: ErrorCode; message: string };
+const declaredValue: z.ZodType<DeclaredValue> = z.object({
+  name: z.string(),
+  type: z.string(),
+  shape: z.array(z.union([z.number(), z.string()])),
+});
+const fromSignatureProcess = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('signature'),
+    inputs: z.array(declaredValue),
+    outputs: z.array(declaredValue),
+  }),
+  failedSchema,
+]);
+export type FromSignatureProcess = z.infer<typeof fromSignatureProcess>;
 
 const PROCESS_FILE = join(import.meta.dirname, 'signature-process.js');
 const TIMEOUT_MS = 120_000;
@@ -41,11 +54,11 @@ export async function readSignature(
   signal?: AbortSignal,
   memoryBytes = memoryForNetwork(),
 ): Promise<Signature> {
-  const { reply, end } = await askChild<FromSignatureProcess>(
+  const { reply, end } = await askChild(
     'the process that reads the network',
     PROCESS_FILE,
     { path, memoryBytes } satisfies SignatureQuestion,
-    { signal, timeoutMs: TIMEOUT_MS, memoryBytes },
+    { says: fromSignatureProcess, signal, timeoutMs: TIMEOUT_MS, memoryBytes },
   );
   if (signal?.aborted === true) throw new SoundpostError('aborted', 'Reading the network was called off.');
   if (reply?.kind === 'signature') return { inputs: reply.inputs, outputs: reply.outputs };

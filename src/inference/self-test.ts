@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import { z } from 'zod';
 import { writeFileAtomic } from '../common/atomic-file.js';
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
+import { selfTestSchema } from '../convert/messages.js';
 import type { SelfTest } from '../convert/self-test.js';
 import { TEST_SOUND, testSound } from '../features/test-sound.js';
 import { readSmallText } from '../models/files.js';
@@ -18,13 +18,6 @@ import type { InferenceEngine, StartEngine } from './engine.js';
 const TOLERANCE = 1e-3;
 const FILE = 'self-test.json';
 const MAX_BYTES = 16 << 20;
-
-const selfTestSchema: z.ZodType<SelfTest> = z.object({
-  /** The key of the sound in `generators`. */
-  generator: z.string(),
-  window_samples: z.number().int().positive(),
-  scores: z.array(z.number().min(0).max(1)).min(1),
-});
 
 const generators: Readonly<Record<string, (samples: number, sampleRate: number) => Float32Array>> = {
   [TEST_SOUND]: testSound,

@@ -65,6 +65,9 @@ const framesSchema = z.strictObject({
   role: z.enum(['scores', 'location']),
 });
 
+/** The same without names of outputs. */
+export const frameGeometrySchema = framesSchema.omit({ name: true, embedding: true });
+
 /** What a manifest says of an output with frames. */
 export type FramesSpec = z.infer<typeof framesSchema>;
 

@@ -1,7 +1,7 @@
-import { fork } from 'node:child_process';
 import { join } from 'node:path';
-import { startChild } from '../../src/common/child.js';
-import { childEnvironment } from '../../src/common/child-environment.js';
+import { z } from 'zod';
+import { askChild } from '../../src/common/ask-child.js';
+import { failedSchema } from '../../src/common/child-messages.js';
 import { SoundpostError } from '../../src/common/errors.js';
 import type { Manifest } from '../../src/models/manifest.js';
 
@@ -15,16 +15,23 @@ export interface SessionJob {
   intervalMs: number;
 }
 
-export interface SessionBaseline {
-  runs: number;
-  intervalMs: number;
+const sessionBaseline = z.object({
+  runs: z.int(),
+  intervalMs: z.number(),
   /** CPU milliseconds of all threads in one `session.run`: mean and median. */
-  cpuMs: { mean: number; median: number };
+  cpuMs: z.object({ mean: z.number(), median: z.number() }),
   /** As the mean, but with what the process uses between two runs: more where threads spin. */
-  cpuMsPerInterval: number;
-  wallMs: { median: number };
-  loadMs: number;
-}
+  cpuMsPerInterval: z.number(),
+  wallMs: z.object({ median: z.number() }),
+  loadMs: z.number(),
+});
+export type SessionBaseline = z.infer<typeof sessionBaseline>;
+
+const fromSession = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('measured'), baseline: sessionBaseline }),
+  failedSchema,
+]);
+export type FromSession = z.infer<typeof fromSession>;
 
 /**
  * Measures `session.run` alone, with the service's session options, in a process of its own: the least that a
@@ -43,39 +50,16 @@ export async function measureSession(
     runs: options.runs,
     intervalMs: options.intervalMs,
   };
-  const child = startChild('the process that measures a model', () =>
-    fork(join(import.meta.dirname, 'session-process.js'), [], {
-      serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      env: childEnvironment(),
-    }),
-  );
   const { signal } = options;
-  const kill = () => void child.kill('SIGKILL');
-  signal?.addEventListener('abort', kill, { once: true });
-  let complaint = '';
-  child.stderr?.on('data', (chunk: Buffer) => {
-    complaint += chunk.toString();
+  const program = join(import.meta.dirname, 'session-process.js');
+  const { reply, end } = await askChild('the process that measures a model', program, job, {
+    says: fromSession,
+    signal,
   });
-  return new Promise((resolve, reject) => {
-    let result: SessionBaseline | undefined;
-    child.on('message', (message) => {
-      result = message as SessionBaseline;
-    });
-    child.on('error', reject);
-    child.on('close', (code, ended) => {
-      signal?.removeEventListener('abort', kill);
-      if (signal?.aborted === true) reject(signal.reason as Error);
-      else if (result !== undefined) resolve(result);
-      else
-        reject(
-          new SoundpostError(
-            'bench_session',
-            `The process that measures ${model.onnxPath} ended with ${ended ?? `code ${code ?? 'unknown'}`}: ${complaint.trim()}`,
-          ),
-        );
-    });
-    if (signal?.aborted === true) kill();
-    else child.send(job);
-  });
+  signal?.throwIfAborted();
+  if (reply?.kind === 'measured') return reply.baseline;
+  throw new SoundpostError(
+    'bench_session',
+    `The process that measures ${model.onnxPath} failed: ${reply?.message ?? end}.`,
+  );
 }

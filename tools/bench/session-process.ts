@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
+import { codeOf, messageOf } from '../../src/common/errors.js';
 import { createFrontend } from '../../src/features/frontend.js';
 import { loadRuntime, sessionOptions } from '../../src/inference/runtime.js';
-import type { SessionBaseline, SessionJob } from './session-baseline.js';
+import type { FromSession, SessionBaseline, SessionJob } from './session-baseline.js';
 import { mean, median } from '../../src/bench/statistics.js';
 
 /* The process behind `measureSession`: takes one job from its parent, answers, ends. */
@@ -72,7 +73,8 @@ async function measure(job: SessionJob): Promise<SessionBaseline> {
 }
 
 const [job] = (await once(process, 'message')) as [SessionJob];
-const result = await measure(job);
-process.send?.(result, () => {
-  process.disconnect();
-});
+const said: FromSession = await measure(job).then(
+  (baseline) => ({ kind: 'measured', baseline }),
+  (error: unknown) => ({ kind: 'failed', code: codeOf(error), message: messageOf(error) }),
+);
+process.send?.(said, () => process.disconnect());

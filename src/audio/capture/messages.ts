@@ -1,5 +1,5 @@
-import { isErrorCode, type ErrorCode } from '../../common/error-codes.js';
 import { z } from 'zod';
+import { errorCodeSchema } from '../../common/child-messages.js';
 import type { InputDevice } from './select.js';
 
 const inputDevice: z.ZodType<InputDevice> = z.object({
@@ -25,7 +25,7 @@ const captureMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('cancelling'), lossDb: z.number() }),
   z.object({
     type: z.literal('failed'),
-    code: z.custom<ErrorCode>((text) => isErrorCode(String(text))).catch('internal'),
+    code: errorCodeSchema,
     message: z.string(),
   }),
 ]);

@@ -1,14 +1,12 @@
-import { fork } from 'node:child_process';
 import { join } from 'node:path';
-import { startChild } from '../../common/child.js';
-import { childEnvironment } from '../../common/child-environment.js';
+import { askChild } from '../../common/ask-child.js';
 import { SoundpostError } from '../../common/errors.js';
 import type { Architecture } from '../../convert/architecture.js';
 import { manifestInput, manifestOutput } from '../../convert/convert.js';
 import { withoutThresholds, type LabelEntry } from '../../models/labels.js';
 import type { InstalledModel } from '../../models/registry.js';
 import type { TensorShape } from './architecture-tensors.js';
-import type { FromSynthetic, SyntheticJob, SyntheticNetwork } from './synthetic-process.js';
+import { fromSynthetic, type SyntheticJob, type SyntheticNetwork } from './synthetic-messages.js';
 
 const PROCESS_FILE = join(import.meta.dirname, 'synthetic-process.js');
 
@@ -65,38 +63,16 @@ export async function makeSyntheticModel(options: {
   return { model, bytes };
 }
 
-function writeInProcess(job: SyntheticJob, signal: AbortSignal): Promise<SyntheticNetwork> {
-  return new Promise((resolve, reject) => {
-    const child = startChild('the process that writes a network', () =>
-      fork(PROCESS_FILE, [], {
-        serialization: 'advanced',
-        stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-        env: childEnvironment(),
-      }),
-    );
-    let reply: FromSynthetic | undefined;
-    let complaint = '';
-    const kill = () => void child.kill('SIGKILL');
-    signal.addEventListener('abort', kill, { once: true });
-    child.stderr?.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2000)));
-    child.on('message', (message) => (reply = message as FromSynthetic));
-    child.on('error', reject);
-    child.on('close', (code, ended) => {
-      signal.removeEventListener('abort', kill);
-      if (signal.aborted) reject(new SoundpostError('aborted', 'The benchmark was interrupted.'));
-      else if (reply?.kind === 'written') resolve(reply.network);
-      else if (reply !== undefined) reject(new SoundpostError(reply.code, reply.message));
-      else {
-        const words = complaint.trim().split('\n').at(-1) ?? '';
-        reject(
-          new SoundpostError(
-            'bench_synthetic',
-            `The network ${job.architecture} could not be written: the process ended with ${ended ?? `code ${code ?? 'unknown'}`}${words === '' ? '' : ` (${words})`}. It may need more memory than there is.`,
-          ),
-        );
-      }
-    });
-    if (signal.aborted) kill();
-    else child.send(job, () => undefined);
+async function writeInProcess(job: SyntheticJob, signal: AbortSignal): Promise<SyntheticNetwork> {
+  const { reply, end } = await askChild('the process that writes a network', PROCESS_FILE, job, {
+    says: fromSynthetic,
+    signal,
   });
+  if (signal.aborted) throw new SoundpostError('aborted', 'The benchmark was interrupted.');
+  if (reply?.kind === 'written') return reply.network;
+  if (reply !== undefined) throw new SoundpostError(reply.code, reply.message);
+  throw new SoundpostError(
+    'bench_synthetic',
+    `The network ${job.architecture} could not be written: the process ended (${end}). It may need more memory than there is.`,
+  );
 }

@@ -2,39 +2,17 @@
  * Writes the network of one architecture with arbitrary weights, and ends, so that its memory goes back. It is
  * forked by synthetic-model.ts and may be killed at any time.
  */
-import type { ErrorCode } from '../../common/error-codes.js';
 import { codeOf, messageOf } from '../../common/errors.js';
 import { leaveSignalsToParent } from '../../common/signals.js';
-import type { FrameGeometry } from '../../convert/architecture.js';
 import { findArchitecture } from '../../convert/architectures/index.js';
 import { isBuffer } from '../../convert/build-model.js';
 import { buildNetwork } from '../../convert/network.js';
 import { writeOnnx } from '../../convert/onnx.js';
 import { createWeights } from '../../convert/weights.js';
 import { createFrontend } from '../../features/frontend.js';
-import type { TensorShape } from './architecture-tensors.js';
 import { countMacs } from './count-macs.js';
+import type { FromSynthetic, SyntheticJob, SyntheticNetwork } from './synthetic-messages.js';
 import { syntheticWeights } from './synthetic-weights.js';
-
-export interface SyntheticJob {
-  architecture: string;
-  tensors: readonly TensorShape[];
-  onnxPath: string;
-  windowSeconds: number;
-}
-
-export interface SyntheticNetwork {
-  bytes: number;
-  sha256: string;
-  parameters: number;
-  /** For one window; null where the graph does not tell. */
-  macs: number | null;
-  hasEmbedding: boolean;
-  frames: FrameGeometry | null;
-}
-
-export type FromSynthetic =
-  { kind: 'written'; network: SyntheticNetwork } | { kind: 'failed'; code: ErrorCode; message: string };
 
 process.title = 'soundpost bench';
 leaveSignalsToParent();
