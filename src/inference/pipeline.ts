@@ -34,8 +34,6 @@ export interface PipelineEvents extends EngineEvents {
   result(result: WindowResult): void;
   /** The model that answers from the next window on; also called after the start and after a fall-back. */
   modelChanged(model: InstalledModel): void;
-  /** Windows that were due and will not be answered. */
-  dropped(windows: number): void;
 }
 
 export interface PipelineOptions {
@@ -588,7 +586,6 @@ export class Pipeline {
   private drop(windows: number): void {
     this.seq += windows;
     this.droppedCount += windows;
-    this.options.events.dropped(windows);
   }
 
   /** The engine failed or died: forget it, and have its model started again. */

@@ -235,7 +235,6 @@ export function createService(options: {
           // A model that stands in may say more or less finely when a sound is; a swap tells of that itself.
           if (isInformed && state.now.swap.state === 'idle') refreshInfo();
         },
-        dropped: () => undefined,
         engineLost({ code, reason, delayMs }) {
           announcer.close();
           log.error(

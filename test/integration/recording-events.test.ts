@@ -60,7 +60,6 @@ async function resultsOf(
     events: {
       result: (result) => results.push(result),
       modelChanged: () => undefined,
-      dropped: () => undefined,
       engineLost: ({ reason }) => t.fail(reason),
       fellBack: ({ reason }) => t.fail(reason),
       stillOut: ({ reason }) => t.fail(reason),
