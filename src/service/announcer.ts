@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../common/log.js';
-import type { WindowResult } from '../inference/pipeline.js';
+import type { WindowResult } from '../inference/window-report.js';
 import type { InstalledModel } from '../models/registry.js';
 import { isoTime } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';

@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { codeOf, SoundpostError } from '../../src/common/errors.js';
 import { silentLogger } from '../../src/common/log.js';
-import { Pipeline, type PipelineOptions, type WindowResult } from '../../src/inference/pipeline.js';
+import { Pipeline, type PipelineOptions } from '../../src/inference/pipeline.js';
+import type { WindowResult } from '../../src/inference/window-report.js';
 import { createScheduler } from '../../src/inference/scheduler.js';
 import type { InstalledModel } from '../../src/models/registry.js';
 import {
