@@ -1,6 +1,6 @@
 import type { WindowResult } from '../inference/window-report.js';
 import { isoTime, type EventPayload, type TagsPayload } from '../mqtt/contract.js';
-import type { TagEvent } from '../tagging/tagger.js';
+import type { TagEvent } from '../tagging/tag-event.js';
 import { topTags, type Tag } from '../tagging/top.js';
 
 /**
