@@ -1,10 +1,9 @@
 import { join } from 'node:path';
-import { SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { StartEngine } from '../inference/engine.js';
 import { removeAbandonedCopies, removeOptimizedCopies } from '../inference/optimized-copy.js';
-import { currentModelId, FORMER_MODELS } from '../models/bundled.js';
-import { catalogueEntry, readCatalogue, type Catalogue, type CatalogueEntry } from '../models/catalogue.js';
+import { FORMER_MODELS } from '../models/bundled.js';
+import { readCatalogue, type Catalogue } from '../models/catalogue.js';
 import { modelIdSchema } from '../models/manifest.js';
 import type { InstalledModel, ModelRegistry } from '../models/registry.js';
 import type { ConvertCheckpoint } from './conversion.js';
@@ -12,6 +11,7 @@ import type { DownloadTuning } from './download.js';
 import { importCheckpoint, importOnnx, type Import, type OnnxImport } from './import.js';
 import { checkpointName, networkName, type SourceSettings } from './obtain.js';
 import type { InstallOptions } from './progress.js';
+import { createPresence } from './presence.js';
 import { createPulls, readDraft, type RemoteModel } from './pull.js';
 import { createPutInPlace } from './put-in-place.js';
 import { refuseRemoval } from './removal.js';
@@ -72,6 +72,7 @@ export function createInstaller(dependencies: {
   const { registry, settings, convert, optimizedFolder, updateLock, log } = dependencies;
   const root = registry.installedFolder;
   const catalogue = () => readCatalogue(dependencies.bundledFolder);
+  const presence = createPresence(registry, catalogue);
   const putInPlace = createPutInPlace(dependencies);
   const pulls = createPulls({
     registry,
@@ -82,70 +83,36 @@ export function createInstaller(dependencies: {
     tuning: dependencies.tuning,
   });
 
-  /** The model where it is there and sound; a broken one counts as absent, for it may be replaced. */
-  async function present(id: string): Promise<InstalledModel | undefined> {
-    return (await registry.list()).find(({ manifest }) => manifest.id === currentModelId(id));
-  }
-
-  /** The model where it is there, else what the catalogue says of it. Throws SoundpostError `model_unknown`. */
-  async function find(
-    id: string,
-  ): Promise<{ model: InstalledModel } | { known: Catalogue; entry: CatalogueEntry }> {
-    const models = await registry.list();
-    const model = models.find(({ manifest }) => manifest.id === currentModelId(id));
-    if (model !== undefined) return { model };
-    const known = await catalogue();
-    const ids = models.map(({ manifest }) => manifest.id);
-    return { known, entry: catalogueEntry(known, id, ids) };
-  }
-
-  async function refusePresent(id: string): Promise<void> {
-    if (!modelIdSchema.safeParse(id).success) {
-      throw new SoundpostError(
-        'invalid_id',
-        `"${id}" cannot be the id of a model: letters, digits, ".", "_" and "-" only, at most 64.`,
-      );
-    }
-    const there = await present(id);
-    if (there === undefined) return;
-    throw new SoundpostError(
-      'model_exists',
-      there.bundled
-        ? `${id} stands for the bundled model, which cannot be replaced. Choose another id.`
-        : `There is a model ${id} already. Remove it first ("npx soundpost models remove ${id}"), or choose another id.`,
-    );
-  }
-
   return {
     catalogue,
 
     async admit(wanted) {
       if ('id' in wanted) {
-        await find(wanted.id);
+        await presence.find(wanted.id);
       } else {
-        await refusePresent(readDraft(wanted).id);
+        await presence.refuse(readDraft(wanted).id);
       }
     },
 
     async pull(id, options = {}) {
-      const found = await find(id);
+      const found = await presence.find(id);
       if ('model' in found) return { model: found.model, installed: false };
       return { model: await pulls.checkpoint(found.entry, found.known, options), installed: true };
     },
 
     async pullRemote(remote, options = {}) {
       const draft = readDraft(remote);
-      await refusePresent(draft.id);
+      await presence.refuse(draft.id);
       return pulls.network(remote, draft, options);
     },
 
     async importCheckpoint(wanted, options = {}) {
-      await refusePresent(wanted.id);
+      await presence.refuse(wanted.id);
       return importCheckpoint(wanted, options, { registry, catalogue, convert, putInPlace });
     },
 
     async importOnnx(wanted, options = {}) {
-      await refusePresent(wanted.id);
+      await presence.refuse(wanted.id);
       return importOnnx(wanted, options, { registry, putInPlace });
     },
 
