@@ -52,17 +52,14 @@ export function createAnswering(options: {
   const reporter = createWindowReporter(sound);
   const room = createWaiters();
   const rest = createWaiters();
-  /** Whether an engine is at work on a window, of this row or of an earlier one. */
-  let busy = false;
-  /** What is to happen between two windows: the switch to another engine. */
-  let atBoundary: (() => void) | null = null;
+  const turns = createTurns();
   /** How long the engine worked on its last window. */
   let usualMs = 0;
   let isStopped = false;
 
   /** Sends the next due window to the engine, if it is free. */
   function dispatch(): void {
-    while (!busy && queue.length > 0) {
+    while (!turns.busy && queue.length > 0) {
       const { engine, stream } = seat;
       if (engine === null || stream === null) return;
       const window = queue.take()!;
@@ -71,11 +68,11 @@ export function createAnswering(options: {
       if (request === 'too_early') queue.rest();
       else if (request === 'gone') queue.gone();
       else {
-        busy = true;
+        turns.begin();
         void serve(engine, window, request).finally(windowDone);
       }
     }
-    if (!busy && queue.length === 0) {
+    if (!turns.busy && queue.length === 0) {
       // Where there is no engine what was due is still waited for, though it has been dropped.
       if (seat.stream !== null) queue.caughtUp();
       rest.wake();
@@ -107,11 +104,8 @@ export function createAnswering(options: {
   }
 
   function windowDone(): void {
-    busy = false;
     queue.rest();
-    const action = atBoundary;
-    atBoundary = null;
-    action?.();
+    turns.end();
     room.wake();
     dispatch();
   }
@@ -150,14 +144,9 @@ export function createAnswering(options: {
       if (!hasRoom()) return waitForRoom();
     },
     dispatch,
-    betweenWindows(act) {
-      const actOrWait = () => (busy ? (atBoundary = act) : act());
-      if (busy) atBoundary = act;
-      // In a later turn, so that an end of the engine that is known already is seen.
-      else queueMicrotask(actOrWait);
-    },
+    betweenWindows: (act) => turns.between(act),
     async idle() {
-      while (!isStopped && (busy || queue.length > 0)) await rest.wait();
+      while (!isStopped && (turns.busy || queue.length > 0)) await rest.wait();
     },
     waiting(now) {
       const since = queue.waitedSince;
@@ -167,8 +156,46 @@ export function createAnswering(options: {
     stop() {
       isStopped = true;
       breakOff();
-      atBoundary?.();
+      turns.callNow();
     },
+  };
+}
+
+/** Whose turn it is: that of the engine with a window, or that of what may only happen between two windows. */
+interface Turns {
+  /** Whether an engine is at work on a window, of this row or of an earlier one. */
+  readonly busy: boolean;
+  begin(): void;
+  end(): void;
+  /** See `Answering.betweenWindows`. */
+  between(act: () => void): void;
+  /** Does not wait for the end of the window. */
+  callNow(): void;
+}
+
+function createTurns(): Turns {
+  let busy = false;
+  let next: (() => void) | null = null;
+  return {
+    get busy() {
+      return busy;
+    },
+    begin() {
+      busy = true;
+    },
+    end() {
+      busy = false;
+      const act = next;
+      next = null;
+      act?.();
+    },
+    between(act) {
+      const actOrWait = () => (busy ? (next = act) : act());
+      if (busy) next = act;
+      // In a later turn, so that an end of the engine that is known already is seen.
+      else queueMicrotask(actOrWait);
+    },
+    callNow: () => next?.(),
   };
 }
 

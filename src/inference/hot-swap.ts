@@ -78,7 +78,7 @@ export function createHotSwap(options: {
     signal.addEventListener('abort', giveUp, { once: true });
     try {
       onProgress(0.7);
-      stream = await prime(engine);
+      stream = await prime(engine, sound);
       onProgress(0.9);
       const old = await takeOver(engine, stream, signal);
       onProgress(1);
@@ -90,22 +90,6 @@ export function createHotSwap(options: {
       throw error;
     } finally {
       signal.removeEventListener('abort', giveUp);
-    }
-  }
-
-  /** Lets a new engine answer the latest window once: the last check, and its features are warm afterwards. */
-  async function prime(engine: InferenceEngine): Promise<ModelStream | null> {
-    const stream = await sound.attach(engine);
-    if (stream === null) return null;
-    const { position } = sound;
-    const request = stream.request(position, position);
-    if (typeof request !== 'object') return stream;
-    try {
-      await engine.infer(request);
-      return stream;
-    } catch (error) {
-      sound.detach(stream);
-      throw error;
     }
   }
 
@@ -148,4 +132,23 @@ export function createHotSwap(options: {
       return running?.settled ?? Promise.resolve();
     },
   };
+}
+
+/** Lets a new engine answer the latest window once: the last check, and its features are warm afterwards. */
+async function prime(
+  engine: InferenceEngine,
+  sound: Pick<KeptSound, 'attach' | 'detach' | 'position'>,
+): Promise<ModelStream | null> {
+  const stream = await sound.attach(engine);
+  if (stream === null) return null;
+  const { position } = sound;
+  const request = stream.request(position, position);
+  if (typeof request !== 'object') return stream;
+  try {
+    await engine.infer(request);
+    return stream;
+  } catch (error) {
+    sound.detach(stream);
+    throw error;
+  }
 }
