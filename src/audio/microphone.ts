@@ -68,19 +68,14 @@ export interface Microphone extends AudioSource {
 export function createMicrophone(options: MicrophoneOptions): Microphone {
   const { log } = options;
   const timing = { ...DEFAULT_TIMING, ...options.timing };
-  const retryDelays = createBackoff({ firstMs: timing.firstRetryMs, maxMs: timing.maxRetryMs });
-  const restarts = createRestartPolicy(
-    createBackoff({ firstMs: timing.firstRetryMs, maxMs: timing.maxRetryMs }),
-    { ...QUICK_RESTARTS, slowMs: timing.maxRetryMs },
-  );
   const liveness = createLiveness({ silenceSeconds: timing.silenceSeconds });
   const chatter = createChatter((line) => log.debug({ line }, 'The audio libraries say'));
-  const counters = { overruns: 0, restarts: 0 };
+  const retries = createRetries(timing, log, launch);
+  let overruns = 0;
 
   let wanted = options.device;
   let sink: AudioSink | undefined;
   let capture: WatchedCapture | undefined;
-  let retry: NodeJS.Timeout | undefined;
   let saidCancelling = false;
   /** What is listened to, said at info when it is news. */
   let announced = '';
@@ -94,7 +89,7 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
 
   const events: CaptureEvents = {
     onFirst(device, sampleRate, channels) {
-      retryDelays.reset();
+      retries.succeeded();
       liveness.begin(sampleRate);
       const listening = `Listening to "${device.name}" (${device.hostApi}), ${sampleRate} Hz, ${channels} channel${channels === 1 ? '' : 's'}`;
       log[listening === announced ? 'debug' : 'info']({}, listening);
@@ -112,7 +107,7 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
       }
     },
     onOverrun() {
-      counters.overruns += 1;
+      overruns += 1;
       log.debug({}, 'The input had sound that was not taken in time; some of it is lost');
     },
     onCancelling(device, lossDb) {
@@ -121,11 +116,13 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
       log.warn({ code: 'channels_cancel' }, cancellationText(`"${device?.name ?? '?'}"`, lossDb));
     },
     onFailed: (code, reason) => report(liveness.fail(code, reason)),
-    onGone: (lost) => startAgain(lost),
+    onGone(lost) {
+      capture = undefined;
+      retries.plan(lost);
+    },
   };
 
-  const launch = () => {
-    retry = undefined;
+  function launch(): void {
     try {
       capture = startCapture(
         {
@@ -149,23 +146,13 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
       const reason =
         codeOf(error) === 'no_resources' ? why : `the capture process could not be started: ${why}`;
       report(liveness.fail('capture_died', reason));
-      startAgain(true);
+      retries.plan(true);
     }
-  };
-
-  /** `lost`: there was, or should have been, an input at work; else it only waits for one to appear. */
-  const startAgain = (lost: boolean) => {
-    capture = undefined;
-    const delayMs = lost ? restarts.onDeath(performance.now()).delayMs : retryDelays.next();
-    if (lost) counters.restarts += 1;
-    log.debug({ delayMs: Math.round(delayMs) }, 'Trying the microphone again');
-    retry = setTimeout(launch, delayMs);
-  };
+  }
 
   /** Ends the capture, or the wait for the next one. */
   const drop = async () => {
-    clearTimeout(retry);
-    retry = undefined;
+    retries.callOff();
     const dropped = capture;
     capture = undefined;
     await dropped?.drop();
@@ -188,11 +175,54 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
       wanted = device;
       saidCancelling = false;
       await drop();
-      retryDelays.reset();
-      if (sink !== undefined && capture === undefined && retry === undefined) launch();
+      retries.succeeded();
+      if (sink !== undefined && capture === undefined && !retries.isPlanned) launch();
     },
     current: () => capture?.device,
     pids: () => (capture?.pid === undefined ? [] : [capture.pid]),
-    counters: () => ({ ...counters }),
+    counters: () => ({ overruns, restarts: retries.restarts }),
+  };
+}
+
+/** When the next capture is begun. */
+interface Retries {
+  /** How often an input was lost. */
+  readonly restarts: number;
+  /** Whether a next one is waited for. */
+  readonly isPlanned: boolean;
+  /** `lost`: there was, or should have been, an input at work; else it only waits for one to appear. */
+  plan(lost: boolean): void;
+  /** Sound came, or another input was asked for: the next wait for one to appear is a short one. */
+  succeeded(): void;
+  callOff(): void;
+}
+
+function createRetries(timing: MicrophoneTiming, log: Logger, launch: () => void): Retries {
+  const times = { firstMs: timing.firstRetryMs, maxMs: timing.maxRetryMs };
+  const delays = createBackoff(times);
+  const policy = createRestartPolicy(createBackoff(times), { ...QUICK_RESTARTS, slowMs: times.maxMs });
+  let restarts = 0;
+  let timer: NodeJS.Timeout | undefined;
+  return {
+    get restarts() {
+      return restarts;
+    },
+    get isPlanned() {
+      return timer !== undefined;
+    },
+    plan(lost) {
+      const delayMs = lost ? policy.onDeath(performance.now()).delayMs : delays.next();
+      if (lost) restarts += 1;
+      log.debug({ delayMs: Math.round(delayMs) }, 'Trying the microphone again');
+      timer = setTimeout(() => {
+        timer = undefined;
+        launch();
+      }, delayMs);
+    },
+    succeeded: () => delays.reset(),
+    callOff() {
+      clearTimeout(timer);
+      timer = undefined;
+    },
   };
 }
