@@ -97,16 +97,6 @@ export function createAnnouncer(options: {
     for (const { slug } of watching()?.items ?? []) topics.show(slug, on.has(slug) ? 'ON' : 'OFF');
   };
 
-  const warnOfUnknown = () => {
-    for (const { name, suggestions } of tagger?.unknown ?? []) {
-      const hint = suggestions.length > 0 ? `; it has ${suggestions.map((s) => `"${s}"`).join(', ')}` : '';
-      log.warn(
-        { code: 'label_unknown' },
-        `${model?.manifest.id ?? 'the model'} does not know the watched label "${name}"${hint}`,
-      );
-    }
-  };
-
   return {
     modelChanged(next) {
       close();
@@ -117,7 +107,7 @@ export function createAnnouncer(options: {
       spellings.learn(next);
       tagger = createTagger({ labels: next.labels, settings, newId: randomUUID });
       topics.retireAllBut(before, tagger.items);
-      warnOfUnknown();
+      warnOfUnknown(tagger.unknown, next.manifest.id, log);
       showWatched();
     },
     result(result, levelDbfs) {
@@ -149,7 +139,7 @@ export function createAnnouncer(options: {
       settings = next;
       announce(events);
       topics.retireAllBut(before, tagger?.items ?? []);
-      warnOfUnknown();
+      warnOfUnknown(tagger?.unknown ?? [], model?.manifest.id ?? 'the model', log);
       showWatched();
     },
     preview(next) {
@@ -189,6 +179,14 @@ function namedLabels(
     if (item.known || !bySlug.has(item.slug)) bySlug.set(item.slug, item);
   }
   return [...bySlug.values()];
+}
+
+/** Says which of the watched labels a model does not know, and what it has that may be meant. */
+function warnOfUnknown(unknown: Tagger['unknown'], modelId: string, log: Logger): void {
+  for (const { name, suggestions } of unknown) {
+    const hint = suggestions.length > 0 ? `; it has ${suggestions.map((s) => `"${s}"`).join(', ')}` : '';
+    log.warn({ code: 'label_unknown' }, `${modelId} does not know the watched label "${name}"${hint}`);
+  }
 }
 
 /** To be called when all that a window led to has been published. */
