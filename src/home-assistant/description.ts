@@ -46,45 +46,25 @@ export function createDescription(options: {
   const { link, memory, topicOf, keepsGone, log } = options;
   /** The newest description, published or about to be, with its parts by their topics. */
   let described = '';
-  /** What the broker has taken in this life of the service. */
-  const taken = new Set<string>();
-  /** What had been announced before this life said anything on a topic. */
-  const before = new Map<string, Components>();
   /** The most bytes of one message. */
   let limitBytes = USUAL_LIMIT_BYTES;
   let tooLargeReported = false;
+  const claims = createClaims(link, memory);
   const removalHold = createRemovalHold({ memory, holdMs: options.removalHoldMs, onOver: publish });
 
-  leaveOtherTopics(link, memory, (topic) => topics().includes(topic));
+  leaveOtherTopics(link, memory, (topic) => announcedTopics(memory, topicOf).includes(topic));
   link.onTextLimit((bytes) => {
     const next = Math.min(bytes, USUAL_LIMIT_BYTES);
     if (next === limitBytes) return;
     limitBytes = next;
-    forgetUntaken();
+    claims.forgetUntaken();
     publish();
   });
-
-  /** Those that have been announced, and at least the first. */
-  function topics(): string[] {
-    const known = new Set(memory.topics());
-    let parts = 1;
-    while (parts < MAX_PARTS && known.has(topicOf(parts + 1))) parts += 1;
-    return Array.from({ length: parts }, (_, index) => topicOf(index + 1));
-  }
-
-  /** What no broker has taken need not be taken away again. */
-  function forgetUntaken(): void {
-    for (const [topic, components] of before) {
-      if (taken.has(topic)) continue;
-      link.forgetElsewhere(topic);
-      void memory.set(topic, components);
-    }
-  }
 
   function publish(): void {
     const whole = options.describe();
     if (whole === null) return;
-    const announced = topics().map((topic) => memory.components(topic));
+    const announced = announcedTopics(memory, topicOf).map((topic) => memory.components(topic));
     const { parts, tooLarge } = splitDiscovery(whole, announced, { limitBytes, keepsGone });
     const messages = parts.map((payload, index) => ({ topic: topicOf(index + 1), payload }));
     const text = JSON.stringify(messages);
@@ -96,7 +76,7 @@ export function createDescription(options: {
       if (text === described) send(text, messages);
     };
     const writes = messages.map(({ topic, payload }, index) => {
-      if (!before.has(topic)) before.set(topic, announced[index] ?? {});
+      claims.announce(topic, announced[index] ?? {});
       return memory.set(topic, { ...announced[index], ...platformsOf(payload) });
     });
     // At once where it can be: the states come after it.
@@ -143,7 +123,7 @@ export function createDescription(options: {
       leads: true,
       // Called each time that it is sent: the hold begins anew after a birth message.
       delivered() {
-        taken.add(topic);
+        claims.taken(topic);
         if (gone.length > 0 && text === described) removalHold.hold(topic, gone);
         then();
       },
@@ -156,6 +136,45 @@ export function createDescription(options: {
     stop() {
       removalHold.end();
       described = '';
+    },
+  };
+}
+
+/** The topics of the parts that have been announced, and at least the first. */
+function announcedTopics(
+  memory: Pick<DiscoveryMemory, 'topics'>,
+  topicOf: (part: number) => string,
+): string[] {
+  const known = new Set(memory.topics());
+  let parts = 1;
+  while (parts < MAX_PARTS && known.has(topicOf(parts + 1))) parts += 1;
+  return Array.from({ length: parts }, (_, index) => topicOf(index + 1));
+}
+
+/** What this life of the service has announced, and what of it the broker has taken. */
+interface Claims {
+  /** `before`: what had been announced on the topic up to now. */
+  announce(topic: string, before: Components): void;
+  taken(topic: string): void;
+  /** What no broker has taken need not be taken away again: it is remembered as it was before. */
+  forgetUntaken(): void;
+}
+
+function createClaims(link: Pick<Link, 'forgetElsewhere'>, memory: Pick<DiscoveryMemory, 'set'>): Claims {
+  /** What had been announced before this life said anything on a topic. */
+  const before = new Map<string, Components>();
+  const takenTopics = new Set<string>();
+  return {
+    announce(topic, components) {
+      if (!before.has(topic)) before.set(topic, components);
+    },
+    taken: (topic) => void takenTopics.add(topic),
+    forgetUntaken() {
+      for (const [topic, components] of before) {
+        if (takenTopics.has(topic)) continue;
+        link.forgetElsewhere(topic);
+        void memory.set(topic, components);
+      }
     },
   };
 }
