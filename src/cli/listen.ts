@@ -58,7 +58,6 @@ export async function listenCommand(
         screen.tags(topTags(scores, model.labels, top), endMs);
       },
       modelChanged: () => undefined,
-      dropped: () => undefined,
       engineLost: ({ reason }) => screen.say(reason),
       fellBack: () => undefined,
       stillOut: () => undefined,

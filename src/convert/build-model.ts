@@ -29,11 +29,15 @@ export interface BuiltModel {
   sha256: string;
 }
 
-export interface BuildProgress {
-  stage: 'read' | 'write';
-  /** 0 … 1 of the stage. */
+/** How far work is that is done in stages. */
+export interface StageProgress<Stage extends string> {
+  stage: Stage;
+  /** How much of the stage is done, 0 … 1. */
   fraction: number;
 }
+
+/** Reading the weights, writing the network. */
+export type BuildProgress = StageProgress<'read' | 'write'>;
 
 /** The name of the file that a conversion writes. */
 export function onnxPathIn(folder: string): string {

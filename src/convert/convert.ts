@@ -5,16 +5,13 @@ import { SoundpostError } from '../common/errors.js';
 import { firstFinalSeconds, windowStep, type Manifest } from '../models/manifest.js';
 import type { Architecture, FrameGeometry } from './architecture.js';
 import { findArchitecture } from './architectures/index.js';
-import { onnxPathIn } from './build-model.js';
+import { onnxPathIn, type StageProgress } from './build-model.js';
 import { EMBEDDING, FRAMES, LOG_MEL, SCORES, WAVEFORM } from './network.js';
 import { fromConversion, type FromConversion, type ToConversion } from './messages.js';
 import type { SelfTest } from './self-test.js';
 
-/** How far a conversion is: reading the weights, writing the network, trying it out; 0 … 1 of each. */
-export interface ConversionProgress {
-  stage: 'read' | 'write' | 'test';
-  fraction: number;
-}
+/** How far a conversion is: reading the weights, writing the network, trying it out. */
+export type ConversionProgress = StageProgress<'read' | 'write' | 'test'>;
 
 export interface ConversionRequest {
   checkpointPath: string;

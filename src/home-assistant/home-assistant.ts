@@ -3,18 +3,13 @@ import type { Logger } from '../common/log.js';
 import { schema, type Config } from '../config/schema.js';
 import type { CatalogueEntry } from '../models/catalogue.js';
 import type { StatePayload } from '../mqtt/contract.js';
-import { installing, installPayload, offeredModels, type Offer } from './installs.js';
-import { splitDiscovery, USUAL_LIMIT_BYTES } from './parts.js';
-import {
-  buildDiscovery,
-  discoveryTopic,
-  platformsOf,
-  removals,
-  type DiscoveryPayload,
-  type WatchedLabel,
-} from './payload.js';
 import type { Link } from '../mqtt/link.js';
-import { openDiscoveryMemory, type Components, type DiscoveryMemory } from './discovery-memory.js';
+import { createDescription } from './description.js';
+import { openDiscoveryMemory, type DiscoveryMemory } from './discovery-memory.js';
+import { createInstallStates } from './install-states.js';
+import { offeredModels, type Offer } from './installs.js';
+import { buildDiscovery, discoveryTopic, type WatchedLabel } from './payload.js';
+import { retireHomeAssistant } from './retire.js';
 
 /** Keeps Home Assistant's picture of this device right. */
 export interface HomeAssistant {
@@ -43,16 +38,9 @@ const REMOVAL_HOLD_MS = 45_000;
 /** Nobody looks at more, and the message has to get through the broker. */
 const MAX_LABELS = 250;
 
-/** More parts than any device needs at the smallest limit of a broker; what is in the memory beyond is somebody's joke. */
-const MAX_PARTS = 1000;
-
 /**
- * The life of the discovery message, or of several where one would be too large for the broker. Invariants:
- * - the message lies retained at the broker, is sent again after every connect, and goes before the states, which
- *   Home Assistant reads by what it says;
- * - what is announced is on the disk before it is at the broker, and stays there until its removal has been at the
- *   broker for a while: a component that is gone is described as its platform alone for so long, and then left out;
- * - nothing is described before a model is at work, since only then it is known which labels there are.
+ * What Home Assistant is told: the description of the device (see description.ts), and the states of the models that
+ * it may install. Nothing is said before a model is at work, since only then it is known which labels there are.
  */
 export function createHomeAssistant(options: {
   prefix: string;
@@ -77,18 +65,78 @@ export function createHomeAssistant(options: {
   removalHoldMs?: number;
 }): HomeAssistant {
   const { link, memory, log, device } = options;
-  const random = options.random ?? Math.random;
-  const topicOf = (part: number) => discoveryTopic(options.prefix, device.id, part);
-  const removalHoldMs = options.removalHoldMs ?? REMOVAL_HOLD_MS;
-  const choose = (offer: Offer) => offeredModels(offer, options.catalogue, options.mirrored);
+  const { offered, shown } = chooseOffers(options);
+  const limitLabels = createLabelLimit(log);
+  let models: readonly string[] | null = null;
+  let state: Readonly<StatePayload> | null = null;
+  const installStates = createInstallStates({ link, offered, digestRequired: options.digestRequired });
+  const description = createDescription({
+    link,
+    memory,
+    topicOf: (part) => discoveryTopic(options.prefix, device.id, part),
+    describe() {
+      const inUse = state?.model ?? null;
+      if (models === null || inUse === null) return null;
+      return buildDiscovery({
+        device,
+        version: options.version,
+        topics: link.topics,
+        // The model in use is an option whoever installed it: a state that is no option is an error there.
+        models: models.includes(inUse) ? models : [...models, inUse],
+        installs: offered.map(({ id, title }) => ({ id, title, shown: shown.has(id) })),
+        watched: limitLabels(options.watched()),
+      });
+    },
+    isOffered: (model) => offered.some(({ id }) => id === model),
+    keepsGone: options.keepsGone,
+    removalHoldMs: options.removalHoldMs ?? REMOVAL_HOLD_MS,
+    log,
+  });
+  const births = createBirths(() => link.resendStates(), options.random ?? Math.random);
+
+  function publish(): void {
+    description.publish();
+    if (models !== null && state !== null && state.model !== null) installStates.publish(models, state.swap);
+  }
+
+  return {
+    installed(ids) {
+      models = [...ids];
+      publish();
+    },
+    stateChanges(next) {
+      state = next;
+      publish();
+    },
+    birth(text) {
+      if (text !== 'online') return;
+      description.holdAnew();
+      births.come();
+    },
+    stop() {
+      births.stop();
+      description.stop();
+      models = null;
+    },
+  };
+}
+
+/** The models that may be installed, and those of them that do not have to be enabled; says which ids make no sense. */
+function chooseOffers(options: {
+  offer: Offer;
+  shownByDefault: Offer;
+  catalogue: readonly CatalogueEntry[];
+  mirrored: boolean;
+  log: Logger;
+}): { offered: readonly CatalogueEntry[]; shown: ReadonlySet<string> } {
+  const { catalogue, mirrored, log } = options;
+  const choose = (offer: Offer) => offeredModels(offer, catalogue, mirrored);
   const { offered, unknown, unreachable } = choose(options.offer);
   for (const id of unknown) {
+    const ids = catalogue.map((entry) => entry.id);
     log.warn(
       { code: 'model_unknown' },
-      `homeassistant.models names ${id}, which is not in the catalogue.${didYouMean(
-        id,
-        options.catalogue.map((entry) => entry.id),
-      )}`,
+      `homeassistant.models names ${id}, which is not in the catalogue.${didYouMean(id, ids)}`,
     );
   }
   for (const id of unreachable) {
@@ -98,219 +146,44 @@ export function createHomeAssistant(options: {
     );
   }
   const shownOffer = options.offer === 'all' ? options.shownByDefault : options.offer;
-  const shown = new Set(choose(shownOffer).offered.map(({ id }) => id));
+  return { offered, shown: new Set(choose(shownOffer).offered.map(({ id }) => id)) };
+}
 
-  let models: readonly string[] | null = null;
-  let state: Readonly<StatePayload> | null = null;
-  /** The newest description, published or about to be, with its parts by their topics. */
-  let described = '';
-  /** What the broker has taken in this life of the service. */
-  const taken = new Set<string>();
-  /** What had been announced before this life said anything on a topic. */
-  const before = new Map<string, Components>();
-  /** The most bytes of one message. */
-  let limitBytes = USUAL_LIMIT_BYTES;
-  let tooLargeReported = false;
-  /** What is being taken away, by topic, and what runs while it is held at the broker. */
-  const held = new Map<string, readonly string[]>();
-  let holdTimer: NodeJS.Timeout | null = null;
-  const publishedInstalls = new Map<string, string>();
-  let birthTimer: NodeJS.Timeout | null = null;
-  let tooManyReported = false;
-
-  leaveOtherTopics(link, memory, (topic) => topics().includes(topic));
-  link.onTextLimit((bytes) => {
-    const next = Math.min(bytes, USUAL_LIMIT_BYTES);
-    if (next === limitBytes) return;
-    limitBytes = next;
-    forgetUntaken();
-    publishDiscovery();
-  });
-
-  /** Those that have been announced, and at least the first. */
-  function topics(): string[] {
-    const known = new Set(memory.topics());
-    let parts = 1;
-    while (parts < MAX_PARTS && known.has(topicOf(parts + 1))) parts += 1;
-    return Array.from({ length: parts }, (_, index) => topicOf(index + 1));
-  }
-
-  /** What no broker has taken need not be taken away again. */
-  function forgetUntaken(): void {
-    for (const [topic, components] of before) {
-      if (taken.has(topic)) continue;
-      link.forgetElsewhere(topic);
-      void memory.set(topic, components);
-    }
-  }
-
-  function watched(): readonly WatchedLabel[] {
-    const all = options.watched();
-    if (all.length > MAX_LABELS && !tooManyReported) {
-      tooManyReported = true;
+/** The way to keep to the number of labels that Home Assistant is told of; says once where there are more. */
+function createLabelLimit(log: Logger): (all: readonly WatchedLabel[]) => readonly WatchedLabel[] {
+  let isReported = false;
+  return (all) => {
+    if (all.length > MAX_LABELS && !isReported) {
+      isReported = true;
       log.warn(
         { code: 'too_many_labels' },
         `${all.length} labels are watched; Home Assistant is told of the first ${MAX_LABELS}`,
       );
     }
     return all.slice(0, MAX_LABELS);
-  }
+  };
+}
 
-  function publishDiscovery(): void {
-    const inUse = state?.model ?? null;
-    if (models === null || inUse === null) return;
-    const whole = buildDiscovery({
-      device,
-      version: options.version,
-      topics: link.topics,
-      // The model in use is an option whoever installed it: a state that is no option is an error there.
-      models: models.includes(inUse) ? models : [...models, inUse],
-      installs: offered.map(({ id, title }) => ({ id, title, shown: shown.has(id) })),
-      watched: watched(),
-    });
-    const announced = topics().map((topic) => memory.components(topic));
-    const { parts, tooLarge } = splitDiscovery(whole, announced, {
-      limitBytes,
-      keepsGone: options.keepsGone,
-    });
-    const messages = parts.map((payload, index) => ({ topic: topicOf(index + 1), payload }));
-    const text = JSON.stringify(messages);
-    if (text === described) return;
-    described = text;
-    endHold();
-    reportTooLarge(tooLarge);
-    const send = () => {
-      if (text === described) sendDescription(text, messages);
-    };
-    const writes = messages.map(({ topic, payload }, index) => {
-      if (!before.has(topic)) before.set(topic, announced[index] ?? {});
-      return memory.set(topic, { ...announced[index], ...platformsOf(payload) });
-    });
-    // At once where it can be: the states come after it.
-    const slow = writes.filter((write) => write !== null);
-    if (slow.length === 0) send();
-    else void Promise.all(slow).then(send);
-  }
-
-  function reportTooLarge(ids: readonly string[]): void {
-    if (ids.length === 0 || tooLargeReported) return;
-    tooLargeReported = true;
-    log.warn(
-      { code: 'too_large' },
-      `Home Assistant is not told of ${ids.join(', ')}: the broker takes no message that is large enough`,
-    );
-  }
-
-  interface Message {
-    topic: string;
-    payload: DiscoveryPayload;
-  }
-
-  function sendDescription(text: string, [first, ...others]: Message[]): void {
-    if (first === undefined) return;
-    // Where the broker does not take the first part, it does not take the others.
-    sendPart(text, first, () => {
-      if (text !== described) return;
-      for (const message of others.splice(0)) sendPart(text, message);
-    });
-    for (const id of [first, ...others].flatMap(({ payload }) => removals(payload))) {
-      if (!hasMoved(id)) forgetInstall(link, id);
-    }
-  }
-
-  /** Taken away in one part, to be described in another. */
-  function hasMoved(id: string): boolean {
-    return offered.some((entry) => id === `install_${entry.id}`);
-  }
-
-  function sendPart(text: string, { topic, payload }: Message, then: () => void = () => undefined): void {
-    if (Object.keys(payload.components).length === 0) {
-      link.publishElsewhere(topic, '', { leads: true, delivered: () => void memory.set(topic, null) });
-      then();
-      return;
-    }
-    const gone = removals(payload);
-    link.publishElsewhere(topic, JSON.stringify(payload), {
-      leads: true,
-      // Called each time that it is sent: the hold begins anew after a birth message.
-      delivered() {
-        taken.add(topic);
-        if (gone.length > 0 && text === described) holdRemovals(topic, gone);
-        then();
-      },
-    });
-  }
-
-  function holdRemovals(topic: string, gone: readonly string[]): void {
-    held.set(topic, gone);
-    if (holdTimer !== null) clearTimeout(holdTimer);
-    holdTimer = setTimeout(() => {
-      for (const [from, ids] of held) {
-        const left = Object.entries(memory.components(from)).filter(([id]) => !ids.includes(id));
-        void memory.set(from, Object.fromEntries(left));
-      }
-      held.clear();
-      publishDiscovery();
-    }, removalHoldMs);
-  }
-
-  function endHold(): void {
-    if (holdTimer !== null) clearTimeout(holdTimer);
-    holdTimer = null;
-    held.clear();
-  }
-
-  function publishInstalls(): void {
-    if (models === null || state === null || state.model === null) return;
-    const progress = installing(state.swap);
-    for (const entry of offered) {
-      const installed = models.includes(entry.id);
-      const payload = installPayload(
-        entry,
-        {
-          installed,
-          // What is here is not on its way any more, though the last step may not be over.
-          progress: !installed && progress?.id === entry.id ? progress : null,
-        },
-        options.digestRequired,
-      );
-      const text = JSON.stringify(payload);
-      if (publishedInstalls.get(entry.id) === text) continue;
-      publishedInstalls.set(entry.id, text);
-      link.publish('install', payload, { id: entry.id });
-    }
-  }
-
+/**
+ * Answers Home Assistant's birth messages, after a while of its own; those that come meanwhile get the same answer.
+ * @param random 0 … 1
+ */
+function createBirths(answer: () => void, random: () => number): { come(): void; stop(): void } {
+  const { least, most } = BIRTH_DELAY_MS;
+  let timer: NodeJS.Timeout | null = null;
   return {
-    installed(ids) {
-      models = [...ids];
-      publishDiscovery();
-      publishInstalls();
-    },
-    stateChanges(next) {
-      state = next;
-      publishDiscovery();
-      publishInstalls();
-    },
-    birth(text) {
-      if (text !== 'online') return;
-      holdTimer?.refresh();
-      if (birthTimer !== null) return;
-      const { least, most } = BIRTH_DELAY_MS;
-      birthTimer = setTimeout(
+    come() {
+      timer ??= setTimeout(
         () => {
-          birthTimer = null;
-          link.resendStates();
+          timer = null;
+          answer();
         },
         least + random() * (most - least),
       );
     },
     stop() {
-      if (birthTimer !== null) clearTimeout(birthTimer);
-      birthTimer = null;
-      endHold();
-      described = '';
-      models = null;
+      if (timer !== null) clearTimeout(timer);
+      timer = null;
     },
   };
 }
@@ -353,25 +226,3 @@ export function openHomeAssistant(options: {
 
 const nothing = () => undefined;
 const absent: HomeAssistant = { installed: nothing, stateChanges: nothing, birth: nothing, stop: nothing };
-
-/** Takes the device away where an earlier life of the service has announced it: Home Assistant is switched off. */
-function retireHomeAssistant(link: Link, memory: DiscoveryMemory): void {
-  for (const topic of memory.topics()) {
-    for (const id of Object.keys(memory.components(topic))) forgetInstall(link, id);
-  }
-  leaveOtherTopics(link, memory, () => false);
-}
-
-/** Takes the device away under earlier ids and prefixes. */
-function leaveOtherTopics(link: Link, memory: DiscoveryMemory, isPresent: (topic: string) => boolean): void {
-  for (const topic of memory.topics()) {
-    if (isPresent(topic)) continue;
-    link.publishElsewhere(topic, '', { leads: true, delivered: () => void memory.set(topic, null) });
-  }
-}
-
-/** The state of a model that is not offered any more would lie at the broker for ever. */
-function forgetInstall(link: Link, component: string): void {
-  const id = /^install_(.+)$/.exec(component)?.[1];
-  if (id !== undefined) link.publishElsewhere(link.topics.of('install', { id }), '');
-}

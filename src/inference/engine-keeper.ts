@@ -1,7 +1,8 @@
-import { createBackoff, createRestartPolicy } from '../common/backoff.js';
 import { codeOf, messageOf } from '../common/errors.js';
 import type { InstalledModel } from '../models/registry.js';
 import type { InferenceEngine, StartEngine } from './engine.js';
+import { createFailurePolicy } from './failure-policy.js';
+import { createLaunches } from './launches.js';
 import { createSecondChance, type GivenUp } from './second-chance.js';
 
 /** What becomes of engines that fail, for people. */
@@ -48,19 +49,6 @@ export interface EngineKeeper {
   stop(): Promise<void>;
 }
 
-/** A model that has not answered a single window in so many lives is given up sooner than the policy says. */
-const FAILURES_BEFORE_FALLBACK = 3;
-/**
- * So many hangs in so long, and a model is given up. One may be the machine's doing, a moment of overload; a process
- * that was stopped from outside does not count as one (see start-engine.ts). Each is a quarter of a minute and more
- * without an answer.
- */
-const HANGS_BEFORE_FALLBACK = 2;
-const HANGS_WITHIN_MS = 10 * 60_000;
-/** Waits where the machine has no process to give: that is not the model's fault, and may pass at any moment. */
-const SHORTAGE_DELAYS = { firstMs: 500, maxMs: 15_000 };
-const RESTART_DELAYS = { firstMs: 500, maxMs: 30_000 };
-
 export function createEngineKeeper(options: {
   startEngine: StartEngine;
   threads: number;
@@ -76,40 +64,18 @@ export function createEngineKeeper(options: {
   /** An engine was started again: it is to answer from now on. */
   onRestarted(engine: InferenceEngine): void;
 }): EngineKeeper {
-  const { startEngine, threads, fallback, events } = options;
-  const policy = createRestartPolicy(createBackoff(options.restartDelays ?? RESTART_DELAYS));
-  const shortageDelays = createBackoff(SHORTAGE_DELAYS);
+  const { fallback, events } = options;
+  const policy = createFailurePolicy(options.restartDelays);
+  const launches = createLaunches(options.startEngine, options.threads);
   const chance = createSecondChance({
     delays: options.retryDelays,
     attempt: (model) => options.tryAgain(model),
     onFailed: (still) => events.stillOut(still),
     onBack: (model) => events.cameBack(model),
   });
-  const life = new AbortController();
-  const launching = new Set<Promise<unknown>>();
   let wanted = fallback;
-  let failuresWithoutAnswer = 0;
-  /** When the wanted model hung, as performance.now(). */
-  let hangs: number[] = [];
   let restarts = 0;
   let plan: { abort: AbortController; timer: NodeJS.Timeout } | null = null;
-
-  async function launch(model: InstalledModel, signal: AbortSignal = life.signal): Promise<InferenceEngine> {
-    const either = AbortSignal.any([signal, life.signal]);
-    const starting = (async () => {
-      either.throwIfAborted();
-      const engine = await startEngine(model, { threads, signal: either });
-      if (either.aborted) await engine.stop();
-      either.throwIfAborted();
-      return engine;
-    })();
-    launching.add(starting);
-    try {
-      return await starting;
-    } finally {
-      launching.delete(starting);
-    }
-  }
 
   function callOff(): void {
     if (plan === null) return;
@@ -121,31 +87,15 @@ export function createEngineKeeper(options: {
   function fallBack(error: unknown): void {
     const from = wanted;
     wanted = fallback;
-    failuresWithoutAnswer = 0;
-    hangs = [];
+    policy.begin();
     const reason = messageOf(error);
     const { retryAtMs } = chance.givenUp(from, reason);
     events.fellBack({ from, to: fallback, reason, retryAtMs });
   }
 
-  function hungTooOften(error: unknown): boolean {
-    if (codeOf(error) !== 'inference_timeout') return false;
-    const now = performance.now();
-    hangs = [...hangs.filter((at) => now - at < HANGS_WITHIN_MS), now];
-    return hangs.length >= HANGS_BEFORE_FALLBACK;
-  }
-
   function failed(error: unknown): void {
-    if (codeOf(error) === 'no_resources') {
-      const delayMs = shortageDelays.next();
-      events.engineLost({ code: codeOf(error), reason: messageOf(error), delayMs });
-      restartIn(delayMs);
-      return;
-    }
-    failuresWithoutAnswer += 1;
-    const { delayMs, exhausted } = policy.onDeath(performance.now());
-    const givenUp = hungTooOften(error) || exhausted || failuresWithoutAnswer >= FAILURES_BEFORE_FALLBACK;
-    if (givenUp && wanted.folder !== fallback.folder) {
+    const { giveUp, delayMs } = policy.judge(error, performance.now());
+    if (giveUp && wanted.folder !== fallback.folder) {
       fallBack(error);
       restartIn(0);
     } else {
@@ -158,12 +108,12 @@ export function createEngineKeeper(options: {
     const abort = new AbortController();
     const restart = async () => {
       try {
-        const engine = await launch(wanted, abort.signal);
+        const engine = await launches.launch(wanted, abort.signal);
         restarts += 1;
-        shortageDelays.reset();
+        policy.started();
         options.onRestarted(engine);
       } catch (error) {
-        if (!abort.signal.aborted && !life.signal.aborted) failed(error);
+        if (!abort.signal.aborted && !launches.ended) failed(error);
       }
     };
     plan = { abort, timer: setTimeout(() => void restart(), delayMs) };
@@ -180,28 +130,25 @@ export function createEngineKeeper(options: {
       return chance.waiting;
     },
     get stopped() {
-      return life.signal.aborted;
+      return launches.ended;
     },
     want(model) {
       callOff();
       // The one that was given up comes back: its history goes on.
       if (chance.waiting?.model.folder !== model.folder) chance.callOff();
       wanted = model;
-      failuresWithoutAnswer = 0;
-      hangs = [];
+      policy.begin();
     },
     settleFor: () => chance.callOff(),
-    answered() {
-      failuresWithoutAnswer = 0;
-    },
-    launch,
+    answered: () => policy.answered(),
+    launch: (model, signal) => launches.launch(model, signal),
     failed,
     fallBack,
     async stop() {
-      life.abort();
+      const ended = launches.end();
       callOff();
       chance.callOff();
-      await Promise.allSettled(launching);
+      await ended;
     },
   };
 }

@@ -1,6 +1,6 @@
 /**
  * The inference process: holds ONNX Runtime and one model, computes the windows that its parent sends. It is
- * forked by start-engine.ts and may be killed at any time; it keeps nothing.
+ * forked by engine-process.ts and may be killed at any time; it keeps nothing.
  */
 import { codeOf, messageOf } from '../common/errors.js';
 import { leaveSignalsToParent } from '../common/signals.js';

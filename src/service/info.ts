@@ -95,6 +95,30 @@ export function createInfo(options: {
   };
 }
 
+/** `B/info` once the service is whole, and again when something that it tells has changed by itself. */
+export interface InfoRefresh {
+  /** Publishes it. Throws what `PublishInfo` throws. */
+  first(): Promise<void>;
+  /** Publishes it once more; does nothing before `first` is over. What fails is logged. */
+  again(): void;
+}
+
+export function createInfoRefresh(publishInfo: PublishInfo, log: Logger): InfoRefresh {
+  let isInformed = false;
+  return {
+    async first() {
+      await publishInfo();
+      isInformed = true;
+    },
+    again() {
+      if (!isInformed) return;
+      publishInfo().catch((error: unknown) => {
+        log.warn({ code: codeOf(error) }, `The models cannot be listed: ${messageOf(error)}`);
+      });
+    },
+  };
+}
+
 /** Of `B/info`: brokers of cloud providers take packets of 128 KB, with topic and headers. */
 const MAX_INFO_BYTES = 100_000;
 

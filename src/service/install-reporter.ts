@@ -1,4 +1,4 @@
-import type { InstallProgress } from '../install/installer.js';
+import type { InstallProgress } from '../install/progress.js';
 import type { StatePayload } from '../mqtt/contract.js';
 
 /** At most so often: a fast download must not flood the broker. */

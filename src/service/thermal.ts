@@ -1,12 +1,12 @@
 import { performance } from 'node:perf_hooks';
 import type { Logger } from '../common/log.js';
-import { createSuppressor } from '../common/suppress.js';
 import type { Config } from '../config/schema.js';
 import type { Pipeline } from '../inference/pipeline.js';
 import { readHeat } from '../telemetry/soc.js';
 import type { FirmwareFlags } from '../telemetry/thermal-flags.js';
 import { startThermal, stepThermal, type ThermalDecision, type ThermalInput } from '../telemetry/thermal.js';
 import type { StateHolder } from './state.js';
+import { createThermalNews } from './thermal-news.js';
 
 /** Keeps the processor cool: applies to the pipeline the rate that the heat allows, below the one that is wished. */
 export interface ThermalControl {
@@ -22,8 +22,6 @@ const READ_INTERVAL_MS = 5_000;
 const CONFIRM_MS = 1_000;
 /** Over so many readings it is judged whether the machine keeps up. */
 const PACE_READINGS = 6;
-/** Entering and leaving are told at most once in this time each; `B/state` always tells. */
-const REPEAT_MS = 15 * 60_000;
 
 export function createThermalControl(options: {
   config: Config;
@@ -44,38 +42,12 @@ export function createThermalControl(options: {
     hardLimitC: thermal.hard_limit_c,
     minRateHz: thermal.min_rate_hz,
   };
-  const suppressor = createSuppressor({ intervalMs: REPEAT_MS });
+  const news = createThermalNews(log, now);
   const pace = createPace();
   let governor = startThermal(state.now.rate_hz, now());
   let flags: FirmwareFlags | null = null;
-  let told: { cause: ThermalDecision['cause']; blind: boolean } = { cause: null, blind: false };
   let timer: NodeJS.Timeout | null = null;
   let isRunning = false;
-
-  /** Says a thing, unless it was said lately. */
-  const say = (code: string, key: string, message: string) => {
-    const verdict = suppressor.offer(key, now());
-    if (!verdict.pass) return;
-    const repeats = verdict.repeats > 0 ? ` (${verdict.repeats} more times before, not logged)` : '';
-    log.warn({ code }, message + repeats);
-  };
-
-  const tell = ({ cause, blind, effectiveHz, throttle }: ThermalDecision) => {
-    const rates = `${effectiveHz} Hz in place of ${state.now.rate_hz} Hz`;
-    if (cause !== null && cause !== told.cause) {
-      say('throttled', cause, `Inferring less often because ${throttle.reason ?? cause}: ${rates}`);
-    } else if (cause === null && told.cause !== null) {
-      say('throttle_over', 'over', `Inferring at ${effectiveHz} Hz again`);
-    }
-    if (blind && !told.blind) {
-      say(
-        'sensor_lost',
-        'blind',
-        'The temperature sensor of the processor gives no sensible reading any more',
-      );
-    }
-    told = { cause, blind };
-  };
 
   const step = (requestedHz: number, reading: Pick<ThermalInput, 'temperatureC' | 'flags'>) => {
     const next = stepThermal(
@@ -111,7 +83,7 @@ export function createThermalControl(options: {
     else pace.add(now(), pipeline.counters());
     const decision = step(state.now.rate_hz, reading);
     apply(state.now.rate_hz, decision);
-    tell(decision);
+    news.tell(decision, state.now.rate_hz);
     return decision.doubtful ? CONFIRM_MS : READ_INTERVAL_MS;
   };
 
@@ -140,7 +112,7 @@ export function createThermalControl(options: {
       // Without a temperature: the last one read again would confirm itself.
       const decision = step(rateHz, { temperatureC: null, flags });
       apply(rateHz, decision);
-      tell(decision);
+      news.tell(decision, state.now.rate_hz);
     },
     stop() {
       isRunning = false;

@@ -1,7 +1,8 @@
 import type { DecodeOptions } from '../audio/decode.js';
 import type { InferenceEngine } from '../inference/engine.js';
 import { framesOfRecording } from '../inference/recording-frames.js';
-import { createTagger, type TagEvent } from './tagger.js';
+import type { TagEvent } from './tag-event.js';
+import { createTagger } from './tagger.js';
 import { inMilliseconds } from '../inference/new-frames.js';
 import { hopOf } from './hop.js';
 import type { TaggingSettings } from './watch.js';

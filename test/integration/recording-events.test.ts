@@ -3,7 +3,8 @@ import t, { type Test } from 'tap';
 import { silentLogger } from '../../src/common/log.js';
 import { decodeFile } from '../../src/audio/decode.js';
 import type { InferenceEngine } from '../../src/inference/engine.js';
-import { Pipeline, type WindowResult } from '../../src/inference/pipeline.js';
+import { Pipeline } from '../../src/inference/pipeline.js';
+import type { WindowResult } from '../../src/inference/window-report.js';
 import { framesOfRecording, type RecordingHop } from '../../src/inference/recording-frames.js';
 import { createStartEngine } from '../../src/inference/start-engine.js';
 import { BUNDLED_MODEL } from '../../src/models/bundled.js';
@@ -60,7 +61,6 @@ async function resultsOf(
     events: {
       result: (result) => results.push(result),
       modelChanged: () => undefined,
-      dropped: () => undefined,
       engineLost: ({ reason }) => t.fail(reason),
       fellBack: ({ reason }) => t.fail(reason),
       stillOut: ({ reason }) => t.fail(reason),

@@ -7,7 +7,7 @@ import { setPatience } from '../../src/common/patience.js';
 import { silentLogger } from '../../src/common/log.js';
 import type { Problem } from '../../src/common/logger.js';
 import { createProblemFeed } from '../../src/common/problem-feed.js';
-import type { WindowResult } from '../../src/inference/pipeline.js';
+import type { WindowResult } from '../../src/inference/window-report.js';
 import { loadConfig } from '../../src/config/load.js';
 import { readCatalogue } from '../../src/models/catalogue.js';
 import { parseManifest } from '../../src/models/manifest.js';

@@ -3,7 +3,8 @@ import t from 'tap';
 import type { Label } from '../../src/models/labels.js';
 import { frameStartMs, hopScores, type Hop } from '../../src/tagging/hop.js';
 import { slugOf, uniqueSlugs } from '../../src/tagging/slug.js';
-import { createTagger, type TagEvent, type Tagger } from '../../src/tagging/tagger.js';
+import type { TagEvent } from '../../src/tagging/tag-event.js';
+import { createTagger, type Tagger } from '../../src/tagging/tagger.js';
 import { topTags } from '../../src/tagging/top.js';
 import { resolveWatched, type TaggingSettings } from '../../src/tagging/watch.js';
 

@@ -1,0 +1,56 @@
+import type { WindowResult } from '../inference/window-report.js';
+import { isoTime, type EventPayload, type TagsPayload } from '../mqtt/contract.js';
+import type { TagEvent } from '../tagging/tag-event.js';
+import { topTags, type Tag } from '../tagging/top.js';
+
+/**
+ * `B/tags` of an answered window, as of now.
+ * @param now the best of what is new with it
+ * @param levelDbfs of the sound since the last window
+ */
+export function tagsPayload(
+  result: WindowResult,
+  now: readonly Tag[],
+  topK: number,
+  levelDbfs: number | null,
+): TagsPayload {
+  const { model, scores } = result;
+  return {
+    ts: isoTime(Date.now()),
+    seq: result.seq,
+    model: model.manifest.id,
+    window: { start: isoTime(result.startMs), end: isoTime(result.endMs) },
+    tags: topTags(scores, model.labels, topK).map(rounded),
+    now: now.map(rounded),
+    level_dbfs: levelDbfs === null ? null : round(levelDbfs, 1),
+    latency_ms: round(performance.now() - result.arrivedAt, 3),
+  };
+}
+
+/** `B/event`; `modelId` is that of the model at work. */
+export function eventPayload(event: TagEvent, modelId: string): EventPayload {
+  return {
+    id: event.id,
+    event_type: event.event_type,
+    label: event.label,
+    mid: event.mid,
+    group: event.group,
+    score: round(event.score),
+    peak: round(event.peak),
+    started_at: isoTime(event.started_at),
+    ended_at: event.ended_at === null ? null : isoTime(event.ended_at),
+    duration_s: event.duration_s === null ? null : round(event.duration_s, 3),
+    detected_at: isoTime(event.detected_at),
+    model: modelId,
+    late: false,
+  };
+}
+
+function rounded({ label, mid, score }: Tag): Tag {
+  return { label, mid, score: round(score) };
+}
+
+function round(value: number, digits = 4): number {
+  const scale = 10 ** digits;
+  return Math.round(value * scale) / scale;
+}
