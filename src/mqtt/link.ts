@@ -20,8 +20,9 @@ import {
   type TopicArguments,
 } from './contract.js';
 import { createMemoryOutbox, type Outbox } from './outbox.js';
+import { outgoing, PACKET_OVERHEAD } from './outgoing.js';
 import { createReconnectPolicy, type ReconnectTiming } from './reconnect.js';
-import { createSender, outgoing, PACKET_OVERHEAD } from './sender.js';
+import { createSender } from './sender.js';
 import { createSubscriptions, filterOf, type SubscriptionTiming } from './subscriptions.js';
 import { createSuspects, type Hold, type SuspectTiming } from './suspects.js';
 import { connectOptions, createNegotiation, type Limits } from './terms.js';
