@@ -4,7 +4,8 @@ import { SoundpostError, codeOf, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { createSuppressor } from '../common/suppress.js';
 import { transactionSchema, type ResponsePayload, type Transaction } from './contract.js';
-import type { IncomingMessage, Reply } from './link.js';
+import type { IncomingMessage } from './incoming.js';
+import type { Reply } from './publishing.js';
 import type { CommandAddress, Topics } from './topics.js';
 
 export interface CommandContext {
