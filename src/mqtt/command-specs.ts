@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { parseConfirm } from '../tagging/confirm.js';
 import { manifestSchema } from '../models/manifest.js';
-import type { CommandSpec } from './commands.js';
+import type { CommandSpec } from './command.js';
 import { contract } from './contract.js';
 
 /*

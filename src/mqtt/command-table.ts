@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { commandSpecs, type CommandData, type CommandInput, type CommandName } from './command-specs.js';
-import { defineCommand, type Command, type CommandContext, type CommandSpec } from './commands.js';
+import { defineCommand, type Command, type CommandContext, type CommandSpec } from './command.js';
 
 /** What commands do to the service. Every promise resolves to the `data` of the reply. */
 export interface ServiceControl {

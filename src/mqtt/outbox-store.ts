@@ -11,18 +11,13 @@ import { readFormerOutbox, removeFormerFiles, type FormerOutbox } from './former
 import { asideOf, boundAsides } from './outbox-aside.js';
 import { lockOutbox } from './outbox-lock.js';
 import { createReplay, emptyState, type Damage, type OutboxState, type Segment } from './outbox-replay.js';
-import {
-  createSegments,
-  MAX_SEGMENT_BYTES,
-  placeOf,
-  SEGMENT_BYTES,
-  textAt,
-  type Segments,
-} from './outbox-segments.js';
+import { createSegments, MAX_SEGMENT_BYTES, type Segments } from './outbox-segments.js';
+import { textAt } from './outbox-texts.js';
+import { placeOf, SEGMENT_BYTES } from './segment-appender.js';
 
 /*
  * The files of the outbox: `events-<place>.log`, lines that are only ever appended (`outbox-record.ts`), a new file
- * with every start and after `SEGMENT_BYTES` (`outbox-segments.ts`). What waits is found through an index in memory,
+ * with every start and after `SEGMENT_BYTES` (`segment-appender.ts`). What waits is found through an index in memory,
  * for which all lines are read, and checked, once at the start (`outbox-replay.ts`).
  *
  * Why files of our own: a database in native code (LevelDB until version 0.1) that repairs damaged files ends the

@@ -1,9 +1,9 @@
 import type { MqttClient } from 'mqtt';
 import { createCrowdBackoff } from '../common/backoff.js';
 import type { Logger } from '../common/log.js';
+import type { Trial } from './delivery.js';
 import { subscribe } from './subscribe.js';
 import type { Suspects } from './suspects.js';
-import type { Trial } from './sender.js';
 
 /** Which of our topics the broker lets us read. */
 export interface Subscriptions {

@@ -99,3 +99,10 @@ export function createTopics(baseTopic: string, deviceId: string, birthTopic?: s
 export const outKeys = (Object.keys(contract) as TopicKey[]).filter(
   (key): key is OutKey => contract[key].direction === 'out',
 );
+
+/** Labels, models and commands have topics that are alike: `B/label/dog` belongs to `B/label`; null where it is none. */
+export function familyOf(base: string, topic: string): string | null {
+  if (!topic.startsWith(`${base}/`)) return null;
+  const [first, ...rest] = topic.slice(base.length + 1).split('/');
+  return rest.length === 0 ? null : `${base}/${first}`;
+}

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { commandSpecs } from '../../src/mqtt/command-specs.js';
-import type { CommandSpec } from '../../src/mqtt/commands.js';
+import type { CommandSpec } from '../../src/mqtt/command.js';
 
 /** A message for the command door, as strange as can be. */
 export interface Knock {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { CommandSpec } from '../../src/mqtt/commands.js';
+import type { CommandSpec } from '../../src/mqtt/command.js';
 import type { TopicSpec } from '../../src/mqtt/contract.js';
 import { fieldsOf, jsonSchema, type JsonSchema } from '../../tools/docs/mqtt/schema.js';
 

@@ -4,16 +4,12 @@ import t from 'tap';
 import { z } from 'zod';
 import { SoundpostError } from '../../src/common/errors.js';
 import { silentLogger } from '../../src/common/log.js';
+import { MAX_WAITING } from '../../src/mqtt/command-lanes.js';
+import { MAX_REQUEST_BYTES } from '../../src/mqtt/command-request.js';
 import { commandSpecs } from '../../src/mqtt/command-specs.js';
 import { commandTable } from '../../src/mqtt/command-table.js';
-import {
-  createCommandRouter,
-  defineCommand,
-  MAX_REQUEST_BYTES,
-  MAX_WAITING,
-  type Command,
-  type CommandRouter,
-} from '../../src/mqtt/commands.js';
+import { defineCommand, type Command } from '../../src/mqtt/command.js';
+import { createCommandRouter, type CommandRouter } from '../../src/mqtt/commands.js';
 import { contract, type ResponsePayload } from '../../src/mqtt/contract.js';
 import type { IncomingMessage, Reply } from '../../src/mqtt/link.js';
 import { createTopics } from '../../src/mqtt/topics.js';

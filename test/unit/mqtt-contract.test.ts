@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { z } from 'zod';
 import { commandSpecs } from '../../src/mqtt/command-specs.js';
-import type { CommandSpec } from '../../src/mqtt/commands.js';
+import type { CommandSpec } from '../../src/mqtt/command.js';
 import { contract, epochMs, isoTime, type TopicSpec } from '../../src/mqtt/contract.js';
 import { createFrameGuard } from '../../src/mqtt/frame-guard.js';
 import { createTopics } from '../../src/mqtt/topics.js';

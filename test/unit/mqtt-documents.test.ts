@@ -4,7 +4,7 @@ import t from 'tap';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { commandSpecs, type CommandName } from '../../src/mqtt/command-specs.js';
-import type { CommandSpec } from '../../src/mqtt/commands.js';
+import type { CommandSpec } from '../../src/mqtt/command.js';
 import { contract, type OutKey, type TopicSpec } from '../../src/mqtt/contract.js';
 import { mosquittoAcl } from '../../tools/docs/mqtt/acl.js';
 import { replyExamples, topicExamples } from '../../tools/docs/mqtt/examples.js';

@@ -2,7 +2,7 @@ import { stringify } from 'yaml';
 import { commandSpecs, type CommandName } from '../../../src/mqtt/command-specs.js';
 import { commandErrors, commonErrors } from './errors.js';
 import { homeAssistantTopics } from './home-assistant.js';
-import type { CommandSpec } from '../../../src/mqtt/commands.js';
+import type { CommandSpec } from '../../../src/mqtt/command.js';
 import { contract, SCHEMA_VERSION, type TopicKey, type TopicSpec } from '../../../src/mqtt/contract.js';
 import { replyExamples, topicExamples } from './examples.js';
 import { jsonSchema, requestSchema, type JsonSchema } from './schema.js';

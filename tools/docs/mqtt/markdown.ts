@@ -1,5 +1,5 @@
 import { commandSpecs, type CommandName } from '../../../src/mqtt/command-specs.js';
-import type { CommandSpec } from '../../../src/mqtt/commands.js';
+import type { CommandSpec } from '../../../src/mqtt/command.js';
 import { contract, type OutKey, type TopicKey, type TopicSpec } from '../../../src/mqtt/contract.js';
 import {
   errorCodes,
