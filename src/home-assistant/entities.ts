@@ -1,3 +1,4 @@
+import { RATE_HZ } from '../common/rules.js';
 import { contract, type OutKey, type Parameter } from '../mqtt/contract.js';
 
 /*
@@ -94,9 +95,7 @@ export const entities: readonly Entity[] = [
       ...config,
       device_class: 'frequency',
       unit_of_measurement: 'Hz',
-      // As the command `rate/set` takes it.
-      min: 0.01,
-      max: 20,
+      ...RATE_HZ,
       step: 0.01,
       mode: 'box',
       icon: 'mdi:metronome',
