@@ -41,6 +41,6 @@ export const topic = z
  */
 export function numberOfText(value: unknown): unknown {
   if (typeof value !== 'string') return value;
-  const isNumber = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(value.trim());
+  const isNumber = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?$/i.test(value.trim());
   return isNumber ? Number(value) : value;
 }

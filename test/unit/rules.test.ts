@@ -100,11 +100,10 @@ t.test('numbers in plain text', (t) => {
     ['.5', 0.5],
     ['5.', 5],
     ['-1e-3', -0.001],
-    ['1e9999', Infinity],
   ] as const) {
     t.equal(numberOfText(text), number, text);
   }
-  for (const other of ['', ' ', '0x10', '1,5', 'NaN', '1 2', null, true, 7, [1]]) {
+  for (const other of ['', ' ', '0x10', '1,5', 'NaN', '1 2', '1e9999', null, true, 7, [1]]) {
     t.equal(numberOfText(other), other, JSON.stringify(other));
   }
   t.end();
