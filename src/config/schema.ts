@@ -124,7 +124,7 @@ export const schema = {
     }),
     outbox: {
       max_mb: key(numeric(numberFrom(1, 10_000), 'MB'), 64, {
-        doc: 'Room on the disk for events that wait while the broker is away; when it is used up the oldest go first.',
+        doc: 'Room on the disk for events that wait while the broker is away; when it is used up the oldest go first. A megabyte is 1,000,000 bytes.',
       }),
     },
   },
