@@ -23,8 +23,16 @@ export const rateHz = numberFrom(RATE_HZ.min, RATE_HZ.max, 'Hz');
 export const TELEMETRY_SECONDS = { min: 1, max: 86_400 } as const;
 export const telemetrySeconds = numberFrom(TELEMETRY_SECONDS.min, TELEMETRY_SECONDS.max, 's');
 
+/** Threads that one inference may use. */
+export const THREADS = { min: 1, max: 64 } as const;
+export const threadCount = numberFrom(THREADS.min, THREADS.max).int();
+
 /** What identifies a device in topics and in Home Assistant. */
 export const deviceId = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/);
+
+/** A SHA-256 as text. */
+export const SHA256_HEX = /^[0-9a-f]{64}$/;
+export const sha256Hex = z.string().regex(SHA256_HEX, '64 lower-case hexadecimal digits');
 
 /** A topic, or the front part of one: no filter, no system topic, no empty level. */
 export const topic = z

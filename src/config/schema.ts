@@ -1,4 +1,4 @@
-import { numberFrom, rateHz, telemetrySeconds } from '../common/rules.js';
+import { numberFrom, rateHz, telemetrySeconds, threadCount } from '../common/rules.js';
 import { BUNDLED_MODEL } from '../models/bundled.js';
 import { spanSeconds, threshold as thresholdRule } from '../tagging/rules.js';
 import { address, brokerAddresses, host, hosts, mirror } from './addresses.js';
@@ -188,7 +188,7 @@ export const schema = {
       doc: 'The model to begin with. A change over MQTT is remembered and wins until this key is changed.',
       defaultDoc: 'the bundled model',
     }),
-    threads: key(numeric(numberFrom(1, 64).int()), 1, {
+    threads: key(numeric(threadCount), 1, {
       doc: 'Threads one inference may use. More than one is rarely faster for small networks.',
     }),
   },

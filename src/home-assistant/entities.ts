@@ -1,4 +1,5 @@
 import { RATE_HZ } from '../common/rules.js';
+import { SCORE } from '../tagging/rules.js';
 import { contract, type OutKey, type Parameter } from '../mqtt/contract.js';
 
 /*
@@ -112,8 +113,7 @@ export const entities: readonly Entity[] = [
     command: 'threshold/set',
     options: {
       ...config,
-      min: 0,
-      max: 1,
+      ...SCORE,
       step: 0.01,
       mode: 'slider',
       icon: 'mdi:tune-vertical',

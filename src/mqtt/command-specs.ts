@@ -1,6 +1,13 @@
 import { z } from 'zod';
 import { inputNameOrDefault } from '../audio/input-name.js';
-import { numberOfText, RATE_HZ, rateHz, TELEMETRY_SECONDS, telemetrySeconds } from '../common/rules.js';
+import {
+  numberOfText,
+  RATE_HZ,
+  rateHz,
+  SHA256_HEX,
+  TELEMETRY_SECONDS,
+  telemetrySeconds,
+} from '../common/rules.js';
 import { labelName } from '../models/labels.js';
 import { modelIdSchema as id } from '../models/manifest.js';
 import { threshold, watchedLabels } from '../tagging/rules.js';
@@ -27,7 +34,7 @@ const seconds = z
 const sha256 = z
   .string()
   .toLowerCase()
-  .regex(/^[0-9a-f]{64}$/, 'has to be a SHA-256: 64 hexadecimal digits')
+  .regex(SHA256_HEX, 'has to be a SHA-256: 64 hexadecimal digits')
   .optional();
 const pullRequest = z.union(
   [

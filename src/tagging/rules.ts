@@ -5,7 +5,8 @@ import { parseConfirm } from './confirm.js';
 import type { LabelGroup } from './watch.js';
 
 /** A score from which on a sound counts, or a part of one. */
-export const threshold = numberFrom(0, 1);
+export const SCORE = { min: 0, max: 1 } as const;
+export const threshold = numberFrom(SCORE.min, SCORE.max);
 
 /** How long a sound, or a gap in one, has to be to count. */
 export const SPAN_SECONDS = { min: 0, max: 3600 } as const;
