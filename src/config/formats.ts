@@ -31,17 +31,16 @@ import {
  * told. Rules that only the configuration has stand here.
  */
 
-const truths: readonly unknown[] = [true, 'true', 'yes', 'on', '1', 1];
-const untruths: readonly unknown[] = [false, 'false', 'no', 'off', '0', 0];
+const writtenSwitch = z.stringbool({
+  truthy: ['true', 'yes', 'on', '1'],
+  falsy: ['false', 'no', 'off', '0'],
+});
 
 /** A switch. */
-export const flag = formatOf(z.boolean(), {
+export const flag: Format<boolean> = formatOf(z.union([z.boolean(), writtenSwitch]), {
   allowed: 'true or false',
   typed: true,
-  coerce(value) {
-    const word = wordOf(value);
-    return truths.includes(word) || (untruths.includes(word) ? false : value);
-  },
+  coerce: (value) => (typeof value === 'number' ? String(value) : wordOf(value)),
 });
 
 /** One of a few words, in any case. */
