@@ -11,6 +11,7 @@ import { SoundpostError } from '../common/errors.js';
 import { silentLogger } from '../common/log.js';
 import { didYouMean } from '../common/nearest.js';
 import { projectRoot } from '../common/project.js';
+import { THREADS } from '../common/rules.js';
 import { loadConfig } from '../config/load.js';
 import { architectures, findArchitecture } from '../convert/architectures/index.js';
 import { createStartEngine } from '../inference/start-engine.js';
@@ -26,7 +27,6 @@ import { programVersion } from './version.js';
 
 type Flags = Record<string, string | boolean | undefined>;
 
-const MOST_THREADS = 64;
 /** What the service's default is, and what the CPU time of an hour is told for. */
 const RATE_HZ = 1;
 
@@ -131,8 +131,8 @@ async function write(context: CommandContext, report: ModelBenchReport, outputs:
 function threadsFrom(text: Flags[string], fallback: number): number[] {
   if (typeof text !== 'string') return [fallback];
   const counts = text.split(',').map((part) => positive('--threads', part, NaN, Number.isInteger));
-  if (counts.some((count) => count > MOST_THREADS)) {
-    throw new SoundpostError('usage', `--threads ${text}: at most ${MOST_THREADS}`);
+  if (counts.some((count) => count > THREADS.max)) {
+    throw new SoundpostError('usage', `--threads ${text}: at most ${THREADS.max}`);
   }
   return [...new Set(counts)].sort((a, b) => a - b);
 }

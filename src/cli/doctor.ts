@@ -14,6 +14,7 @@ import { codeOf, messageOf } from '../common/errors.js';
 import { readHealth } from '../service/health-file.js';
 import { silentLogger, type Logger } from '../common/log.js';
 import { projectRoot } from '../common/project.js';
+import { megabytes } from '../common/size-text.js';
 import { loadConfig } from '../config/load.js';
 import { openStateStore } from '../config/state-store.js';
 import type { Config } from '../config/schema.js';
@@ -139,7 +140,7 @@ async function checkDisk({ data_dir: folder }: Config): Promise<Check> {
   }
   const { bavail, bsize } = await statfs(folder);
   const free = bavail * bsize;
-  const detail = `${Math.round(free / 1e6)} MB free in ${folder}`;
+  const detail = `${megabytes(free)} free in ${folder}`;
   return free > ENOUGH_DISK_BYTES
     ? { verdict: 'ok', detail }
     : { verdict: 'warn', detail: `${detail}: a large model may not fit; free some, or move data_dir` };

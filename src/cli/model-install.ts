@@ -4,6 +4,7 @@ import { interruptible } from '../common/interrupt.js';
 import { silentLogger } from '../common/log.js';
 import { didYouMean } from '../common/nearest.js';
 import { projectRoot } from '../common/project.js';
+import { SHA256_HEX } from '../common/rules.js';
 import { loadConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { openStateStore } from '../config/state-store.js';
@@ -243,6 +244,6 @@ function textOf(value: string | boolean | undefined): string | undefined {
 
 function digestFrom(value: string | boolean | undefined): string | undefined {
   const text = textOf(value)?.toLowerCase();
-  if (text === undefined || /^[0-9a-f]{64}$/.test(text)) return text;
+  if (text === undefined || SHA256_HEX.test(text)) return text;
   throw new SoundpostError('usage', '--accept-digest has to be a SHA-256: 64 hexadecimal digits.');
 }

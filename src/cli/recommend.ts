@@ -6,6 +6,7 @@ import { readMachine } from '../bench/models/report.js';
 import { describeMachine, short } from '../bench/models/table.js';
 import { SoundpostError } from '../common/errors.js';
 import { silentLogger } from '../common/log.js';
+import { RATE_HZ, rateHz } from '../common/rules.js';
 import { loadConfig } from '../config/load.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { readSoc } from '../telemetry/soc.js';
@@ -16,8 +17,6 @@ import { table } from './table.js';
 import { positive } from './tag.js';
 import { programVersion } from './version.js';
 
-/** What the service's configuration allows (`inference.rate_hz`). */
-const RATES_HZ = { least: 0.01, most: 20 };
 const SECONDS = 90;
 /** A model is measured for at least so long where nobody says how long it may take. */
 const LEAST_SECONDS_PER_MODEL = 12;
@@ -33,8 +32,8 @@ export async function recommendCommand(
 ): Promise<number> {
   const { config } = loadConfig(context);
   const rate = positive('--rate', own['rate'], config.inference.rate_hz);
-  if (rate < RATES_HZ.least || rate > RATES_HZ.most) {
-    throw new SoundpostError('usage', `--rate ${rate}: must be ${RATES_HZ.least} to ${RATES_HZ.most} Hz`);
+  if (!rateHz.safeParse(rate).success) {
+    throw new SoundpostError('usage', `--rate ${rate}: must be ${RATE_HZ.min} to ${RATE_HZ.max} Hz`);
   }
   const maxTemperature = positive('--max-temp', own['maxTemp'], 70);
   const models = await openRegistry(context).list();

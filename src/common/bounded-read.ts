@@ -1,6 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { codeOfErrno } from './errno.js';
+import { megabytes } from './size-text.js';
 
 /** The content of a file, or why there is none in words that complete "the file …". */
 export type BoundedRead = { bytes: Buffer } | { problem: string; error: unknown };
@@ -81,8 +82,7 @@ function isNoFile(kind: string): BoundedRead {
 }
 
 function isTooLarge(maxBytes: number): BoundedRead {
-  const limit =
-    maxBytes < 10 * 1024 * 1024 ? `${Math.round(maxBytes / 1024)} KiB` : `${Math.round(maxBytes / 1e6)} MB`;
+  const limit = maxBytes < 10 * 1024 * 1024 ? `${Math.round(maxBytes / 1024)} KiB` : megabytes(maxBytes);
   return { problem: `is larger than ${limit}`, error: new Error('it is too large') };
 }
 

@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { isEncryptedAddress } from '../common/encrypted-address.js';
+import { isEncryptedAddress, tlsProblems } from '../common/broker-address.js';
 import { isLoopback } from '../common/loopback.js';
-import { addressesOf } from './formats.js';
+import { addressesOf } from './addresses.js';
 import type { Config } from './schema.js';
 
 /** What is wrong between keys that are right by themselves, and the keys that are to blame. */
@@ -23,19 +23,20 @@ export function crossChecks(config: Config, origin: (key: string) => string): Cr
       `${at('thermal.soft_limit_c')}: ${thermal.soft_limit_c} must be below thermal.hard_limit_c, which is ${thermal.hard_limit_c} (${origin('thermal.hard_limit_c')})`,
     );
   }
-  const tlsKey = (['ca', 'cert', 'key', 'alpn'] as const).find((name) => mqtt[name] !== '');
   const addresses = addressesOf(mqtt.url);
-  if (tlsKey !== undefined && addresses.length > 0 && !addresses.some(isEncryptedAddress)) {
-    problem(
-      [`mqtt.${tlsKey}`, 'mqtt.url'],
-      `${at(`mqtt.${tlsKey}`)}: needs an mqtts:// or wss:// address in mqtt.url`,
-    );
+  // Without an address the embedded broker is used, and what is for another one waits for it.
+  const mayEncrypt = addresses.length === 0 || addresses.some(isEncryptedAddress);
+  for (const found of tlsProblems((setting) => mqtt[setting] !== '', mayEncrypt)) {
+    const key = `mqtt.${found.setting}`;
+    if (found.problem === 'unencrypted') {
+      problem([key, 'mqtt.url'], `${at(key)}: needs an mqtts:// or wss:// address in mqtt.url`);
+    } else {
+      problem(['mqtt.cert', 'mqtt.key'], `${at(key)}: needs mqtt.${found.missing} beside it`);
+    }
   }
-  if ((mqtt.cert === '') !== (mqtt.key === '')) {
-    const [given, missing] = mqtt.cert ? ['mqtt.cert', 'mqtt.key'] : ['mqtt.key', 'mqtt.cert'];
-    problem(['mqtt.cert', 'mqtt.key'], `${at(given)}: needs ${missing} beside it`);
-  } else if (
+  if (
     mqtt.cert !== '' &&
+    mqtt.key !== '' &&
     !new X509Certificate(mqtt.cert).checkPrivateKey(createPrivateKey(mqtt.key))
   ) {
     problem(

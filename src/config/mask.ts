@@ -1,4 +1,4 @@
-import { addressesOf, credentialsOf, parseUrl } from './formats.js';
+import { addressesOf, credentialsOf, parseUrl } from './addresses.js';
 import { keys, type Config } from './schema.js';
 import type { Entry } from './load.js';
 

@@ -1,30 +1,26 @@
+import { numberFrom, rateHz, telemetrySeconds, threadCount } from '../common/rules.js';
+import { BUNDLED_MODEL } from '../models/bundled.js';
+import { spanSeconds, threshold as thresholdRule } from '../tagging/rules.js';
+import { address, brokerAddresses, host, hosts, mirror } from './addresses.js';
+import { numeric, optional, type Format } from './format-of.js';
 import {
-  address,
   alpnProtocol,
   audioChannel,
   audioDevice,
-  brokerAddresses,
   confirm,
-  decimal,
   deviceId,
   flag,
-  host,
-  hosts,
   labels,
-  mirror,
   modelId,
   offer,
   oneOf,
-  optional,
-  pem,
   protocolVersion,
   speed,
   text,
   thresholds,
   topic,
-  type Format,
 } from './formats.js';
-import { BUNDLED_MODEL } from '../models/bundled.js';
+import { pem } from './pem.js';
 
 /** Name of the format that `load.ts` registers with convict. */
 export const convictFormat = 'soundpost';
@@ -57,9 +53,10 @@ function key<T>(reader: Format<T>, defaultValue: NoInfer<T>, options: Options<T>
 
 const path = text({ maxLength: 1024, what: 'a path' });
 const folder = text({ maxLength: 1024, what: 'the path of a folder', notEmpty: true });
-const rate = decimal({ min: 0.01, max: 20, unit: 'Hz' });
-const threshold = decimal({ min: 0, max: 1 });
-const celsius = decimal({ min: 30, max: 120, unit: '°C' });
+const rate = numeric(rateHz, 'Hz');
+const threshold = numeric(thresholdRule);
+const span = numeric(spanSeconds, 'seconds');
+const celsius = numeric(numberFrom(30, 120), '°C');
 
 /** Every key there is, by section: the one place where names, defaults and formats are written. */
 export const schema = {
@@ -115,7 +112,7 @@ export const schema = {
       doc: 'The protocol to ask for while the encrypted connection is set up (ALPN), for brokers that share port 443 with other servers. AWS IoT wants `x-amzn-mqtt-ca` with a client certificate and `mqtt` with a custom authorizer.',
       defaultDoc: 'none; for AWS IoT at port 443 what it wants',
     }),
-    keepalive_seconds: key(decimal({ min: 5, max: 1200, integer: true, unit: 'seconds' }), 30, {
+    keepalive_seconds: key(numeric(numberFrom(5, 1200).int(), 'seconds'), 30, {
       doc: 'How long the connection may be silent before the broker is asked for a sign of life; it counts the device as gone after one and a half times as long. A broker of MQTT 5 may order another time, which wins.',
     }),
     protocol_version: key<4 | 5>(protocolVersion, 5, {
@@ -126,8 +123,8 @@ export const schema = {
       doc: 'Answer requests of MQTT 5 on response topics outside of `<base_topic>/<device.id>/response/` too. Whoever may send a command can then have this device write to any topic that the broker lets it write to. Otherwise such a request is answered on `response/<command>` alone.',
     }),
     outbox: {
-      max_mb: key(decimal({ min: 1, max: 10_000, unit: 'MB' }), 64, {
-        doc: 'Room on the disk for events that wait while the broker is away; when it is used up the oldest go first.',
+      max_mb: key(numeric(numberFrom(1, 10_000), 'MB'), 64, {
+        doc: 'Room on the disk for events that wait while the broker is away; when it is used up the oldest go first. A megabyte is 1,000,000 bytes.',
       }),
     },
   },
@@ -144,7 +141,7 @@ export const schema = {
       defaultDoc: 'none',
       secret: true,
     }),
-    port: key(decimal({ min: 0, max: 65_535, integer: true }), 1883, {
+    port: key(numeric(numberFrom(0, 65_535).int()), 1883, {
       doc: 'Port of the embedded broker; 0 takes a free one.',
     }),
   },
@@ -159,10 +156,10 @@ export const schema = {
     channel: key<'mix' | number>(audioChannel, 'mix', {
       doc: 'Which channel of the sound to listen to, counted from 1, or `mix` for the mean of all.',
     }),
-    track: key(decimal({ min: 1, max: 64, integer: true }), 1, {
+    track: key(numeric(numberFrom(1, 64).int()), 1, {
       doc: 'Which audio track of a stream or a recording to listen to, counted from 1.',
     }),
-    sample_rate: key(optional(decimal({ min: 4000, max: 384_000, integer: true, unit: 'Hz' })), null, {
+    sample_rate: key(optional(numeric(numberFrom(4000, 384_000).int(), 'Hz')), null, {
       doc: 'The rate to ask the microphone for.',
       defaultDoc: 'the device’s own',
     }),
@@ -191,7 +188,7 @@ export const schema = {
       doc: 'The model to begin with. A change over MQTT is remembered and wins until this key is changed.',
       defaultDoc: 'the bundled model',
     }),
-    threads: key(decimal({ min: 1, max: 64, integer: true }), 1, {
+    threads: key(numeric(threadCount), 1, {
       doc: 'Threads one inference may use. More than one is rarely faster for small networks.',
     }),
   },
@@ -215,7 +212,7 @@ export const schema = {
   },
   inference: {
     rate_hz: key(rate, 1, { doc: 'Inferences per second. A change over MQTT is remembered.' }),
-    window_seconds: key(optional(decimal({ min: 0.1, max: 60, unit: 'seconds' })), null, {
+    window_seconds: key(optional(numeric(numberFrom(0.1, 60), 'seconds')), null, {
       doc: 'Length of sound the model sees at once. Networks with a fixed window take no other.',
       defaultDoc: 'the model’s own',
     }),
@@ -243,18 +240,18 @@ export const schema = {
     confirm: key(confirm, '1/1', {
       doc: 'Written k/n: a sound starts an event once k of the last n hops were over the threshold. A hop is the sound that is new with an inference: n hops are n different stretches of sound, so one clap is in one of them. (With a model that cannot say when, a sound is in every window that holds it.) A group may have its own.',
     }),
-    min_duration_seconds: key(decimal({ min: 0, max: 3600, unit: 'seconds' }), 0, {
+    min_duration_seconds: key(span, 0, {
       doc: 'Shorter sounds start no event. A group may have its own.',
     }),
-    min_gap_seconds: key(decimal({ min: 0, max: 3600, unit: 'seconds' }), 3, {
+    min_gap_seconds: key(span, 3, {
       doc: 'Shorter gaps do not end an event, so that a sound with pauses is one event: this long a label stays on after the sound. A group may have its own.',
     }),
-    top_k: key(decimal({ min: 1, max: 1000, integer: true }), 10, {
+    top_k: key(numeric(numberFrom(1, 1000).int()), 10, {
       doc: 'How many tags each message on `<base>/tags` carries.',
     }),
   },
   telemetry: {
-    interval_seconds: key(decimal({ min: 1, max: 86_400, unit: 'seconds' }), 30, {
+    interval_seconds: key(numeric(telemetrySeconds, 'seconds'), 30, {
       doc: 'Time between two messages on `<base>/telemetry`.',
     }),
     event_loop: key(flag, false, {

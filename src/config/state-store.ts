@@ -4,16 +4,20 @@ import { z } from 'zod';
 import { createJsonMemory, readJsonMemory, setAside, type JsonMemoryTuning } from '../common/json-memory.js';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
+import { rateHz, telemetrySeconds } from '../common/rules.js';
 import { currentModelId, successorMessage } from '../models/bundled.js';
+import { modelIdSchema } from '../models/manifest.js';
+import { threshold } from '../tagging/rules.js';
 import type { LabelGroup } from '../tagging/watch.js';
 
-const score = z.number().min(0).max(1);
-const name = z.string().min(1).max(200);
-/** All that a group may say; whether that can be used is looked at where it is restored. */
+/**
+ * The shape of a group, which is all that is asked here: what breaks a rule is looked at where it is restored
+ * (`withUsableLabels`), and takes none of the other values with it.
+ */
 const group = z.object({
-  name,
-  labels: z.array(name).min(1).readonly(),
-  threshold: score.exactOptional(),
+  name: z.string(),
+  labels: z.array(z.string()).readonly(),
+  threshold: z.number().exactOptional(),
   confirm: z.string().exactOptional(),
   min_duration_seconds: z.number().exactOptional(),
   min_gap_seconds: z.number().exactOptional(),
@@ -25,15 +29,15 @@ function remembered<T extends z.ZodType>(value: T) {
 }
 
 const valuesSchema = z.object({
-  model: remembered(z.string().min(1).max(64)),
-  rate_hz: remembered(z.number().min(0.01).max(20)),
-  threshold: remembered(score.nullable()),
+  model: remembered(modelIdSchema),
+  rate_hz: remembered(rateHz),
+  threshold: remembered(threshold.nullable()),
   /** Label → on-threshold. */
-  thresholds: remembered(z.record(z.string(), score)),
-  labels: remembered(z.array(z.union([name, group])).readonly()),
+  thresholds: remembered(z.record(z.string(), threshold)),
+  labels: remembered(z.array(z.union([z.string(), group])).readonly()),
   paused: remembered(z.boolean()),
   audio_device: remembered(z.union([z.string().max(200), z.number().int().nonnegative()])),
-  telemetry_interval: remembered(z.number().min(1).max(86_400)),
+  telemetry_interval: remembered(telemetrySeconds),
 });
 const fileSchema = z.object({ version: z.literal(1), values: valuesSchema });
 

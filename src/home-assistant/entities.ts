@@ -1,3 +1,5 @@
+import { RATE_HZ } from '../common/rules.js';
+import { SCORE } from '../tagging/rules.js';
 import { contract, type OutKey, type Parameter } from '../mqtt/contract.js';
 
 /*
@@ -94,9 +96,7 @@ export const entities: readonly Entity[] = [
       ...config,
       device_class: 'frequency',
       unit_of_measurement: 'Hz',
-      // As the command `rate/set` takes it.
-      min: 0.01,
-      max: 20,
+      ...RATE_HZ,
       step: 0.01,
       mode: 'box',
       icon: 'mdi:metronome',
@@ -113,8 +113,7 @@ export const entities: readonly Entity[] = [
     command: 'threshold/set',
     options: {
       ...config,
-      min: 0,
-      max: 1,
+      ...SCORE,
       step: 0.01,
       mode: 'slider',
       icon: 'mdi:tune-vertical',

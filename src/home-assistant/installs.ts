@@ -1,3 +1,4 @@
+import { megabytes } from '../common/size-text.js';
 import type { CatalogueEntry } from '../models/catalogue.js';
 import { licenceOf } from '../models/catalogue.js';
 import type { InstallPayload, StatePayload } from '../mqtt/contract.js';
@@ -71,10 +72,9 @@ export function installPayload(
 }
 
 function summary(entry: CatalogueEntry, digestRequired: boolean): string {
-  const megabytes = Math.max(1, Math.round((entry.bytes ?? entry.approximate_bytes) / 1e6));
   const parts = [
     entry.audioset_map === null ? null : `mAP ${entry.audioset_map} on AudioSet`,
-    `${megabytes} MB to download`,
+    `${megabytes(entry.bytes ?? entry.approximate_bytes)} to download`,
     `${Math.round(entry.macs / 1e6)} million multiplications for 10 s of sound`,
     `licence: ${licenceOf(entry)}`,
     // Pressing the button then only fetches it: somebody has to say that it is trusted.

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { codeOf, messageOf } from '../common/errors.js';
+import { megabytes } from '../common/size-text.js';
 import { checkDigest } from '../models/digest.js';
 import { checkDigests } from '../models/file-digests.js';
 import type { InstalledModel, ModelRegistry } from '../models/registry.js';
@@ -103,7 +104,7 @@ async function describeFile({ manifest, onnxPath, folder }: InstalledModel): Pro
     others === null
       ? 'its other files have no digests: it was installed by an earlier version or by hand; install it again to have them'
       : `${others} other files as they were installed`;
-  return `${((await stat(onnxPath)).size / 2 ** 20).toFixed(1)} MiB, SHA-256 ${digest}; ${rest}`;
+  return `${megabytes((await stat(onnxPath)).size)}, SHA-256 ${digest}; ${rest}`;
 }
 
 async function describeSelfTest(engine: InferenceEngine): Promise<string> {

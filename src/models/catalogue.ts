@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { didYouMean } from '../common/nearest.js';
 import { SoundpostError } from '../common/errors.js';
+import { sha256Hex } from '../common/rules.js';
 import { readSmallText } from './files.js';
 import { modelIdSchema } from './manifest.js';
 import { parseJson } from './validate.js';
@@ -29,10 +30,7 @@ const entrySchema = z.strictObject({
   bytes: count.nullable(),
   /** Four bytes for each number in it: close enough to plan with. */
   approximate_bytes: count,
-  sha256: z
-    .string()
-    .regex(/^[0-9a-f]{64}$/)
-    .nullable(),
+  sha256: sha256Hex.nullable(),
   /** Where what is said of the file comes from. */
   evidence: z
     .strictObject({ url: text.exactOptional(), bytes: text.exactOptional(), sha256: text.exactOptional() })

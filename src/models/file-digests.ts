@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { writeFileAtomic } from '../common/atomic-file.js';
 import { readPlain } from '../common/bounded-read.js';
 import { SoundpostError } from '../common/errors.js';
+import { sha256Hex } from '../common/rules.js';
 import { shortageOf } from '../common/shortage.js';
 import { readSmallText, sha256OfFile } from './files.js';
 import { parseJson } from './validate.js';
@@ -26,7 +27,7 @@ const digestsSchema = z.record(
     .string()
     .max(255)
     .regex(/^[^/\0]+$/, 'a file name'),
-  z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hexadecimal digits'),
+  sha256Hex,
 );
 
 /** Written for people, and read by them only. */

@@ -34,12 +34,20 @@ const MAX_BYTES = 8 << 20;
 
 const threshold = z.number().gt(0).max(1).nullable().default(null);
 
+/** Name of a label, or of a group of them. It goes into topics and onto screens, and may come from anybody. */
+export const labelName = z
+  .string('has to be the name of a label')
+  .trim()
+  .min(1, 'has to be the name of a label')
+  .max(200, 'has to have at most 200 characters')
+  .regex(/^\P{Cc}*$/u, 'has to be one line of text');
+
 /** A file of labels may say more about each (how it was evaluated, say); that is left alone. */
 const labelEntries = z
   .array(
     z.looseObject({
       index: z.number().int().nonnegative(),
-      name: z.string().trim().min(1).max(200),
+      name: labelName,
       mid: z.string().min(1).max(100).nullable().default(null),
     }),
   )

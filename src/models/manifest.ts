@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { sha256Hex } from '../common/rules.js';
 import { frontendSchema } from '../features/spec.js';
 import { parseJson } from './validate.js';
 
@@ -27,8 +28,6 @@ const line = (maxLength: number) =>
 
 /** Name of an input or an output of a graph. */
 const graphName = z.string().min(1).max(256);
-
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hexadecimal digits');
 
 const inputCommon = {
   /** Name of the graph's input. */
@@ -120,10 +119,10 @@ export const manifestSchema = z
     macs: z.number().nonnegative().nullable().default(null),
     licence: line(300).default('unknown'),
     source: z
-      .strictObject({ url: z.string(), sha256: sha256.nullable(), bytes: z.number().int().nullable() })
+      .strictObject({ url: z.string(), sha256: sha256Hex.nullable(), bytes: z.number().int().nullable() })
       .nullable()
       .default(null),
-    onnx_sha256: sha256,
+    onnx_sha256: sha256Hex,
   })
   .superRefine((manifest, context) => {
     const wrong = (path: string[], message: string) => {

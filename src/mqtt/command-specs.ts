@@ -1,6 +1,16 @@
 import { z } from 'zod';
-import { parseConfirm } from '../tagging/confirm.js';
-import { manifestSchema } from '../models/manifest.js';
+import { inputNameOrDefault } from '../audio/input-name.js';
+import {
+  numberOfText,
+  RATE_HZ,
+  rateHz,
+  SHA256_HEX,
+  TELEMETRY_SECONDS,
+  telemetrySeconds,
+} from '../common/rules.js';
+import { labelName } from '../models/labels.js';
+import { modelIdSchema as id } from '../models/manifest.js';
+import { threshold, watchedLabels } from '../tagging/rules.js';
 import type { CommandSpec } from './command.js';
 import { contract } from './contract.js';
 
@@ -16,12 +26,6 @@ const PULL_TIMEOUT_MS = 6 * 3600 * 1000;
 const REMOVE_TIMEOUT_MS = 60_000;
 const MAX_PAUSE_SECONDS = 7 * 24 * 3600;
 
-const id = manifestSchema.shape.id;
-const hz = z
-  .number('has to be a number')
-  .min(0.01, 'has to be at least 0.01 Hz')
-  .max(20, 'has to be at most 20 Hz');
-const threshold = z.number('has to be a number').min(0, 'has to be at least 0').max(1, 'has to be at most 1');
 const seconds = z
   .number('has to be a number')
   .positive('has to be above 0')
@@ -30,7 +34,7 @@ const seconds = z
 const sha256 = z
   .string()
   .toLowerCase()
-  .regex(/^[0-9a-f]{64}$/, 'has to be a SHA-256: 64 hexadecimal digits')
+  .regex(SHA256_HEX, 'has to be a SHA-256: 64 hexadecimal digits')
   .optional();
 const pullRequest = z.union(
   [
@@ -44,44 +48,6 @@ const pullRequest = z.union(
     }),
   ],
   'has to be {"id"} for a model of the catalogue, or {"url","sha256","manifest"} for a network at an address',
-);
-
-/** As `tagging.labels` takes them. */
-const labelName = z
-  .string('has to be the name of a label')
-  .trim()
-  .min(1, 'has to be the name of a label')
-  .max(200, 'has to have at most 200 characters')
-  .regex(/^\P{Cc}*$/u, 'has to be one line of text');
-const groupSeconds = z
-  .number('has to be a number of seconds')
-  .min(0, 'has to be 0 or more')
-  .max(3600, 'has to be at most 3600');
-const watchedLabel = z.union(
-  [
-    labelName,
-    z.strictObject({
-      name: labelName,
-      labels: z.array(labelName).min(1),
-      threshold: threshold.exactOptional(),
-      confirm: z
-        .string('has to be text such as "2/3"')
-        .refine(
-          (text) => parseConfirm(text) !== null,
-          'has to be k/n, two whole numbers with 1 ≤ k ≤ n ≤ 100',
-        )
-        .exactOptional(),
-      min_duration_seconds: groupSeconds.exactOptional(),
-      min_gap_seconds: groupSeconds.exactOptional(),
-    }),
-  ],
-  'has to be the name of a label, or a group {"name","labels","threshold"?,"confirm"?,"min_duration_seconds"?,"min_gap_seconds"?}',
-);
-
-const DEVICE = 'has to be a name, a part of one or an index; in JSON null for the default input';
-const inputDevice = z.union(
-  [z.string().trim().min(1, DEVICE).max(200, DEVICE), z.number().int(DEVICE).nonnegative(DEVICE), z.null()],
-  DEVICE,
 );
 
 /** In every reply of a command that sets what is remembered. */
@@ -100,11 +66,6 @@ const pauseResult = z.object({
   ...remembers,
 });
 const installedModel = contract.info.schema.shape.models.shape.installed.element;
-
-/** A decimal number in plain text; anything else stays text, for the schema to refuse. */
-function numberIn(text: string): unknown {
-  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : text;
-}
 
 function switchIn(text: string): unknown {
   const word = text.toLowerCase();
@@ -191,9 +152,8 @@ export const commandSpecs = {
     timeoutMs: REMOVE_TIMEOUT_MS,
   }),
   'rate/set': spec({
-    description:
-      'Sets the inferences per second, 0.01 to 20. Heat may lower it: the reply and `state` say what is in effect.',
-    schema: z.strictObject({ hz }),
+    description: `Sets the inferences per second, ${RATE_HZ.min} to ${RATE_HZ.max}. Heat may lower it: the reply and \`state\` say what is in effect.`,
+    schema: z.strictObject({ hz: rateHz }),
     result: z.object({
       rate_hz: z.number().describe('Inferences per second that were asked for.'),
       effective_rate_hz: z.number().describe('After throttling.'),
@@ -201,7 +161,7 @@ export const commandSpecs = {
     }),
     example: { hz: 0.5 },
     setExample: '0.5',
-    parseSet: (text) => ({ hz: numberIn(text) }),
+    parseSet: (text) => ({ hz: numberOfText(text) }),
   }),
   'paused/set': spec({
     description: 'Pauses listening, or goes on with it; `ON` and `OFF` in plain text.',
@@ -230,7 +190,7 @@ export const commandSpecs = {
       value: threshold
         .nullable()
         .describe('Null: the recommended one of each label, or with `label` none of its own any more.'),
-      label: z.string().min(1).max(200).optional(),
+      label: labelName.optional(),
     }),
     result: z.object({
       threshold: z.number().nullable().describe('As in the request.'),
@@ -239,12 +199,12 @@ export const commandSpecs = {
     }),
     example: { value: 0.3, label: 'Dog' },
     setExample: '0.4',
-    parseSet: (text) => ({ value: text.toLowerCase() === 'model' ? null : numberIn(text) }),
+    parseSet: (text) => ({ value: text.toLowerCase() === 'model' ? null : numberOfText(text) }),
   }),
   'labels/set': spec({
     description:
       'Chooses what may start an event, in place of what was watched before: labels, by name or MID, and groups of labels that count as one. An empty list is every label of the model. Names that the model does not know are left out and come back in `unknown`, with those that come near; where it knows none of them the request is refused.',
-    schema: z.strictObject({ labels: z.array(watchedLabel).max(10_000) }),
+    schema: z.strictObject({ labels: watchedLabels }),
     result: z.object({
       labels: z
         .array(
@@ -268,17 +228,12 @@ export const commandSpecs = {
     },
   }),
   'telemetry/set': spec({
-    description: 'Sets the time between two messages on `telemetry`, 1 to 86400 s; one follows at once.',
-    schema: z.strictObject({
-      interval_seconds: z
-        .number('has to be a number')
-        .min(1, 'has to be at least 1 s')
-        .max(86_400, 'has to be at most 86400 s'),
-    }),
+    description: `Sets the time between two messages on \`telemetry\`, ${TELEMETRY_SECONDS.min} to ${TELEMETRY_SECONDS.max} s; one follows at once.`,
+    schema: z.strictObject({ interval_seconds: telemetrySeconds }),
     result: z.object({ interval_seconds: z.number(), ...remembers }),
     example: { interval_seconds: 60 },
     setExample: '60',
-    parseSet: (text) => ({ interval_seconds: numberIn(text) }),
+    parseSet: (text) => ({ interval_seconds: numberOfText(text) }),
   }),
   'audio/list': spec({
     description: 'The audio inputs of the machine. The one that is open is among them.',
@@ -302,7 +257,7 @@ export const commandSpecs = {
   'audio/set': spec({
     description:
       'Changes to another microphone: its name, a part of it, or its index; null is the default input. Whether it delivers sound is then said by `audio/status`. Refused where the sound does not come from a microphone.',
-    schema: z.strictObject({ device: inputDevice }),
+    schema: z.strictObject({ device: inputNameOrDefault }),
     result: z.object({
       device: contract.state.schema.shape.audio_device,
       name: z.string().describe('The full name of the input.'),

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { connect, MqttClient, type IClientOptions, type IConnackPacket } from 'mqtt';
-import { isEncryptedAddress } from '../common/encrypted-address.js';
+import { BROKER_SCHEMES, isEncryptedAddress, tlsProblems } from '../common/broker-address.js';
 import { SoundpostError } from '../common/errors.js';
 import { adviseOnChain } from './certificate-advice.js';
 import { describeError, refusal, type Failure } from './failure.js';
@@ -42,7 +42,7 @@ export interface Connection {
   readonly closed: Promise<Failure | null>;
 }
 
-const schemes = new Set(['mqtt:', 'mqtts:', 'ws:', 'wss:']);
+const schemes = new Set(BROKER_SCHEMES.map((scheme) => `${scheme}:`));
 
 /**
  * The same as `parseAccess` for each address of a list. What is for encrypted connections goes to those of the list
@@ -80,20 +80,15 @@ export function parseAccess(access: BrokerAccess): ParsedAccess {
     );
   }
   const encrypted = isEncryptedAddress(url.href);
-  if (!encrypted && (access.ca ?? access.cert ?? access.key) !== undefined) {
+  const [problem] = tlsProblems((setting) => access[setting] !== undefined, encrypted);
+  if (problem?.problem === 'unencrypted') {
     // The MQTT library would ignore a lone authority and connect in the clear.
     throw new SoundpostError(
       'invalid_broker_tls',
-      `mqtt.ca, mqtt.cert and mqtt.key need an encrypted connection: change mqtt.url to ${url.protocol === 'mqtt:' ? 'mqtts' : 'wss'}://….`,
+      `${problem.setting === 'alpn' ? 'mqtt.alpn needs' : 'mqtt.ca, mqtt.cert and mqtt.key need'} an encrypted connection: change mqtt.url to ${url.protocol === 'mqtt:' ? 'mqtts' : 'wss'}://….`,
     );
   }
-  if (!encrypted && access.alpn !== undefined) {
-    throw new SoundpostError(
-      'invalid_broker_tls',
-      'mqtt.alpn needs an encrypted connection: change mqtt.url to mqtts://….',
-    );
-  }
-  if ((access.cert === undefined) !== (access.key === undefined)) {
+  if (problem?.problem === 'alone') {
     throw new SoundpostError(
       'invalid_broker_tls',
       'mqtt.cert and mqtt.key belong together: set both or neither.',

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { RATE_HZ } from '../common/rules.js';
 import * as payloads from './payloads.js';
 
 /**
@@ -40,8 +41,8 @@ export interface TopicSpec {
   readonly description: string;
 }
 
-/** Three hops at the slowest rate of inference, 0.01 Hz. */
-const TAGS_EXPIRY_SECONDS = 300;
+/** Three hops at the slowest rate of inference. */
+const TAGS_EXPIRY_SECONDS = 3 / RATE_HZ.min;
 
 export const contract = {
   status: {

@@ -4,7 +4,8 @@ import type { ThresholdOrigin } from '../tagging/watch.js';
 
 /*
  * What the topics of the contract carry. Each field says what it means, since the documents come from here; its
- * unit is the end of its name (`_hz`, `_ms`, `_mb`, …).
+ * unit is the end of its name (`_hz`, `_ms`, …). `_mb` has meant MiB from the beginning, 1,048,576 bytes, and stays so;
+ * everywhere else MB are 1,000,000 bytes.
  */
 
 /** A moment as `isoTime` writes it. */
@@ -254,9 +255,9 @@ export const telemetry = z.object({
     .object({
       cpu_percent: reading.describe('Of the whole machine; 100 is every core busy.'),
       load_1m: reading.describe('Load average of the machine.'),
-      memory_rss_mb: reading.describe('Of the processes of this service together.'),
-      memory_available_mb: reading.describe('That the machine could still give.'),
-      disk_free_mb: reading.describe('In the data folder.'),
+      memory_rss_mb: reading.describe('Of the processes of this service together, in MiB (1,048,576 bytes).'),
+      memory_available_mb: reading.describe('That the machine could still give, in MiB.'),
+      disk_free_mb: reading.describe('In the data folder, in MiB.'),
     })
     .describe('The machine.'),
   audio: z.object({

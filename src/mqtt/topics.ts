@@ -1,4 +1,5 @@
 import { SoundpostError } from '../common/errors.js';
+import { deviceId as deviceIdRule, topic as topicRule } from '../common/rules.js';
 import { contract, type OutKey, type TopicArguments, type TopicKey } from './contract.js';
 
 /** What arrived on one of our topics: by a request topic, or by a `…/set` topic. */
@@ -36,13 +37,13 @@ const commandName = /^[a-zA-Z0-9_-]+(\/[a-zA-Z0-9_-]+)*$/;
  * topic is one of ours.
  */
 export function createTopics(baseTopic: string, deviceId: string, birthTopic?: string): Topics {
-  if (!/^[^$/+#\0][^+#\0]*$/.test(baseTopic) || baseTopic.endsWith('/') || baseTopic.includes('//')) {
+  if (!topicRule.safeParse(baseTopic).success) {
     throw new SoundpostError(
       'invalid_topic',
       `mqtt.base_topic "${baseTopic}" cannot begin a topic: use words separated by single slashes, without "+", "#" or a leading "$".`,
     );
   }
-  if (!/^[a-zA-Z0-9_-]+$/.test(deviceId)) {
+  if (!deviceIdRule.safeParse(deviceId).success) {
     throw new SoundpostError(
       'invalid_topic',
       `device.id "${deviceId}" cannot be part of a topic: use letters, digits, "_" and "-" only.`,

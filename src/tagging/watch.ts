@@ -1,8 +1,9 @@
 import { SoundpostError } from '../common/errors.js';
 import { guesses } from '../common/nearest.js';
-import { parseConfirm, type Confirm } from './confirm.js';
+import { isConfirm, parseConfirm, type Confirm } from './confirm.js';
 import type { Label, Recommender } from '../models/labels.js';
 import { hereFrom } from './hop.js';
+import { fold, groupNamedTwice, SPAN_SECONDS, spanSeconds, threshold } from './rules.js';
 import { uniqueSlugs } from './slug.js';
 
 /**
@@ -198,11 +199,6 @@ export function recommendedThreshold(label: Label): { threshold: number; from: T
   return { threshold, from };
 }
 
-/** The form in which names are compared. */
-function fold(name: string): string {
-  return name.trim().toLowerCase();
-}
-
 /** Labels by folded name and by folded MID; a name that occurs twice gives both. */
 function indexLabels(labels: readonly Label[]): Map<string, Label[]> {
   const index = new Map<string, Label[]>();
@@ -221,33 +217,33 @@ function checkSettings(settings: TaggingSettings): void {
     throw new SoundpostError('invalid_tagging', what);
   };
   const checkThreshold = (value: number, of: string) => {
-    if (!(value >= 0 && value <= 1)) fail(`The threshold ${of} is ${value}; it must be from 0 to 1.`);
+    if (!threshold.safeParse(value).success) {
+      fail(`The threshold ${of} is ${value}; it must be from 0 to 1.`);
+    }
   };
   const checkSeconds = (value: number, what: string) => {
-    if (!(value >= 0 && value < Infinity)) fail(`${what} is ${value} s; it must be 0 or more.`);
+    if (!spanSeconds.safeParse(value).success) {
+      fail(`${what} is ${value} s; it must be from ${SPAN_SECONDS.min} to ${SPAN_SECONDS.max}.`);
+    }
   };
   const { confirm, offFraction } = settings;
   if (settings.threshold !== null) checkThreshold(settings.threshold, 'of all labels');
   for (const [name, value] of Object.entries(settings.thresholds)) checkThreshold(value, `of "${name}"`);
-  if (!(offFraction >= 0 && offFraction <= 1)) {
+  if (!threshold.safeParse(offFraction).success) {
     fail(`The off-threshold's fraction is ${offFraction}; it must be from 0 to 1.`);
   }
-  if (
-    !Number.isInteger(confirm.k) ||
-    !Number.isInteger(confirm.n) ||
-    confirm.k < 1 ||
-    confirm.n < confirm.k
-  ) {
-    fail(`Confirmation by ${confirm.k} of ${confirm.n} hops is not possible; say k of n with 1 ≤ k ≤ n.`);
+  if (!isConfirm(confirm)) {
+    fail(
+      `Confirmation by ${confirm.k} of ${confirm.n} hops is not possible; say k of n with 1 ≤ k ≤ n ≤ 100.`,
+    );
   }
   checkSeconds(settings.minGapSeconds, 'The minimum gap');
   checkSeconds(settings.minDurationSeconds, 'The minimum duration');
-  const groups = new Set<string>();
+  const twice = groupNamedTwice(settings.labels);
+  if (twice !== undefined) fail(`Two groups are named "${twice}"; rename one of them.`);
   for (const entry of settings.labels) {
     if (typeof entry === 'string') continue;
     if (entry.name.trim() === '') fail('A group of labels has no name; give it one.');
-    if (groups.has(fold(entry.name))) fail(`Two groups are named "${entry.name}"; rename one of them.`);
-    groups.add(fold(entry.name));
     const of = `of the group "${entry.name}"`;
     if (entry.threshold !== undefined) checkThreshold(entry.threshold, of);
     if (entry.confirm !== undefined && parseConfirm(entry.confirm) === null) {

@@ -8,6 +8,7 @@ export interface HostReading {
   cpu_percent: number | null;
   load_1m: number | null;
   /** Resident memory of the service's processes together; pages they share count in each. */
+  /** The three in MiB, as the contract has them. */
   memory_rss_mb: number | null;
   memory_available_mb: number | null;
   /** On the disk of the data directory, for this user. */

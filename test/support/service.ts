@@ -222,7 +222,8 @@ export async function isAlive(pid: number): Promise<boolean> {
 /** Resident memory of a process in MB; NaN, which is within no bound, where it has gone. */
 export function residentMb(pid: number): number {
   try {
-    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1000;
+    const kibibytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+    return (Number(kibibytes) * 1024) / 1e6;
   } catch {
     return NaN;
   }

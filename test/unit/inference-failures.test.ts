@@ -1,9 +1,10 @@
 import t from 'tap';
+import type { ErrorCode } from '../../src/common/error-codes.js';
 import { SoundpostError } from '../../src/common/errors.js';
 import { createFailurePolicy } from '../../src/inference/failure-policy.js';
 
 const MINUTE = 60_000;
-const failure = (code: string) => new SoundpostError(code, 'as it was told to');
+const failure = (code: ErrorCode) => new SoundpostError(code, 'as it was told to');
 const hang = failure('inference_timeout');
 const death = failure('inference_died');
 

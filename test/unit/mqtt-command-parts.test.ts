@@ -134,7 +134,7 @@ t.test('what follows a reply is done after it, and after an ok only', async (t) 
       afterReply(() => {
         throw new Error('mine');
       });
-      if (fails) throw new SoundpostError('no', 'No.');
+      if (fails) throw new SoundpostError('busy', 'No.');
       return {};
     };
   for (const fails of [false, true]) {
@@ -158,7 +158,7 @@ t.test('the exclusive lane lets nobody in before the last one has really ended',
     stopping: stopping.signal,
     track: (work) => tracked.add(work),
   });
-  const refusing = jobOf(never, { admit: () => Promise.reject(new SoundpostError('no_room', 'No room.')) });
+  const refusing = jobOf(never, { admit: () => Promise.reject(new SoundpostError('disk_full', 'No room.')) });
   lane.take(refusing.job);
   const [first, second, third] = [
     jobOf(never),
@@ -168,7 +168,7 @@ t.test('the exclusive lane lets nobody in before the last one has really ended',
   lane.take(first.job);
   lane.take(second.job);
   await turn();
-  t.same([refusing.code(), first.code(), second.code()], ['no_room', 'ok', 'busy']);
+  t.same([refusing.code(), first.code(), second.code()], ['disk_full', 'ok', 'busy']);
   ends[0]!();
   await turn();
   lane.take(third.job);

@@ -171,7 +171,7 @@ def main():
             "features": 1e3 * statistics.fmean(features),
             "network": 1e3 * statistics.fmean(networks),
         },
-        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
         "max_abs_difference": difference,
     }))
 

@@ -176,7 +176,7 @@ export const promises = {
   'title-too-long': promised(
     'inference',
     'Sixteen models have titles of 62 kB',
-    '`B/info` stays below 64 kB or says less',
+    '`B/info` stays below 64 KiB or says less',
     'the connection to the broker',
     nothing,
     all,
@@ -232,7 +232,7 @@ export const promises = {
   ),
   'packet-limit': promised(
     'mqtt',
-    'A broker ends the connection for packets over 128 kB (AWS IoT), with 250 long labels',
+    'A broker ends the connection for packets over 128 KiB (AWS IoT), with 250 long labels',
     'a smaller description',
     'listening and tagging',
     ['events flow', 90],

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { SoundpostError } from '../../src/common/errors.js';
+import { RATE_HZ } from '../../src/common/rules.js';
 import type { BrokerKind } from './broker.js';
 
 export interface FleetOptions {
@@ -62,7 +63,12 @@ export function parseFleetOptions(argv: readonly string[]): FleetOptions {
       number({ least: 0.1, most: 3600 }),
       5,
     )
-    .option('--rate-hz <hz>', 'inferences a second of each device', number({ least: 0.01, most: 20 }), 1)
+    .option(
+      '--rate-hz <hz>',
+      'inferences a second of each device',
+      number({ least: RATE_HZ.min, most: RATE_HZ.max }),
+      1,
+    )
     .option(
       '--telemetry-seconds <s>',
       'time between two messages of telemetry',

@@ -11,6 +11,7 @@ import { SoundpostError } from '../../src/common/errors.js';
 import { createHealthFile, readHealth } from '../../src/service/health-file.js';
 import { silentLogger } from '../../src/common/log.js';
 import { projectRoot } from '../../src/common/project.js';
+import { rateHz } from '../../src/common/rules.js';
 import { loadConfigAnyway, loadConfig } from '../../src/config/load.js';
 import { environmentName, keys } from '../../src/config/schema.js';
 import { openStateStore } from '../../src/config/state-store.js';
@@ -377,7 +378,7 @@ function stateDoor(folder: string): Door {
       // As a second program reads it, which moves nothing aside: the folder would fill.
       const store = await openStateStore({ dataDir: folder, log: silentLogger, isReadOnly: true });
       const rate = store.get('rate_hz', 1);
-      must(rate === undefined || (rate >= 0.01 && rate <= 20), `a rate of ${rate}`);
+      must(rate === undefined || rateHz.safeParse(rate).success, `a rate of ${rate}`);
     },
     [],
   );

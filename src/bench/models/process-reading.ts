@@ -10,13 +10,13 @@ export interface ProcessReading {
   peakMb: number | null;
 }
 
-/** Reads the times and the memory of a process; megabytes of 1024 × 1024 bytes. */
+/** Reads the times and the memory of a process; the kernel’s kB are 1024 bytes. */
 export async function readProcess(pid: number, procRoot = '/proc'): Promise<ProcessReading> {
   const folder = `${procRoot}/${pid}`;
   const status = await text(`${folder}/status`);
   const megabytes = (key: string) => {
     const match = new RegExp(`^${key}:\\s+(\\d+) kB$`, 'm').exec(status);
-    return match === null ? null : Number(match[1]) / 1024;
+    return match === null ? null : (Number(match[1]) * 1024) / 1e6;
   };
   return {
     cpuMs: (await threadsCpuMs(folder)) ?? parseStat(await text(`${folder}/stat`))?.cpuMs ?? null,

@@ -51,7 +51,7 @@ export async function recommendModels(options: {
   onProgress: (progress: BenchProgress) => void;
 }): Promise<Recommendation> {
   const { models, wish, seconds, threads, machine, startEngine, signal, onProgress } = options;
-  const memoryMb = (await availableMemory()) / 2 ** 20;
+  const memoryMb = (await availableMemory()) / 1e6;
   const sensors = startSensorLog({ readSoc: options.readSoc });
   const measured: { model: InstalledModel; figures: Measured }[] = [];
   const failed: Recommendation['failed'] = [];

@@ -63,7 +63,7 @@ export async function readMachine(options: {
     board: model,
     cpu: processors[0]?.model.trim() ?? 'unknown CPU',
     cores: processors.length,
-    memory_mb: Math.round(totalmem() / 2 ** 20),
+    memory_mb: Math.round(totalmem() / 1e6),
     os: /^PRETTY_NAME="?([^"\n]*)"?$/m.exec(release_)?.[1] ?? null,
     kernel: release(),
     arch: process.arch,

@@ -2,6 +2,7 @@ import { mkdtemp, rm, stat, statfs } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import { join } from 'node:path';
 import { SoundpostError } from '../../common/errors.js';
+import { megabytes } from '../../common/size-text.js';
 import { readSmallText } from '../../models/files.js';
 import type { Architecture } from '../../convert/architecture.js';
 import type { CatalogueEntry } from '../../models/catalogue.js';
@@ -103,7 +104,6 @@ const MEMORY_PER_WEIGHT_BYTES = 3 * 4;
 async function checkRoom(name: string, tensors: readonly TensorShape[], folder: string): Promise<void> {
   const weights = tensors.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0);
   const { bavail, bsize } = await statfs(folder);
-  const megabytes = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MB`;
   if (bavail * bsize < weights * 4 * 1.1) {
     throw new SoundpostError(
       'bench_room',

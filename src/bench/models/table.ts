@@ -213,7 +213,7 @@ export function describeMachine(machine: Machine): string {
   return [
     board,
     `${cpu}, ${cores} core${cores === 1 ? '' : 's'}`,
-    `${(memory / 1024).toFixed(1)} GB`,
+    `${(memory / 1000).toFixed(1)} GB`,
     os,
     arch,
     `Node ${node}`,

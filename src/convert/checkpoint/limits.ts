@@ -1,3 +1,4 @@
+import { megabytes } from '../../common/size-text.js';
 import { tooLarge } from './faults.js';
 
 const MIB = 1024 * 1024;
@@ -43,7 +44,7 @@ export function createBudget(limit: number = LIMITS.objectBytes): Budget {
     charge(bytes) {
       used += bytes;
       if (used > limit) {
-        throw tooLarge(`its objects would take more than ${Math.round(limit / MIB)} MiB of memory`);
+        throw tooLarge(`its objects would take more than ${megabytes(limit)} of memory`);
       }
     },
     get used() {

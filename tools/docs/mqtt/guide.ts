@@ -72,7 +72,7 @@ A command is a message on \`B/request/<command>\`: empty, or a JSON object. Some
 mosquitto_rr -h BROKER -t soundpost/attic/request/health -e soundpost/attic/response/me -n
 \`\`\`
 
-**Order.** Commands run one after the other, at most 16 wait; the next is answered with \`busy\` at once, and \`commands.refused\` in \`B/telemetry\` counts it. In a flood the service rests after each for as long as it took (100 ms at most), so that tags go on. Where the broker takes no replies, 20,000 (8 MB) wait; what comes then is counted in \`commands.unanswered\`. What takes long (changing, pulling and removing models) runs beside them, one at a time; a second one is \`busy\` at once. Each has a time limit. Changes of the model, the rate, the thresholds, the labels and the pause survive a restart.
+**Order.** Commands run one after the other, at most 16 wait; the next is answered with \`busy\` at once, and \`commands.refused\` in \`B/telemetry\` counts it. In a flood the service rests after each for as long as it took (100 ms at most), so that tags go on. Where the broker takes no replies, 20,000 (8.4 MB) wait; what comes then is counted in \`commands.unanswered\`. What takes long (changing, pulling and removing models) runs beside them, one at a time; a second one is \`busy\` at once. Each has a time limit. Changes of the model, the rate, the thresholds, the labels and the pause survive a restart.
 
 **Never retain a command.** A retained request is refused, since it would run again at every connect. Remove one with an empty retained message on its topic, while the device is off: with MQTT 3.1.1 a device that is connected does not see the flag, and takes the empty message for a request (with MQTT 5 it refuses it). Payloads of more than 64 KiB are refused.
 `;

@@ -90,7 +90,8 @@ const units: Record<string, string> = {
   ms: 'ms',
   s: 's',
   seconds: 's',
-  mb: 'MB',
+  // As the contract has it from the beginning; see payloads.ts.
+  mb: 'MiB',
   bytes: 'bytes',
   c: '°C',
   percent: '%',

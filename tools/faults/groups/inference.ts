@@ -162,7 +162,7 @@ export const inference = {
     await until(() => rig.watcher.states.has('info'), 'B/info', 20);
     const bytes = Buffer.byteLength(rig.watcher.states.get('info')!);
     verdict.note(`B/info has ${(bytes / 1000).toFixed(0)} kB`);
-    verdict.hold(bytes <= 65_536, 'B/info stays below 64 kB');
+    verdict.hold(bytes <= 65_536, 'B/info stays below 64 KiB');
     verdict.hold(
       (rig.watcher.json<InfoPayload>('info').models?.installed.length ?? 0) > 0,
       'and names models',
