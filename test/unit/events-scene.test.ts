@@ -1,14 +1,21 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { decodeFile } from '../../src/audio/decode.js';
+import { silentLogger } from '../../src/common/log.js';
+import { BUNDLED_MODEL } from '../../src/models/bundled.js';
+import { parseManifest } from '../../src/models/manifest.js';
+import { createRegistry } from '../../src/models/registry.js';
 import { beginningOf } from '../../tools/events/clock.js';
 import { relatedOf } from '../../tools/events/kin.js';
 import { pinkNoise, shuffled } from '../../tools/events/random.js';
 import { mixScene, type Recording, type SceneRecipe } from '../../tools/events/scene.js';
 import { chooseStretch } from '../../tools/events/stretch.js';
+import { installCopy } from '../../tools/events/subjects.js';
 import { createRandom } from '../support/random.js';
+import { projectPath } from '../support/shared.js';
+import { temporaryFolder } from '../support/temporary.js';
 import { encodeWav } from '../support/wav.js';
 
 const RATE = 8000;
@@ -187,4 +194,16 @@ t.test('what a sound may also be called does not hold its own name', (test) => {
   test.ok(relatedOf(['Dog', 'Bark']).includes('Animal'));
   test.same(relatedOf(['Something else']), []);
   test.end();
+});
+
+t.test('the copy of a model that is measured is one that the service takes', async (t) => {
+  const bundledFolder = projectPath('models');
+  const dataDir = temporaryFolder(t);
+  const folder = projectPath('models', BUNDLED_MODEL);
+  const path = projectPath('models', BUNDLED_MODEL, 'model.json');
+  const manifest = parseManifest(await readFile(path, 'utf8'), path);
+  const subject = { name: BUNDLED_MODEL, folder, manifest, labels: new Set<string>(), synthetic: false };
+  await installCopy(subject, dataDir, { id: 'measured', withoutFrames: true });
+  const copy = await createRegistry({ bundledFolder, dataDir, log: silentLogger }).get('measured');
+  t.equal(copy.manifest.output.frames, null);
 });

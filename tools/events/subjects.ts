@@ -9,6 +9,7 @@ import { silentLogger } from '../../src/common/log.js';
 import { projectRoot } from '../../src/common/project.js';
 import { findArchitecture } from '../../src/convert/architectures/index.js';
 import { readCatalogue } from '../../src/models/catalogue.js';
+import { writeDigests } from '../../src/models/file-digests.js';
 import { parseManifest, type Manifest } from '../../src/models/manifest.js';
 import { createRegistry } from '../../src/models/registry.js';
 
@@ -164,6 +165,7 @@ export async function installCopy(subject: Subject, dataDir: string, change: Cha
     };
   }
   await writeFile(path, JSON.stringify(manifest, null, 2));
+  await writeDigests(folder);
   return parseManifest(await readFile(path, 'utf8'), path);
 }
 
