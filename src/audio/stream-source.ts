@@ -6,7 +6,7 @@ import { parseStreamAddress, SOUND_ALONE } from './address.js';
 import { openWithFfmpeg, type FfmpegReader } from './ffmpeg.js';
 import { openGate, type Gate } from './gate.js';
 import { createLiveness } from './liveness.js';
-import { createPace } from './pace.js';
+import { createPlaybackClock } from './playback-clock.js';
 import { tellOnce, type PcmReader } from './pcm-reader.js';
 import { beginningOfFile, beginningOfStream, playlistIn } from './playlist.js';
 import { createReach } from './reach.js';
@@ -257,7 +257,7 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
   ): Promise<void> {
     const { sampleRate } = reader;
     const chunk = new Float32Array(Math.max(1, Math.round(sampleRate * CHUNK_SECONDS)));
-    const pace = createPace({ mostBehindMs: MOST_BEHIND_MS, speed: FASTEST });
+    const clock = createPlaybackClock({ mostBehindMs: MOST_BEHIND_MS, speed: FASTEST });
     const liveness = createLiveness({ silenceSeconds: SILENCE_SECONDS });
     liveness.begin(sampleRate);
     let lookedAt = 0;
@@ -267,7 +267,7 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
       const count = await reader.read(chunk).finally(() => clearTimeout(watchdog));
       if (count === 0) return;
       const seconds = count / sampleRate;
-      const waitMs = pace.dueMs(seconds, performance.now()) - performance.now();
+      const waitMs = clock.dueMs(seconds, performance.now()) - performance.now();
       if (waitMs > 1) await sleep(waitMs, undefined, { signal: connection.signal });
       const heard = progress.heardSeconds;
       if (heard < SUCCESS_SECONDS && heard + seconds >= SUCCESS_SECONDS) delays.reset();

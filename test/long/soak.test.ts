@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { t } from 'tap';
-import type { SoakReport } from '../../src/bench/soak/report.js';
+import type { SoakReport } from '../../src/bench/soak/soak-report.js';
 import { cli, startCli } from '../support/cli.js';
 import { descendants, inferencePids, startedInference, untilGone, writeWav } from '../support/service.js';
 import { installToneModel, tone } from '../support/tone-models.js';

@@ -4,7 +4,7 @@ import { natsConfiguration, rabbitmqConfiguration } from '../../tools/fleet/clus
 import { createHearing } from '../../tools/fleet/hearing.js';
 import { createLedger } from '../../tools/fleet/ledger.js';
 import { deviceId, deviceNumber } from '../../tools/fleet/messages.js';
-import { failuresOf, spreadOf, waveOf, type FleetReport } from '../../tools/fleet/report.js';
+import { failuresOf, spreadOf, waveOf, type FleetReport } from '../../tools/fleet/fleet-report.js';
 import { percentile } from '../../src/bench/statistics.js';
 
 t.test('the ledger of events', (t) => {

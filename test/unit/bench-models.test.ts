@@ -9,8 +9,8 @@ import { formatPage } from '../../src/bench/models/page.js';
 import { paretoFront } from '../../src/bench/models/pareto.js';
 import { projectTemperature, scaleTemperature } from '../../src/bench/models/projection.js';
 import { hopAt, judge, streamRate, type Board, type Measured } from '../../src/bench/models/recommend.js';
-import type { BenchRow, ModelBenchReport } from '../../src/bench/models/report.js';
-import { runModelBench } from '../../src/bench/models/run.js';
+import type { BenchRow, ModelBenchReport } from '../../src/bench/models/model-bench-report.js';
+import { runModelBench } from '../../src/bench/models/run-model-bench.js';
 import { spanOf } from '../../src/bench/models/sensors.js';
 import type { Subject } from '../../src/bench/models/subject.js';
 import {

@@ -9,7 +9,7 @@ import { parseManifest } from '../../src/models/manifest.js';
 import { createRegistry } from '../../src/models/registry.js';
 import { beginningOf } from '../../tools/events/clock.js';
 import { relatedOf } from '../../tools/events/kin.js';
-import { pinkNoise, shuffled } from '../../tools/events/random.js';
+import { pinkNoise, shuffled } from '../../tools/events/noise.js';
 import { mixScene, type Recording, type SceneRecipe } from '../../tools/events/scene.js';
 import { chooseStretch } from '../../tools/events/stretch.js';
 import { installCopy } from '../../tools/events/subjects.js';

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runService } from '../bench/service-run.js';
-import { measureSession } from '../bench/session-baseline.js';
+import { measureNetwork } from '../bench/network-baseline.js';
 import type { Manifest } from '../../src/models/manifest.js';
 import { installCopy, type Subject } from './subjects.js';
 
@@ -41,7 +41,7 @@ export async function measureCost(
     await mkdir(folder, { recursive: true });
     const manifest: Manifest = await installCopy(subject, join(folder, 'data'), { id, withoutFrames });
     const onnxPath = join(folder, 'data', 'models', id, 'model.onnx');
-    const session = await measureSession(
+    const session = await measureNetwork(
       { manifest, onnxPath },
       { runs: RUNS, intervalMs: 1000 / rateHz, signal },
     );

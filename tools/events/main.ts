@@ -10,11 +10,11 @@ import { projectRoot } from '../../src/common/project.js';
 import { createRandom } from '../../test/support/random.js';
 import { encodeWav } from '../../test/support/wav.js';
 import { measureCost, type Cost } from './cost.js';
-import { hearRecording } from './hear.js';
+import { hearRecording } from './hear-recording.js';
 import { matchEvents, type FalseEvent, type Matched } from './match.js';
 import { parseOptions, type Options } from './options.js';
 import { readRecordings } from './recordings.js';
-import { formatReport, type EventsReport, type ModelReport } from './report.js';
+import { formatEventsReport, type EventsReport, type ModelReport } from './events-report.js';
 import { mixScene, type PlacedSound, type Scene } from './scene.js';
 import { findSubject, installCopy, type Subject } from './subjects.js';
 import { delayOf, goalsOf, rowsOf, type Delay, type Heard } from './summary.js';
@@ -270,7 +270,7 @@ try {
   await checkReportFiles(files);
   work = await createWorkFolder(join(projectRoot(), 'data'), 'bench-events');
   const report = await run(options, work.folder, interrupt.signal);
-  const text = formatReport(report);
+  const text = formatEventsReport(report);
   const json = `${JSON.stringify(report, null, 2)}\n`;
   const problems = await writeReportFiles(
     files.map((file) => ({ ...file, text: file.flag === '--json' ? json : text })),

@@ -1,6 +1,6 @@
 import type { IClientOptions, IClientPublishOptions, MqttClient } from 'mqtt';
 import { setTimeout as delay } from 'node:timers/promises';
-import { attempt, open, type Ear } from './ear.js';
+import { attempt, open, type Subscriber } from './subscriber.js';
 
 /**
  * What a broker does, found by trying it with clients of its own before any device is there. `other` is another node
@@ -66,11 +66,15 @@ export async function findAbilities(urls: readonly [string, ...string[]]): Promi
   const opened = new Set<MqttClient>();
   let number = 0;
 
-  async function client(url: string, options: IClientOptions = {}): Promise<Ear> {
+  async function client(url: string, options: IClientOptions = {}): Promise<Subscriber> {
     number += 1;
-    const ear = await open(url, { protocolVersion: version, clientId: `${ROOT}-${number}`, ...options });
-    opened.add(ear.client);
-    return ear;
+    const subscriber = await open(url, {
+      protocolVersion: version,
+      clientId: `${ROOT}-${number}`,
+      ...options,
+    });
+    opened.add(subscriber.client);
+    return subscriber;
   }
   /** Whether the broker acknowledges it. */
   async function publish(
@@ -116,8 +120,8 @@ export async function findAbilities(urls: readonly [string, ...string[]]): Promi
   }
 
   try {
-    const ear = await client(other);
-    const granted = await attempt(ear.client.subscribeAsync(`${ROOT}/qos/#`, { qos: 2 }), []);
+    const subscriber = await client(other);
+    const granted = await attempt(subscriber.client.subscribeAsync(`${ROOT}/qos/#`, { qos: 2 }), []);
     let taken = 0;
     for (const qos of [1, 2] as const) {
       if (await publish(here, `${ROOT}/qos/${qos}`, 'x', { qos })) taken = qos;

@@ -1,5 +1,5 @@
 import { paretoFront } from './pareto.js';
-import type { BenchRow, Machine, ModelBenchReport } from './report.js';
+import type { BenchRow, Machine, ModelBenchReport } from './model-bench-report.js';
 
 /** What the table shows of a row: a heading, how it is read from a row, and what it says in full. */
 export interface Column {

@@ -3,16 +3,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
 import { createFrontend } from '../../src/features/frontend.js';
 import { loadRuntime, sessionOptions } from '../../src/inference/runtime.js';
-import type { SessionBaseline, SessionJob } from './session-baseline.js';
+import type { NetworkBaseline, NetworkJob } from './network-baseline.js';
 import { mean, median } from '../../src/bench/statistics.js';
 
-/* The process behind `measureSession`: takes one job from its parent, answers, ends. */
+/* The process behind `measureNetwork`: takes one job from its parent, answers, ends. */
 
 const WARM_UP_RUNS = 3;
 
 /** The inputs at the model's full window, by name; what the network declares as fixed goes first. */
 async function inputDims(
-  input: SessionJob['input'],
+  input: NetworkJob['input'],
   session: InferenceSession,
 ): Promise<Record<string, number[]>> {
   const samples = Math.round(input.window_seconds * input.sample_rate);
@@ -33,7 +33,7 @@ async function inputDims(
   return dims;
 }
 
-async function measure(job: SessionJob): Promise<SessionBaseline> {
+async function measure(job: NetworkJob): Promise<NetworkBaseline> {
   const { InferenceSession, Tensor } = await loadRuntime();
   const loadStart = performance.now();
   const session = await InferenceSession.create(job.onnxPath, sessionOptions(job.threads));
@@ -71,7 +71,7 @@ async function measure(job: SessionJob): Promise<SessionBaseline> {
   };
 }
 
-const [job] = (await once(process, 'message')) as [SessionJob];
+const [job] = (await once(process, 'message')) as [NetworkJob];
 const result = await measure(job);
 process.send?.(result, () => {
   process.disconnect();

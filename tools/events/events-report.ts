@@ -36,7 +36,7 @@ export interface EventsReport {
 const SHOWN_NAMES = 8;
 
 /** Markdown: it can be read in a terminal as well. */
-export function formatReport(report: EventsReport): string {
+export function formatEventsReport(report: EventsReport): string {
   const { machine } = report;
   const lines = [
     `${machine.cpu}, ${machine.cores} cores, ${machine.platform}, Node ${machine.node}, load before ${machine.load.toFixed(1)}; broker ${report.broker}, seed ${report.seed}, ${report.repeats} ${report.repeats === 1 ? 'scene' : 'scenes'} per level of noise; thresholds ${report.threshold ?? "the models' own"}${withSettings(report.settings)}.`,

@@ -6,7 +6,7 @@ import { SoundpostError } from '../../src/common/errors.js';
 import type { Manifest } from '../../src/models/manifest.js';
 
 /** What to measure; sent to the process that does it. */
-export interface SessionJob {
+export interface NetworkJob {
   onnxPath: string;
   input: Manifest['input'];
   threads: number;
@@ -15,7 +15,7 @@ export interface SessionJob {
   intervalMs: number;
 }
 
-export interface SessionBaseline {
+export interface NetworkBaseline {
   runs: number;
   intervalMs: number;
   /** CPU milliseconds of all threads in one `session.run`: mean and median. */
@@ -32,11 +32,11 @@ export interface SessionBaseline {
  * @param model an installed model, or its manifest and the path of its network.
  * @throws SoundpostError `bench_session` when the process fails; the signal's reason when it fires.
  */
-export async function measureSession(
+export async function measureNetwork(
   model: { manifest: Pick<Manifest, 'input'>; onnxPath: string },
   options: { threads?: number; runs: number; intervalMs: number; signal?: AbortSignal },
-): Promise<SessionBaseline> {
-  const job: SessionJob = {
+): Promise<NetworkBaseline> {
+  const job: NetworkJob = {
     onnxPath: model.onnxPath,
     input: model.manifest.input,
     threads: options.threads ?? 1,
@@ -44,7 +44,7 @@ export async function measureSession(
     intervalMs: options.intervalMs,
   };
   const child = startChild('the process that measures a model', () =>
-    fork(join(import.meta.dirname, 'session-process.js'), [], {
+    fork(join(import.meta.dirname, 'network-process.js'), [], {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: childEnvironment(),
@@ -58,9 +58,9 @@ export async function measureSession(
     complaint += chunk.toString();
   });
   return new Promise((resolve, reject) => {
-    let result: SessionBaseline | undefined;
+    let result: NetworkBaseline | undefined;
     child.on('message', (message) => {
-      result = message as SessionBaseline;
+      result = message as NetworkBaseline;
     });
     child.on('error', reject);
     child.on('close', (code, ended) => {

@@ -20,7 +20,7 @@ import { OTHER_MODEL } from './messages.js';
 import { openFilesLimit } from './node.js';
 import type { FleetOptions } from './options.js';
 import { createFleet, type Fleet } from './processes.js';
-import { failuresOf, spreadOf, waveOf, type FleetReport, type Rates } from './report.js';
+import { failuresOf, spreadOf, waveOf, type FleetReport, type Rates } from './fleet-report.js';
 
 const CONNECT_LIMIT_MS = 180_000;
 const SWITCH_LIMIT_MS = 120_000;

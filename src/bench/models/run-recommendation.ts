@@ -6,8 +6,8 @@ import { measureModel } from './measure.js';
 import { projectTemperature } from './projection.js';
 import { readProcess } from './process-reading.js';
 import { hopAt, judge, streamRate, type Board, type Judged, type Measured, type Wish } from './recommend.js';
-import type { Machine } from './report.js';
-import type { BenchProgress } from './run.js';
+import type { Machine } from './model-bench-report.js';
+import type { BenchProgress } from './run-model-bench.js';
 import { startSensorLog, type SensorLog } from './sensors.js';
 import { availableMemory } from './subject.js';
 
