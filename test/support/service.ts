@@ -234,6 +234,20 @@ export async function untilGone(pid: number): Promise<void> {
   );
 }
 
+/**
+ * After an orderly stop nothing is left of what a service had started. The shell that holds the list of its children is
+ * ended last, as the service itself ends, and so goes a moment later.
+ */
+export async function nothingLeft(
+  t: { notOk(value: unknown, message: string): unknown },
+  children: readonly { pid: number; command: string }[],
+): Promise<void> {
+  for (const { pid, command } of children) {
+    if (command.includes('soundpost leash')) await untilGone(pid);
+    else t.notOk(await isAlive(pid), command);
+  }
+}
+
 /** Whether a process is there and no zombie. */
 export async function isAlive(pid: number): Promise<boolean> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
