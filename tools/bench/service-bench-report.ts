@@ -17,11 +17,11 @@ export interface BenchReport {
   service: ServiceRun;
   /** The same with a large network, for the event loop; null where it was left out. */
   large: { model: string; bytes: number; session: NetworkBaseline; service: ServiceRun } | null;
-  verdicts: Verdict[];
+  verdicts: LimitVerdict[];
 }
 
 /** One of the limits that the service is held to. */
-export interface Verdict {
+export interface LimitVerdict {
   name: string;
   value: number | null;
   limit: number;
@@ -36,7 +36,7 @@ export interface Verdict {
  */
 const LEAST_MACS = 100e6;
 
-const verdict = (name: string, value: number | null, limit: number, unit: string): Verdict => ({
+const verdict = (name: string, value: number | null, limit: number, unit: string): LimitVerdict => ({
   name,
   value,
   limit,
@@ -48,7 +48,7 @@ const verdict = (name: string, value: number | null, limit: number, unit: string
  * Holds what was measured against the limits. The service works at its rate, so it is compared with a session
  * and a pipeline that run at the same rate: between two hops caches grow cold for all of them.
  */
-export function verdictsOf(report: Omit<BenchReport, 'verdicts'>): Verdict[] {
+export function verdictsOf(report: Omit<BenchReport, 'verdicts'>): LimitVerdict[] {
   const { service, session, pytorch, large } = report;
   const ofSession = verdict(
     'CPU per hop / session.run',

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { runService } from '../bench/service-run.js';
 import { measureNetwork } from '../bench/network-baseline.js';
 import type { Manifest } from '../../src/models/manifest.js';
-import { installCopy, type Subject } from './subjects.js';
+import { installCopy, type MeasuredModel } from './subjects.js';
 
 /** CPU milliseconds per hop at one rate, with frames and without. */
 export interface Cost {
@@ -23,7 +23,7 @@ const RUNS = 15;
 
 /** What the service costs beside `session.run` alone, as `npm run bench` measures it. */
 export async function measureCost(
-  subject: Subject,
+  subject: MeasuredModel,
   options: {
     program: string;
     folder: string;

@@ -1,6 +1,6 @@
 import type { HostFacts } from '../../src/bench/host-facts.js';
 import type { Cost, CostOfRun } from './cost.js';
-import type { Delay, Errors, Goal, Row } from './summary.js';
+import type { Delay, Errors, Goal, SummaryRow } from './summary.js';
 
 export interface ModelReport {
   model: string;
@@ -12,7 +12,7 @@ export interface ModelReport {
   synthetic: boolean;
   accuracyRateHz: number;
   /** Empty where it was not measured. */
-  rows: Row[];
+  rows: SummaryRow[];
   delays: Delay[];
   cost: Cost | null;
   goals: Goal[];

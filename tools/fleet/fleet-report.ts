@@ -18,7 +18,7 @@ export interface Wave {
   most_in_100_ms: number;
 }
 
-export interface Rates {
+export interface TrafficRates {
   seconds: number;
   /** What the devices published, and events that the consumer received. */
   messages_published_per_s: number;
@@ -52,7 +52,7 @@ export interface FleetReport {
   };
   /** From the order to start to the first connection of each device. */
   connect: Spread & { wave: Wave };
-  traffic: Rates;
+  traffic: TrafficRates;
   operator: Spread & { answered: number; failed: number; all_ms: number | null };
   restart: {
     /** How long no broker took connections; 0 where other nodes did. */

@@ -20,7 +20,7 @@ import { OTHER_MODEL } from './messages.js';
 import { openFilesLimit } from './node.js';
 import type { FleetOptions } from './options.js';
 import { createFleet, type Fleet } from './processes.js';
-import { failuresOf, spreadOf, waveOf, type FleetReport, type Rates } from './fleet-report.js';
+import { failuresOf, spreadOf, waveOf, type FleetReport, type TrafficRates } from './fleet-report.js';
 
 const CONNECT_LIMIT_MS = 180_000;
 const SWITCH_LIMIT_MS = 120_000;
@@ -282,7 +282,7 @@ async function crash(parts: {
   }
 }
 
-function restartOf(fall: Fall, traffic: Rates, devices: number): FleetReport['restart'] {
+function restartOf(fall: Fall, traffic: TrafficRates, devices: number): FleetReport['restart'] {
   const { crashedAt, availableAt, before, after } = fall;
   const seconds = (after.at - availableAt) / 1000;
   const reconnected = fall.reconnectedAt.map((at) => at - availableAt);
@@ -356,7 +356,7 @@ function cpuBetween(before: Mark, after: Mark): number {
   return [...after.brokerCpuMs].reduce((sum, [pid, ms]) => sum + ms - (before.brokerCpuMs.get(pid) ?? 0), 0);
 }
 
-function ratesBetween(before: Mark, after: Mark, devices: number): Rates {
+function ratesBetween(before: Mark, after: Mark, devices: number): TrafficRates {
   const seconds = (after.at - before.at) / 1000;
   const rate = (key: keyof Counts): number | null =>
     after.counts === null || before.counts === null
