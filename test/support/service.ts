@@ -161,9 +161,9 @@ export async function createConsole(
   t.teardown(() => probe.close());
   const texts = (topic: string) =>
     probe.messages.filter((message) => message.topic === `${base}/${topic}`).map(({ text }) => text);
-  const word = async (topic: string, fits: (text: string) => boolean = () => true, timeoutMs = 30_000) =>
+  const word = async (topic: string, fits: (text: string) => boolean = () => true, timeoutMs = 60_000) =>
     (await probe.next(`${base}/${topic}`, ({ text }: ProbeMessage) => fits(text), timeoutMs)).text;
-  async function on<T>(topic: string, fits: (payload: T) => boolean = () => true, timeoutMs = 30_000) {
+  async function on<T>(topic: string, fits: (payload: T) => boolean = () => true, timeoutMs = 60_000) {
     return JSON.parse(await word(topic, (text) => fits(JSON.parse(text) as T), timeoutMs)) as T;
   }
   return {
