@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { createBackoff, createRestartPolicy } from '../common/backoff.js';
 import { codeOf, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
-import { cancellationText } from './cancellation.js';
+import { cancellationText } from './phase-cancellation.js';
 import { createChatter } from './capture/chatter.js';
 import { launchCapture, type CaptureProcess } from './capture/launch.js';
 import type { CaptureMessage } from './capture/messages.js';

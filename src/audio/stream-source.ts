@@ -4,12 +4,12 @@ import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { parseStreamAddress, SOUND_ALONE } from './address.js';
 import { openWithFfmpeg, type FfmpegReader } from './ffmpeg.js';
-import { openGate, type Gate } from './gate.js';
+import { startEgressProxy, type EgressProxy } from './egress-proxy.js';
 import { createLiveness } from './liveness.js';
 import { createPlaybackClock } from './playback-clock.js';
 import { tellOnce, type PcmReader } from './pcm-reader.js';
 import { beginningOfFile, beginningOfStream, playlistIn } from './playlist.js';
-import { createReach } from './reach.js';
+import { createEgressPolicy } from './egress-policy.js';
 import type { AudioSink, AudioSource, AudioStatus } from './source.js';
 
 export interface StreamTiming {
@@ -88,7 +88,7 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
   const timing = { ...DEFAULT_TIMING, ...options.timing };
   const delays = createBackoff({ firstMs: timing.firstRetryMs, maxMs: timing.maxRetryMs });
   const picture = createPictureChoice();
-  const reach = createReach(address.host ?? '');
+  const egress = createEgressPolicy(address.host ?? '');
   const stopping = new AbortController();
   const { signal } = stopping;
   const stopped = () => signal.aborted;
@@ -152,12 +152,12 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
     signal.addEventListener('abort', abort, { once: true });
     const watchdog = watch(timing.connectMs, `no sound came within ${timing.connectMs / 1000} s`);
     const progress = { heardSeconds: 0 };
-    let gate: Gate | undefined;
+    let proxy: EgressProxy | undefined;
     tracks = [];
     try {
       // Behind a proxy of the user's own it is that proxy which decides where one may go.
-      if (address.isHttp && !process.env['http_proxy']) gate = await openGate(reach);
-      reader = await open(connection, gate);
+      if (address.isHttp && !process.env['http_proxy']) proxy = await startEgressProxy(egress);
+      reader = await open(connection, proxy);
       clearTimeout(watchdog);
       const details = trackText();
       log.info(
@@ -166,23 +166,23 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
       );
       sink.begin({ sampleRate: reader.sampleRate, name: address.shown });
       await pass(reader, sink, connection, watch, progress);
-      const why = gate?.refusal() ?? reader.ending();
+      const why = proxy?.refusal() ?? reader.ending();
       return {
         failure: new SoundpostError('stream_ended', why ?? `${address.shown} has ended`),
         ...progress,
       };
     } catch (error) {
-      return { failure: await failureOf(error, gate?.refusal(), connection.signal), ...progress };
+      return { failure: await failureOf(error, proxy?.refusal(), connection.signal), ...progress };
     } finally {
       clearTimeout(watchdog);
       signal.removeEventListener('abort', abort);
       await reader?.close();
       reader = undefined;
-      gate?.close();
+      proxy?.close();
     }
   }
 
-  function open(connection: AbortController, gate: Gate | undefined): Promise<FfmpegReader> {
+  function open(connection: AbortController, proxy: EgressProxy | undefined): Promise<FfmpegReader> {
     const { host } = address;
     return openWithFfmpeg(
       {
@@ -190,7 +190,7 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
         protocols: address.protocols,
         options: { ...address.options, ...(address.isRtsp && !picture.wanted ? SOUND_ALONE : {}) },
         secret: host !== null,
-        env: gate?.env,
+        env: proxy?.env,
         live: true,
         name: address.shown,
         clean: address.clean,
@@ -199,7 +199,7 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
           const target = /Redirecting to (\S+)$/.exec(line)?.[1];
           if (target === undefined || !URL.canParse(target)) return;
           // ffmpeg cannot be kept from following; it is ended before it plays what is there.
-          reach.addressesOf(new URL(target).hostname).catch((error: unknown) => connection.abort(error));
+          egress.addressesOf(new URL(target).hostname).catch((error: unknown) => connection.abort(error));
         },
         onTrack: (description) => tracks.push(description),
         track: options.track,
@@ -230,7 +230,7 @@ export function createStreamSource(options: StreamSourceOptions): AudioSource {
         address.host === null
           ? await beginningOfFile(options.address)
           : address.isHttp
-            ? await beginningOfStream(address.url, reach, lookSignal)
+            ? await beginningOfStream(address.url, egress, lookSignal)
             : '';
       const playlist = playlistIn(text);
       if (playlist !== null) {

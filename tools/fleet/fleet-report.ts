@@ -1,4 +1,4 @@
-import type { Abilities, CrashAbilities } from './abilities.js';
+import type { BrokerFeatures, CrashFeatures } from './broker-features.js';
 import { percentile } from '../../src/bench/statistics.js';
 import type { EventReport } from './ledger.js';
 
@@ -82,7 +82,7 @@ export interface FleetReport {
   memory: { device_bytes: number; broker_bytes: number | null; broker_data_bytes: number | null };
   /** The worst delay of an event loop of the devices: what lies above it is the broker's, or the network's. */
   event_loop_max_ms: number;
-  abilities: Abilities & CrashAbilities;
+  abilities: BrokerFeatures & CrashFeatures;
   /** Empty where all is as promised. */
   failures: string[];
 }

@@ -6,7 +6,7 @@ import { attempt, open, type Subscriber } from './subscriber.js';
  * What a broker does, found by trying it with clients of its own before any device is there. `other` is another node
  * than the one it was done at; with one node it is the same. Null: there is no way to try it.
  */
-export interface Abilities {
+export interface BrokerFeatures {
   /** The newest version of the protocol that it accepts. */
   mqtt_version: 4 | 5;
   /** The highest QoS that it grants to a subscription, and of a message that it acknowledges. */
@@ -34,7 +34,7 @@ export interface Abilities {
 }
 
 /** What is found when the first node is killed; null with one node. */
-export interface CrashAbilities {
+export interface CrashFeatures {
   /** The will of a client of the node that died is published by another one. */
   will_of_dead_node: boolean | null;
   /** What was retained through the node that died is still there. */
@@ -59,7 +59,7 @@ export async function newestVersion(url: string): Promise<4 | 5> {
 }
 
 /** Tries everything that there is to try while all nodes are well. Throws only where nobody is let in at all. */
-export async function findAbilities(urls: readonly [string, ...string[]]): Promise<Abilities> {
+export async function findBrokerFeatures(urls: readonly [string, ...string[]]): Promise<BrokerFeatures> {
   const here = urls[0];
   const other = urls[1] ?? here;
   const version = await newestVersion(here);
@@ -189,7 +189,7 @@ export async function findAbilities(urls: readonly [string, ...string[]]): Promi
 /** Puts a client with a will and a retained message onto the first node; the result is to be asked after its death. */
 export async function prepareCrash(
   urls: readonly [string, ...string[]],
-): Promise<{ outcome(): Promise<CrashAbilities>; stop(): Promise<void> }> {
+): Promise<{ outcome(): Promise<CrashFeatures>; stop(): Promise<void> }> {
   const other = urls[1];
   if (other === undefined) {
     return {
