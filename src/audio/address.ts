@@ -11,7 +11,7 @@ export interface StreamAddress {
   options: Readonly<Record<string, string>>;
   /** The host that is named; null for a file. */
   host: string | null;
-  /** Whether everything that it leads to goes over HTTP, so that a proxy sees it: see `openGate`. */
+  /** Whether everything that it leads to goes over HTTP, so that a proxy sees it: see `startEgressProxy`. */
   isHttp: boolean;
   /** Whether it is that of a camera or server that sends tracks of its own accord only when they are asked for. */
   isRtsp: boolean;

@@ -3,7 +3,7 @@ import { createBackoff } from '../common/backoff.js';
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { openAudioFile, type AudioFile } from './decode.js';
-import { createPace } from './pace.js';
+import { createPlaybackClock } from './playback-clock.js';
 import { tellOnce } from './pcm-reader.js';
 import type { AudioSink, AudioSource } from './source.js';
 
@@ -98,7 +98,7 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
   async function play(file: AudioFile, sink: AudioSink, look: () => void): Promise<void> {
     const { signal } = stopping;
     const { sampleRate } = file;
-    const pace = options.speed === 1 ? createPace({ mostBehindMs: MOST_BEHIND_MS }) : null;
+    const clock = options.speed === 1 ? createPlaybackClock({ mostBehindMs: MOST_BEHIND_MS }) : null;
     const { chunkSeconds = DEFAULT_CHUNK_SECONDS } = options;
     const chunk = new Float32Array(Math.max(1, Math.round(sampleRate * chunkSeconds)));
     const startMs = Date.now();
@@ -114,8 +114,8 @@ export function createFileSource(options: FileSourceOptions): AudioSource {
           lookAt *= 2;
         }
         let endMs = startMs + (position / sampleRate) * 1000;
-        if (pace !== null) {
-          const dueMs = pace.dueMs(count / sampleRate, performance.now());
+        if (clock !== null) {
+          const dueMs = clock.dueMs(count / sampleRate, performance.now());
           const waitMs = dueMs - performance.now();
           if (waitMs > 0) await pause(waitMs);
           endMs = Date.now() - (performance.now() - dueMs);

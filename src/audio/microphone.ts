@@ -1,7 +1,7 @@
 import { createBackoff, createRestartPolicy } from '../common/backoff.js';
 import { codeOf, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
-import { cancellationText } from './cancellation.js';
+import { cancellationText } from './phase-cancellation.js';
 import { createChatter } from './capture/chatter.js';
 import type { InputDevice } from './capture/select.js';
 import { createLiveness, SILENCE_SECONDS } from './liveness.js';

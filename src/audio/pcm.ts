@@ -1,5 +1,5 @@
 import { SoundpostError } from '../common/errors.js';
-import { cancellationText, createCancellation } from './cancellation.js';
+import { cancellationText, createPhaseCancellation } from './phase-cancellation.js';
 
 /** How one sample is written, always little-endian. */
 export type Encoding = 'u8' | 's16' | 's24' | 's32' | 'f32' | 'f64';
@@ -64,7 +64,7 @@ export function createMixer(format: PcmFormat, name: string, channel?: number): 
   const read = READ[format.encoding];
   const skipped = channel === undefined ? 0 : (channel - 1) * sampleBytes;
   const mixed = channel === undefined ? channels : 1;
-  const cancellation = createCancellation(mixed, format.sampleRate);
+  const cancellation = createPhaseCancellation(mixed, format.sampleRate);
   let unusable = 0;
   let loudest = 0;
   return {

@@ -1,7 +1,7 @@
 import { request as requestHttp, type IncomingMessage } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { open } from 'node:fs/promises';
-import type { Reach } from './reach.js';
+import type { EgressPolicy } from './egress-policy.js';
 
 /** A playlist is short; its first entry stands near its beginning. */
 const LOOK_BYTES = 8192;
@@ -52,12 +52,16 @@ export async function beginningOfFile(path: string): Promise<string> {
 }
 
 /** What an HTTP address gives, from its beginning, as text. Empty where it gives nothing, or nothing in time. */
-export async function beginningOfStream(address: string, reach: Reach, signal: AbortSignal): Promise<string> {
+export async function beginningOfStream(
+  address: string,
+  egress: EgressPolicy,
+  signal: AbortSignal,
+): Promise<string> {
   const limited = AbortSignal.any([signal, AbortSignal.timeout(LOOK_MS)]);
   try {
     let url = new URL(address);
     for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects += 1) {
-      const response = await answerOf(url, reach, limited);
+      const response = await answerOf(url, egress, limited);
       const { location } = response.headers;
       if (location === undefined) return await beginningOf(response);
       response.destroy();
@@ -69,8 +73,8 @@ export async function beginningOfStream(address: string, reach: Reach, signal: A
   return '';
 }
 
-async function answerOf(url: URL, reach: Reach, signal: AbortSignal): Promise<IncomingMessage> {
-  const [host = ''] = await reach.addressesOf(url.hostname);
+async function answerOf(url: URL, egress: EgressPolicy, signal: AbortSignal): Promise<IncomingMessage> {
+  const [host = ''] = await egress.addressesOf(url.hostname);
   const isTls = url.protocol === 'https:';
   return new Promise((resolve, reject) => {
     const request = (isTls ? requestHttps : requestHttp)(

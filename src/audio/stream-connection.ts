@@ -2,9 +2,9 @@ import { SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { SOUND_ALONE, type StreamAddress } from './address.js';
 import { openWithFfmpeg, type FfmpegReader } from './ffmpeg.js';
-import { openGate, type Gate } from './gate.js';
+import { startEgressProxy, type EgressProxy } from './egress-proxy.js';
 import { tellOnce } from './pcm-reader.js';
-import { createReach } from './reach.js';
+import { createEgressPolicy } from './egress-policy.js';
 import type { AudioSink } from './source.js';
 import { outOfReach, streamFailure } from './stream-failure.js';
 import { passOn } from './stream-pass.js';
@@ -43,7 +43,7 @@ export function createStreamConnection(options: {
   log: Logger;
 }): StreamConnection {
   const { address, raw, timing, log } = options;
-  const reach = createReach(address.host ?? '');
+  const egress = createEgressPolicy(address.host ?? '');
   const tracks = createTrackList(options.track ?? 1);
   /** Says what is odd about the sound, once. */
   const warnOf = tellOnce((warning) => log.warn({ code: 'odd_sound' }, warning));
@@ -52,7 +52,7 @@ export function createStreamConnection(options: {
   function open(
     connection: AbortController,
     withPicture: boolean,
-    gate: Gate | undefined,
+    proxy: EgressProxy | undefined,
   ): Promise<FfmpegReader> {
     const { url, protocols, host, shown, clean } = address;
     return openWithFfmpeg(
@@ -61,7 +61,7 @@ export function createStreamConnection(options: {
         protocols,
         options: { ...address.options, ...(address.isRtsp && !withPicture ? SOUND_ALONE : {}) },
         secret: host !== null,
-        env: gate?.env,
+        env: proxy?.env,
         live: true,
         name: shown,
         clean,
@@ -70,7 +70,7 @@ export function createStreamConnection(options: {
           const target = /Redirecting to (\S+)$/.exec(line)?.[1];
           if (target === undefined || !URL.canParse(target)) return;
           // ffmpeg cannot be kept from following; it is ended before it plays what is there.
-          reach.addressesOf(new URL(target).hostname).catch((error: unknown) => connection.abort(error));
+          egress.addressesOf(new URL(target).hostname).catch((error: unknown) => connection.abort(error));
         },
         onTrack: (description) => tracks.add(description),
         track: options.track,
@@ -108,12 +108,12 @@ export function createStreamConnection(options: {
       const abort = () => connection.abort(signal.reason);
       signal.addEventListener('abort', abort, { once: true });
       const connected = watch(timing.connectMs, `no sound came within ${timing.connectMs / 1000} s`);
-      let gate: Gate | undefined;
+      let proxy: EgressProxy | undefined;
       tracks.begin();
       try {
         // Behind a proxy of the user's own it is that proxy which decides where one may go.
-        if (address.isHttp && !process.env['http_proxy']) gate = await openGate(reach);
-        reader = await open(connection, withPicture, gate);
+        if (address.isHttp && !process.env['http_proxy']) proxy = await startEgressProxy(egress);
+        reader = await open(connection, withPicture, proxy);
         connected();
         sayListening(reader, withPicture);
         sink.begin({ sampleRate: reader.sampleRate, name: address.shown });
@@ -125,18 +125,18 @@ export function createStreamConnection(options: {
           lookAt: warnOf,
           log,
         });
-        const why = gate?.refusal() ?? reader.ending();
+        const why = proxy?.refusal() ?? reader.ending();
         return new SoundpostError('stream_ended', why ?? `${address.shown} has ended`);
       } catch (error) {
-        const refusal = gate?.refusal();
+        const refusal = proxy?.refusal();
         if (refusal !== undefined) return outOfReach(address, refusal);
-        return await streamFailure(error, { address, raw, reach }, connection.signal);
+        return await streamFailure(error, { address, raw, egress }, connection.signal);
       } finally {
         connected();
         signal.removeEventListener('abort', abort);
         await reader?.close();
         reader = undefined;
-        gate?.close();
+        proxy?.close();
       }
     },
     details: () => tracks.text(),

@@ -1,7 +1,7 @@
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { StreamAddress } from './address.js';
 import { beginningOfFile, beginningOfStream, playlistIn } from './playlist.js';
-import type { Reach } from './reach.js';
+import type { EgressPolicy } from './egress-policy.js';
 
 /** Reasons that are told as they are; all others are `stream_failed`. */
 const OWN_CODES = new Set([
@@ -19,7 +19,7 @@ const OWN_CODES = new Set([
  */
 export async function streamFailure(
   error: unknown,
-  where: { address: StreamAddress; raw: string; reach: Reach },
+  where: { address: StreamAddress; raw: string; egress: EgressPolicy },
   signal: AbortSignal,
 ): Promise<SoundpostError> {
   const { address } = where;
@@ -48,11 +48,11 @@ export function outOfReach(address: StreamAddress, refusal: string): SoundpostEr
 }
 
 async function beginning(
-  { address, raw, reach }: { address: StreamAddress; raw: string; reach: Reach },
+  { address, raw, egress }: { address: StreamAddress; raw: string; egress: EgressPolicy },
   signal: AbortSignal,
 ): Promise<string> {
   if (address.host === null) return beginningOfFile(raw);
-  return address.isHttp ? beginningOfStream(address.url, reach, signal) : '';
+  return address.isHttp ? beginningOfStream(address.url, egress, signal) : '';
 }
 
 /** What went wrong, with what to do about it where that is known. */

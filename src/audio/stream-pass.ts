@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { createLiveness } from './liveness.js';
-import { createPace } from './pace.js';
+import { createPlaybackClock } from './playback-clock.js';
 import type { PcmReader } from './pcm-reader.js';
 import type { AudioSink } from './source.js';
 
@@ -43,7 +43,7 @@ export async function passOn(
   const { sampleRate } = reader;
   const { signal, log } = options;
   const chunk = new Float32Array(Math.max(1, Math.round(sampleRate * CHUNK_SECONDS)));
-  const pace = createPace({ mostBehindMs: MOST_BEHIND_MS, speed: FASTEST });
+  const clock = createPlaybackClock({ mostBehindMs: MOST_BEHIND_MS, speed: FASTEST });
   const liveness = createLiveness({ silenceSeconds: SILENCE_SECONDS });
   liveness.begin(sampleRate);
   let heard = 0;
@@ -53,7 +53,7 @@ export async function passOn(
     if (count === 0) return;
     const samples = count === chunk.length ? chunk : chunk.subarray(0, count);
     const seconds = count / sampleRate;
-    const waitMs = pace.dueMs(seconds, performance.now()) - performance.now();
+    const waitMs = clock.dueMs(seconds, performance.now()) - performance.now();
     if (waitMs > 1) await sleep(waitMs, undefined, { signal });
     options.onSound(seconds);
     if (liveness.chunk(samples)?.state === 'offline') options.onSilence();

@@ -30,13 +30,17 @@ export function startServiceChild(options: {
   settings: Readonly<Record<string, string>>;
 }): ServiceChild {
   const own = Object.entries(process.env).filter(([name]) => !/^(SOUNDPOST_|BALENA_)/.test(name));
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'leash.js'), options.program, 'run'], {
-    cwd: options.folder,
-    env: { ...Object.fromEntries(own), ...options.settings },
-    // Its standard input is the leash: nothing is written there, and its end is the end of this process.
-    stdio: ['pipe', 'pipe', 'pipe'],
-    detached: true,
-  });
+  const child = spawn(
+    process.execPath,
+    [join(import.meta.dirname, 'end-with-parent.js'), options.program, 'run'],
+    {
+      cwd: options.folder,
+      env: { ...Object.fromEntries(own), ...options.settings },
+      // end-with-parent.ts watches its standard input: nothing is written there, and its end is that of this process.
+      stdio: ['pipe', 'pipe', 'pipe'],
+      detached: true,
+    },
+  );
   const killNow = () => void child.kill('SIGKILL');
   // Before its folder is removed.
   process.prependOnceListener('exit', killNow);

@@ -25,7 +25,7 @@ export function createBar(stream: TerminalStream = process.stderr): Bar {
       last = now;
       const text = `${Math.floor(fraction * 100)
         .toString()
-        .padStart(3)} %, ${duration(secondsLeft)} left, ${doing}`;
+        .padStart(3)} %, ${minutesAndSeconds(secondsLeft)} left, ${doing}`;
       if (!live) {
         stream.write(`${text.trim()}\n`);
         return;
@@ -42,7 +42,7 @@ export function createBar(stream: TerminalStream = process.stderr): Bar {
 }
 
 /** `1:02:03`, `2:03` or `12 s`. */
-export function duration(seconds: number): string {
+export function minutesAndSeconds(seconds: number): string {
   const whole = Math.ceil(seconds);
   if (whole < 60) return `${whole} s`;
   const two = (value: number) => String(value).padStart(2, '0');

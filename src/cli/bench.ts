@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { interruptible } from '../common/interrupt.js';
 import { readArchitectureTensors } from '../bench/models/architecture-tensors.js';
 import { formatPage } from '../bench/models/page.js';
-import { readMachine, type ModelBenchReport } from '../bench/models/report.js';
-import { runModelBench } from '../bench/models/run.js';
+import { readMachine, type ModelBenchReport } from '../bench/models/model-bench-report.js';
+import { runModelBench } from '../bench/models/run-model-bench.js';
 import { installedSubject, syntheticSubject, type Subject } from '../bench/models/subject.js';
 import { formatMarkdown, formatTerminal, short } from '../bench/models/table.js';
 import { createWorkFolder, type WorkFolder } from '../bench/work-folder.js';
@@ -18,7 +18,7 @@ import { createStartEngine } from '../inference/start-engine.js';
 import { modelUnknown, readCatalogue } from '../models/catalogue.js';
 import type { ModelRegistry } from '../models/registry.js';
 import { readSoc } from '../telemetry/soc.js';
-import { createBar, duration } from './bar.js';
+import { createBar, minutesAndSeconds } from './bar.js';
 import type { CommandContext } from './context.js';
 import { openRegistry } from './models.js';
 import { checkReportFiles, writeReportFiles } from '../bench/report-files.js';
@@ -55,7 +55,7 @@ export async function benchCommand(context: CommandContext, _args: string[], own
     if (own['architectures'] === true) work = await createWorkFolder(config.data_dir, 'bench');
     const subjects = await chooseSubjects(registry, own, work?.folder);
     bar.say(
-      `${subjects.length} model${subjects.length === 1 ? '' : 's'}, about ${duration(subjects.length * threads.length * (seconds + 3))}; Ctrl-C ends it with what was measured until then`,
+      `${subjects.length} model${subjects.length === 1 ? '' : 's'}, about ${minutesAndSeconds(subjects.length * threads.length * (seconds + 3))}; Ctrl-C ends it with what was measured until then`,
     );
     const report = await runModelBench({
       subjects,

@@ -13,7 +13,7 @@ import { chooseSource } from '../service/choose-source.js';
 import { topTags, type Tag } from '../tagging/top.js';
 import type { CommandContext } from './context.js';
 import { openRegistry } from './models.js';
-import { clip, columnsOf } from './table.js';
+import { clip, terminalWidth } from './table.js';
 import { positive } from './tag.js';
 
 const METER_WIDTH = 30;
@@ -156,7 +156,7 @@ function createScreen({ json, stdout }: CommandContext, top: number): Screen {
     ];
     // A line that the terminal wraps, or a picture higher than it, could not be drawn over.
     const shown = process.stdout.rows > 1 ? lines.slice(0, process.stdout.rows - 1) : lines;
-    const text = shown.map((line) => `${clip(line, columnsOf(process.stdout) - 1)}\n`).join('');
+    const text = shown.map((line) => `${clip(line, terminalWidth(process.stdout) - 1)}\n`).join('');
     // In one piece, so that the picture does not flicker.
     stdout.write(erased() + text);
     drawnLines = shown.length;

@@ -1,8 +1,8 @@
 import { interruptible } from '../common/interrupt.js';
 import { MOST_P95_OF_HOP, MOST_UTILISATION } from '../bench/models/recommend.js';
 import type { Projection } from '../bench/models/projection.js';
-import { recommendModels, type Recommendation } from '../bench/models/recommend-run.js';
-import { readMachine } from '../bench/models/report.js';
+import { recommendModels, type Recommendation } from '../bench/models/run-recommendation.js';
+import { readMachine } from '../bench/models/model-bench-report.js';
 import { describeMachine, short } from '../bench/models/table.js';
 import { SoundpostError } from '../common/errors.js';
 import { silentLogger } from '../common/log.js';

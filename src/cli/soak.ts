@@ -9,8 +9,8 @@ import {
   reportTables,
   type SoakReport,
   type SoakSettings,
-} from '../bench/soak/report.js';
-import { runSoak } from '../bench/soak/run.js';
+} from '../bench/soak/soak-report.js';
+import { runSoak } from '../bench/soak/run-soak.js';
 import { DEFAULT_LIMITS, type SoakLimits } from '../bench/soak/verdict.js';
 import { SoundpostError } from '../common/errors.js';
 import { projectRoot } from '../common/project.js';

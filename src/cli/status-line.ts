@@ -1,4 +1,4 @@
-import { clip, columnsOf } from './table.js';
+import { clip, terminalWidth } from './table.js';
 
 /** The parts of a terminal's stream that are needed. */
 export type TerminalStream = Pick<NodeJS.WriteStream, 'isTTY' | 'columns' | 'write'>;
@@ -59,7 +59,7 @@ export function createStatusLine(stream: TerminalStream, others: readonly Termin
       restore?.();
       restore = null;
       // A line that the terminal wraps could not be drawn over.
-      stream.write(`${CLEAR}${clip(text, columnsOf(stream) - 1)}`);
+      stream.write(`${CLEAR}${clip(text, terminalWidth(stream) - 1)}`);
       watch();
     },
     clear,

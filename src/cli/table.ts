@@ -3,7 +3,7 @@ const DEFAULT_COLUMNS = 100;
 const LEAST_COLUMNS = 40;
 
 /** How many characters fit on a line of the output. */
-export function columnsOf(stream: { columns?: number | undefined; isTTY?: boolean }): number {
+export function terminalWidth(stream: { columns?: number | undefined; isTTY?: boolean }): number {
   return stream.isTTY === true && stream.columns !== undefined
     ? Math.max(LEAST_COLUMNS, stream.columns)
     : DEFAULT_COLUMNS;

@@ -12,7 +12,7 @@ import type { CommandContext } from './context.js';
 import { openRegistry } from './models.js';
 import { createProgress } from './progress.js';
 import { eventPrinter } from './tag-events.js';
-import { clock, columnsOf, flow, table } from './table.js';
+import { clock, terminalWidth, flow, table } from './table.js';
 
 /**
  * `soundpost tag FILE…`: the tags of recordings, as a table over time or as one line of JSON a file:
@@ -127,7 +127,7 @@ function print(
   if (withName) stdout.write(`${file}\n`);
   const times = windows.map(({ window }) => [clock(window.startSeconds, 1), clock(window.endSeconds, 1)]);
   const timesWidth = Math.max(...times.map(([from = '', to = '']) => from.length + to.length + 4));
-  const width = Math.max(20, columnsOf(process.stdout) - timesWidth);
+  const width = Math.max(20, terminalWidth(process.stdout) - timesWidth);
   const rows = windows.flatMap(({ tags }, index) => {
     const lines = flow(
       tags.map(({ label, score }) => `${label} ${score.toFixed(2)}`),

@@ -12,11 +12,11 @@ import {
   cleanEnvironment,
   cli,
   cliHome,
-  gone,
   inferenceProcessOf,
   jsonLines,
   startCli,
 } from '../support/cli.js';
+import { untilGone } from '../support/service.js';
 import { projectPath, sharedPath } from '../support/shared.js';
 import { skipWithout } from '../support/tools.js';
 import { makeWav, sine } from '../support/wav.js';
@@ -397,7 +397,7 @@ void t.test(
       const { code, stderr } = await command.ended;
       t.equal(code, expected, args[0]);
       t.notMatch(stderr, / {4}at /);
-      await gone(child);
+      await untilGone(child);
     }
   },
 );

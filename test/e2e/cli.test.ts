@@ -6,10 +6,12 @@ import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { t } from 'tap';
 import { freePort } from '../support/broker.js';
-import { CLI, cleanEnvironment, cli, cliHome, gone, inferenceProcessOf, startCli } from '../support/cli.js';
+import { CLI, cleanEnvironment, cli, cliHome, inferenceProcessOf, startCli } from '../support/cli.js';
 import { noise, skipWithoutMicrophone, startFileMicrophone } from '../support/microphone.js';
+import { untilGone } from '../support/service.js';
 import { projectPath, sharedPath } from '../support/shared.js';
 import { makeWav, sine } from '../support/wav.js';
+import { until } from '../support/waiting.js';
 
 // Most of the time of a command is the start of its processes: two at a time on the smallest machine.
 t.jobs = 2;
@@ -306,8 +308,15 @@ void t.test('health', async (t) => {
   );
   t.teardown(() => service.child.kill('SIGKILL'));
   let running = await cli(['health', '--json'], options);
-  while (running.code !== 0 && service.child.exitCode === null)
-    running = await cli(['health', '--json'], options);
+  await until(
+    async () => {
+      if (service.child.exitCode !== null) throw new Error(`it ended: ${(await service.ended).stderr}`);
+      running = await cli(['health', '--json'], options);
+      return running.code === 0;
+    },
+    () => `a healthy service; the last answer was ${running.stdout}`,
+    60,
+  );
   t.match(JSON.parse(running.stdout), { healthy: true, checks: [{ name: 'service', ok: true }] });
   service.child.kill('SIGTERM');
   t.equal((await service.ended).code, 0);
@@ -455,7 +464,7 @@ void t.test('a reader that has seen enough is no fault', async (t) => {
   listening.child.stdout.destroy();
   const { code, stderr } = await listening.ended;
   t.equal(code, 0, stderr);
-  await gone(child);
+  await untilGone(child);
 });
 
 void t.test('leaves nothing in the folder it is called from', async (t) => {

@@ -84,6 +84,7 @@ t.test('a stream', { skip: skipWithout('ffmpeg') }, (t) => {
     const source = sourceOf(t, `http://${host}/live.mp3`);
     t.equal(source.kind, 'stream');
     t.equal(source.realTime, true);
+    const begun = Date.now();
     await source.start(recorder);
     await recorder.until(() => recorder.samples.length > 0);
     const started = performance.now();
@@ -95,7 +96,8 @@ t.test('a stream', { skip: skipWithout('ffmpeg') }, (t) => {
       recorder.samples.some((value) => Math.abs(value) > 0.001),
       'it is sound',
     );
-    t.ok(Math.abs(Date.now() - recorder.endTimesMs.at(-1)!) < 1000, 'stamped with the wall clock');
+    const stamps = recorder.endTimesMs;
+    t.ok(stamps[0]! >= begun && stamps.at(-1)! <= Date.now(), 'stamped with the wall clock');
     await source.stop();
     const heard = recorder.samples.length;
     t.same(await ffmpegs(), []);

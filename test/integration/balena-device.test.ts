@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { existsSync, readdirSync, watch } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import t from 'tap';
 import type { EventPayload, InfoPayload, LogPayload, StatePayload } from '../../src/mqtt/contract.js';
@@ -14,9 +13,10 @@ import type { HomeEntity } from '../support/home-assistant-schema.js';
 import {
   createConsole,
   descendants,
-  isAlive,
   makeDataDir,
+  nothingLeft,
   startService,
+  untilGone,
   writeWav,
   type ServiceProcess,
   type Settings,
@@ -26,6 +26,7 @@ import { projectPath, sharedPath, skipWithoutShared } from '../support/shared.js
 import { temporaryFolder } from '../support/temporary.js';
 import { installToneModel } from '../support/tone-models.js';
 import { skipWithout } from '../support/tools.js';
+import { until } from '../support/waiting.js';
 
 /* A balena device without one: the supervisor's environment, its signals, its lock, and what outlives a container. */
 
@@ -59,16 +60,6 @@ function health(settings: Settings): { status: number | null; stdout: string; st
     encoding: 'utf8',
     env: { PATH: process.env['PATH'], ...(Object.fromEntries(env) as Settings) },
   });
-}
-
-/** Resolves once a file is in a folder. */
-async function written(folder: string, name: string): Promise<void> {
-  const watcher = watch(folder);
-  try {
-    while (!existsSync(join(folder, name))) await once(watcher, 'change');
-  } finally {
-    watcher.close();
-  }
 }
 
 t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (t) => {
@@ -114,7 +105,7 @@ t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (
     service.signal('SIGTERM');
     t.equal(await service.exited, 0);
     t.ok(Date.now() - from < 8000, 'before the SIGKILL');
-    for (const { pid, command } of children) t.notOk(await isAlive(pid), command);
+    await nothingLeft(t, children);
   };
 
   t.comment('The first life: who it is, what is wrong with its settings, the lock around a change of model');
@@ -130,7 +121,7 @@ t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (
   t.ok(first.lines.some(({ level, message }) => level === 'warn' && message.includes('SOUNDPOST_PORT')));
   await inState(({ model }) => model === 'tone-waveform');
   await first.line(({ message }) => message.startsWith('Tagging file'));
-  await written(join(volume, 'run'), 'health.json');
+  await until(() => existsSync(join(volume, 'run', 'health.json')), 'health.json', 30);
   t.match(
     health(settings),
     { status: 0, stdout: /healthy\n$/ },
@@ -154,7 +145,7 @@ t.test('the lives of a device', { skip: noMosquitto, timeout: 110_000 }, async (
   await console.publish(`${console.base}/model/set`, 'bad-hang-at-once');
   await inState(({ swap }) => swap.model === 'bad-hang-at-once');
   // The file it was prepared in goes a moment after the lock is there.
-  while (readdirSync(lockFolder).join(' ') !== 'updates.lock') await setImmediate();
+  await until(() => readdirSync(lockFolder).join(' ') === 'updates.lock', 'the lock alone', 30, 5);
   first.signal('SIGKILL');
   await first.exited;
   t.match(JSON.parse(await readFile(lock, 'utf8')), { program: 'soundpost', pid: first.pid });
@@ -245,13 +236,18 @@ t.test('a stop that takes too long is cut short', async (t) => {
   t.teardown(() => service.kill('SIGKILL'));
   let said = '';
   service.stderr.on('data', (bytes: Buffer) => (said += bytes.toString()));
-  while (!said.includes('Read along')) await once(service.stderr, 'data');
+  await until(
+    () => said.includes('Read along'),
+    () => `“Read along”; it said ${said}`,
+    60,
+  );
   const children = await descendants(service.pid ?? -1);
   t.ok(children.length > 0);
   service.kill('SIGTERM');
   t.strictSame(await once(service, 'close'), [1, null]);
   t.match(said, /Stopping takes too long; leaving/);
-  for (const { pid, command } of children) t.notOk(await isAlive(pid), command);
+  // They are killed as it ends, and go a moment later.
+  for (const { pid } of children) await untilGone(pid);
 });
 
 t.test('SIGTERM while a checkpoint is being converted', { skip: skipWithoutShared() }, async (t) => {

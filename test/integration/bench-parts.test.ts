@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import t from 'tap';
 import { cpuBetween, readProcessTree } from '../../src/bench/process-tree.js';
 import { measurePytorch } from '../../tools/bench/pytorch-yardstick.js';
-import { measureSession } from '../../tools/bench/session-baseline.js';
-import { installSyntheticModel } from '../../tools/bench/synthetic-model.js';
+import { measureNetwork } from '../../tools/bench/network-baseline.js';
+import { installLargeModel } from '../../tools/bench/large-model.js';
 import { projectRoot } from '../../src/common/project.js';
 import { parseManifest } from '../../src/models/manifest.js';
 import { installBadModel } from '../support/bad-models.js';
@@ -45,11 +45,11 @@ t.test(
 t.test('session.run alone is measured in a process of its own', async (test) => {
   const { manifest, onnxPath } = await installToneModel(test.testdir(), 'waveform');
   const options = { runs: 4, intervalMs: 0 };
-  const { runs, cpuMs, wallMs, loadMs } = await measureSession({ manifest, onnxPath }, options);
+  const { runs, cpuMs, wallMs, loadMs } = await measureNetwork({ manifest, onnxPath }, options);
   test.equal(runs, 4);
   test.ok([cpuMs.mean, cpuMs.median, wallMs.median, loadMs].every((ms) => ms > 0));
   const bad = await installBadModel(test.testdir(), 'random-bytes');
-  await test.rejects(measureSession({ manifest, onnxPath: join(bad.folder, 'model.onnx') }, options), {
+  await test.rejects(measureNetwork({ manifest, onnxPath: join(bad.folder, 'model.onnx') }, options), {
     code: 'bench_session',
     message: /protobuf/i,
   });
@@ -57,12 +57,12 @@ t.test('session.run alone is measured in a process of its own', async (test) => 
 
 t.test('a small synthetic network has a right manifest and runs', async (test) => {
   const data = test.testdir();
-  const { folder, bytes } = await installSyntheticModel(data, 'small', [4, 4, 8]);
+  const { folder, bytes } = await installLargeModel(data, 'small', [4, 4, 8]);
   const path = join(folder, 'model.json');
   const manifest = parseManifest(await readFile(path, 'utf8'), path);
   const onnxPath = join(folder, 'model.onnx');
   test.equal((await readFile(onnxPath)).length, bytes);
-  test.match(await measureSession({ manifest, onnxPath }, { runs: 1, intervalMs: 0 }), { runs: 1 });
+  test.match(await measureNetwork({ manifest, onnxPath }, { runs: 1, intervalMs: 0 }), { runs: 1 });
 });
 
 t.test('the PyTorch yardstick', { skip: skipWithoutShared() }, async (test) => {

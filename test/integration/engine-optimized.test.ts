@@ -1,6 +1,5 @@
 import { cpSync, rmSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { silentLogger } from '../../src/common/log.js';
 import { optimizedFolderIn, removeOptimizedCopies } from '../../src/inference/optimized-copy.js';
@@ -9,6 +8,7 @@ import { createRegistry } from '../../src/models/registry.js';
 import { projectPath } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { tone } from '../support/tone-models.js';
+import { until } from '../support/waiting.js';
 
 const log = silentLogger;
 const ID = 'tagger';
@@ -34,7 +34,7 @@ t.test('a model leaves a copy that was optimised, and is loaded from it', async 
     try {
       const { scores } = await engine.infer({ samples, reset: true, windowSamples: samples.length });
       // It comes when nobody waits for it, so nobody is told.
-      while (!copies().some((name) => name.startsWith(`${ID}.`))) await delay(50);
+      await until(() => copies().some((name) => name.startsWith(`${ID}.`)), 'an optimised copy', 60);
       return [...scores];
     } finally {
       await engine.stop();

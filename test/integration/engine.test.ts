@@ -1,8 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { setTimeout as delay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import t, { type Test } from 'tap';
 import { silentLogger } from '../../src/common/log.js';
@@ -12,6 +10,7 @@ import { createStartEngine } from '../../src/inference/start-engine.js';
 import { verifyModel } from '../../src/inference/verify.js';
 import { createRegistry, type InstalledModel } from '../../src/models/registry.js';
 import { BAD_MODEL_KINDS, canCrash, installBadModel, type BadModelKind } from '../support/bad-models.js';
+import { isAlive, untilGone } from '../support/service.js';
 import { projectPath } from '../support/shared.js';
 import { installToneModel, tone, WAVEFORM_RATE, type ToneModelOptions } from '../support/tone-models.js';
 
@@ -40,17 +39,6 @@ async function startTone(
 
 const windowOf = (samples: Float32Array) => ({ samples, reset: true, windowSamples: samples.length });
 
-/** Whether a process is there and not only waiting to be buried. */
-function isRunning(pid: number): boolean {
-  const stat = `/proc/${pid}/stat`;
-  return existsSync(stat) && !/\) Z /.test(readFileSync(stat, 'utf8'));
-}
-
-/** Where there is no event to wait for: another process's end. The test's own timeout is the limit. */
-async function untilGone(pid: number): Promise<void> {
-  while (isRunning(pid)) await delay(20);
-}
-
 t.test('a model names what it hears, window by window', async (t) => {
   const { engine, tonesHz } = await startTone(t);
   t.equal(engine.fixedWindow, false);
@@ -63,7 +51,7 @@ t.test('a model names what it hears, window by window', async (t) => {
   }
   await engine.stop();
   t.strictSame(await engine.exited, { reason: 'stopped' });
-  t.notOk(isRunning(engine.pid));
+  t.notOk(await isAlive(engine.pid));
   await engine.stop();
   await t.rejects(engine.infer(windowOf(new Float32Array(WAVEFORM_RATE))), { code: 'inference_died' });
 });
@@ -226,7 +214,7 @@ t.test('a bad model is refused with its name and what is wrong, and leaves no pr
       await t.rejects(engine.infer(windowOf(tone(440, 1, WAVEFORM_RATE, 0.9))), fault, kind);
     }
     await engine.stop();
-    t.notOk(isRunning(engine.pid));
+    t.notOk(await isAlive(engine.pid));
   }
 });
 
@@ -271,7 +259,7 @@ t.test('a process that is held from outside is no fault of its model', async (t)
     message: /no answer for 1 s \(a window\): its process was held by a signal/,
   });
   await engine.stop();
-  t.notOk(isRunning(engine.pid));
+  t.notOk(await isAlive(engine.pid));
 });
 
 t.test('stop ends a process that hangs', async (t) => {
@@ -283,7 +271,7 @@ t.test('stop ends a process that hangs', async (t) => {
   const rejected = t.rejects(answer, { code: 'inference_died', message: /was stopped/ });
   await engine.stop();
   await rejected;
-  t.notOk(isRunning(engine.pid));
+  t.notOk(await isAlive(engine.pid));
 });
 
 t.test('a start can be called off', async (t) => {
@@ -315,7 +303,7 @@ t.test('the process ends when its parent dies', async (t) => {
   });
   const [line] = (await once(createInterface({ input: parent.stdout }), 'line')) as [string];
   const pid = Number(line);
-  t.ok(isRunning(pid));
+  t.ok(await isAlive(pid));
   parent.kill('SIGKILL');
   await untilGone(pid);
   t.pass('gone');

@@ -9,7 +9,6 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { createJsonMemory } from '../../src/common/json-memory.js';
 import { readBounded, readPlain } from '../../src/common/bounded-read.js';
@@ -24,17 +23,11 @@ import { cannotMount, mountSmallDisk } from '../support/small-disk.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { installToneModel } from '../support/tone-models.js';
 import { skipWithout } from '../support/tools.js';
+import { until } from '../support/waiting.js';
 
 /* What is remembered, on disks that are full and in places where something else stands. */
 
 const noMosquitto = skipWithout('mosquitto', 'mosquitto_passwd');
-
-async function until(what: string, fits: () => boolean): Promise<void> {
-  for (let tries = 0; !fits(); tries += 1) {
-    if (tries > 1000) throw new Error(`not in time: ${what}`);
-    await delay(10);
-  }
-}
 
 t.test('a disk that is full', { skip: cannotMount() }, (t) => {
   t.test('what is set is written again until it stands', async (t) => {
@@ -54,7 +47,7 @@ t.test('a disk that is full', { skip: cannotMount() }, (t) => {
     );
     t.equal((await open()).get('rate_hz', 1), 2, 'what was there is untouched');
     disk.free();
-    await until('written again', () => log.lines.some(({ level }) => level === 'info'));
+    await until(() => log.lines.some(({ level }) => level === 'info'), 'written again', 30);
     const next = await open();
     t.strictSame([next.get('rate_hz', 1), next.get('paused', false)], [3, true]);
     t.equal(await store.set('rate_hz', 4, 1), true);
@@ -77,10 +70,18 @@ t.test('a disk that is full', { skip: cannotMount() }, (t) => {
     const log = createRecordingLog();
     const memory = openLabelMemory({ dataDir: disk.folder, log });
     memory.add('dog');
-    await until('dog', () => readFileSync(join(disk.folder, 'labels.json'), 'utf8').includes('dog'));
+    await until(
+      () => readFileSync(join(disk.folder, 'labels.json'), 'utf8').includes('dog'),
+      'a dog in labels.json',
+      30,
+    );
     disk.fill();
     memory.add('siren');
-    await until('the warning', () => log.lines.some(({ fields }) => fields.code === 'labels_not_written'));
+    await until(
+      () => log.lines.some(({ fields }) => fields.code === 'labels_not_written'),
+      'the warning',
+      30,
+    );
     const next = openLabelMemory({ dataDir: disk.folder, log });
     t.strictSame(next.slugs(), ['dog']);
     t.ok(next.isIncomplete);

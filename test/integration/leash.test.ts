@@ -6,19 +6,44 @@ import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
 import { installBadModel } from '../support/bad-models.js';
 import { startCli } from '../support/cli.js';
-import { descendants, inferencePids, isAlive, makeDataDir, startService } from '../support/service.js';
+import {
+  descendants,
+  isAlive,
+  makeDataDir,
+  startedInference,
+  startService,
+  untilGone,
+} from '../support/service.js';
 import { projectPath } from '../support/shared.js';
 import { skipWithout } from '../support/tools.js';
+import { until } from '../support/waiting.js';
 
 t.jobs = 3;
 
-/** Resolves when all of these are gone; says which are not after 10 s. */
+/** Resolves when all of these are gone; rejects with one that is not. */
 async function allGone(t: Test, processes: readonly { pid: number; command: string }[]): Promise<void> {
-  const until = performance.now() + 10_000;
-  for (const { pid, command } of processes) {
-    while ((await isAlive(pid)) && performance.now() < until) await new Promise(setImmediate);
-    t.notOk(await isAlive(pid), `${pid} ${command} is gone`);
-  }
+  await Promise.all(processes.map(({ pid }) => untilGone(pid)));
+  for (const { pid, command } of processes) t.notOk(await isAlive(pid), `${pid} ${command} is gone`);
+}
+
+/** What a process has started, once a program of this name is among it. */
+async function childrenWith(
+  pid: number,
+  program: string,
+  stillThere: () => boolean | Promise<boolean> = () => true,
+): ReturnType<typeof descendants> {
+  let children: Awaited<ReturnType<typeof descendants>> = [];
+  await until(
+    async () => {
+      if (!(await stillThere())) throw new Error(`it ended before it had started ${program}`);
+      children = await descendants(pid);
+      return children.some(({ command }) => command.startsWith(program));
+    },
+    () => `a child ${program}; there were ${children.map(({ command }) => command).join('; ')}`,
+    60,
+    10,
+  );
+  return children;
 }
 
 t.test('a service that is killed leaves no process, though its model hangs in native code', async (t) => {
@@ -31,10 +56,9 @@ t.test('a service that is killed leaves no process, though its model hangs in na
     MODEL_ID: 'bad-hang-at-once',
     HOMEASSISTANT_ENABLED: 'false',
   });
-  let pids: number[] = [];
-  while (pids.length === 0) pids = await inferencePids(service.pid);
-  // It is inside the network once it has used a second of the processor: everything before takes less.
-  while ((await processorSeconds(pids[0]!)) < 2) await new Promise(setImmediate);
+  const [inference] = await startedInference(service.pid);
+  // It is inside the network once it has used two seconds of the processor: everything before takes less.
+  await until(async () => (await processorSeconds(inference!)) >= 2, 'a network that hangs', 120);
   const children = await descendants(service.pid);
   t.ok(children.length > 0);
   service.signal('SIGKILL');
@@ -59,9 +83,7 @@ t.test('nor does one that listens through ffmpeg', { skip: skipWithout('ffmpeg')
     AUDIO_URL: 'udp://127.0.0.1:9',
     HOMEASSISTANT_ENABLED: 'false',
   });
-  let children: Awaited<ReturnType<typeof descendants>> = [];
-  while (!children.some(({ command }) => command.startsWith('ffmpeg')))
-    children = await descendants(service.pid);
+  const children = await childrenWith(service.pid, 'ffmpeg');
   service.signal('SIGKILL');
   await service.exited;
   await allGone(t, children);
@@ -72,11 +94,10 @@ t.test('nor does a command that waits for a pipe to be written', async (t) => {
   execFileSync('mkfifo', [fifo]);
   const { child, ended } = startCli(['tag', fifo]);
   t.teardown(() => child.kill('SIGKILL'));
-  let children: Awaited<ReturnType<typeof descendants>> = [];
-  while (!children.some(({ command }) => command.startsWith('cat'))) {
+  const children = await childrenWith(child.pid!, 'cat', async () => {
     if (child.exitCode !== null) throw new Error(`it ended: ${(await ended).stderr}`);
-    children = await descendants(child.pid!);
-  }
+    return true;
+  });
   child.kill('SIGKILL');
   await ended;
   await allGone(t, children);
@@ -137,7 +158,10 @@ t.test('a leash that was killed is replaced with the next child', async (t) => {
      const leash = () => readdirSync('/proc').filter((name) => /^\\d+$/.test(name)).find(isLeash);
      const old = Number(leash());
      process.kill(old, 'SIGKILL');
-     while (leash() !== undefined) await new Promise(setImmediate);
+     for (let looks = 0; leash() !== undefined; looks += 1) {
+       if (looks > 3000) throw new Error('the leash that was killed is still there after 30 s');
+       await new Promise((done) => setTimeout(done, 10));
+     }
      // This process hears of it a moment later, as of every child.
      await new Promise((done) => spawn('true').once('exit', () => setImmediate(done)));
      const second = deaf();

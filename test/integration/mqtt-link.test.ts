@@ -26,6 +26,7 @@ import { createRecordingControl, type RecordingControl } from '../support/record
 import { createRecordingLog } from '../support/recording-log.js';
 import { startProxy } from '../support/tcp-proxy.js';
 import { skipWithout } from '../support/tools.js';
+import { until } from '../support/waiting.js';
 
 const B = 'soundpost/test';
 /** Short delays, and refusals that are retried soon, so that repeats can be counted. */
@@ -167,8 +168,13 @@ for (const flavour of flavours) {
         link.publish('state', stateOf(n));
         link.publish('level', { ts: isoTime(n), dbfs: -n, peak_dbfs: null });
       }
-      await delay(1);
-      t.equal(link.counters().queued, 100);
+      const queued = () => link.counters().queued;
+      await until(
+        () => queued() === 100,
+        () => `100 events that wait; there are ${queued()}`,
+        30,
+        1,
+      );
       proxy.mend();
       await watcher.nextJson(`${B}/event`, ({ id }) => id === 'event-100');
       const events = watcher.messages
@@ -203,7 +209,10 @@ for (const flavour of flavours) {
       await late.crash();
       await reached(link, 'offline');
       link.publish('state', stateOf(4));
-      await delay(300);
+      const before = log.lines.length;
+      // The second one that fails for the same reason.
+      const another = () => log.lines.slice(before).some(({ level }) => level === 'debug');
+      await until(another, 'another attempt', 30, 10);
       await late.revive();
       await reached(link, 'connected');
       const watcher = await probe(t, late.url);
@@ -370,9 +379,11 @@ t.test('with mosquitto only', { skip: noMosquitto }, (t) => {
     // Frozen, it acknowledges nothing: what is on the wire then is all that may be on its way at once.
     broker.freeze();
     for (let n = 1; n <= 300; n += 1) link.publish('event', eventOf(n));
+    const onTheWay = () => proxy.sent().toString('latin1').split('event-').length - 1;
+    await until(() => onTheWay() > 0, 'an event on its way', 30, 10);
+    // One too many would follow at once.
     await delay(100);
-    const onTheWay = proxy.sent().toString('latin1').split('event-').length - 1;
-    t.ok(onTheWay >= 1 && onTheWay <= 2, `${onTheWay} on their way`);
+    t.ok(onTheWay() <= 2, `${onTheWay()} on their way`);
     broker.thaw();
     await watcher.nextJson(`${B}/event`, ({ id }) => id === 'event-300');
     const events = watcher.messages.filter(({ topic }) => topic === `${B}/event`);
@@ -487,12 +498,18 @@ t.test('with mosquitto only', { skip: noMosquitto }, (t) => {
     link.publishElsewhere('elsewhere/gone', '');
     await link.start();
     const isRefusal = ({ fields }: (typeof log.lines)[number]) => fields.code === 'publish_refused';
-    while (!log.lines.some(isRefusal)) await delay(10);
+    await until(() => log.lines.some(isRefusal), 'a refusal', 30, 10);
     await broker.changeAcl([...rules, 'topic readwrite elsewhere/#']);
-    while (!watcher.messages.some(({ topic }) => topic === 'elsewhere/gone')) {
-      link.resendStates();
-      await delay(20);
-    }
+    const arrived = () => watcher.messages.some(({ topic }) => topic === 'elsewhere/gone');
+    await until(
+      () => {
+        if (!arrived()) link.resendStates();
+        return arrived();
+      },
+      'the removal at the broker',
+      30,
+      20,
+    );
     t.pass('the broker has it');
   });
 
@@ -521,7 +538,7 @@ t.test('with mosquitto only', { skip: noMosquitto }, (t) => {
     link.publish('event', eventOf(1));
     await watcher.next(`${B}/event`);
     // Acknowledgements come in order.
-    while (link.counters().queued > 0) await delay(5);
+    await until(() => link.counters().queued === 0, 'an acknowledgement of the event', 30, 5);
     const before = watcher.messages.length;
     link.resendStates();
     link.publish('log', { ts: isoTime(0), level: 'warn', message: 'after', code: null });
@@ -563,8 +580,13 @@ t.test('with mosquitto only', { skip: noMosquitto }, (t) => {
     broker.freeze();
     for (let n = 1; n <= 200; n += 1) link.publish('event', eventOf(n));
     for (let n = 1; n <= 20_000; n += 1) link.publish('state', stateOf(n));
-    await delay(10);
-    t.ok(link.counters().queued >= 184, 'events wait in the outbox, not in the MQTT library');
+    const queued = () => link.counters().queued;
+    await until(
+      () => queued() >= 184,
+      () => `events in the outbox, not in the MQTT library; ${queued()} are`,
+      30,
+      10,
+    );
     broker.thaw();
     await watcher.nextJson<StatePayload>(`${B}/state`, ({ rate_hz }) => rate_hz === 20_000);
     await watcher.nextJson(`${B}/event`, ({ id }) => id === 'event-200');

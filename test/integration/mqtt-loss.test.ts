@@ -5,6 +5,7 @@ import { firsts, lastingBroker, nameOf, startConsumer, type Consumer } from '../
 import { createDevice, type Device } from '../support/event-device.js';
 import { startProxy, type TcpProxy } from '../support/tcp-proxy.js';
 import { skipWithout } from '../support/tools.js';
+import { seededRandom } from '../support/random.js';
 
 /*
  * Nothing lost: real processes under load, with the broker, the network or the process itself going down. What the
@@ -132,12 +133,13 @@ t.test('nothing is lost', { skip: noMosquitto }, (t) => {
     t.teardown(() => proxy.stop());
     const consumer = await startConsumer(t, broker.url, 'soundpost/c');
     const device = createDevice(t, `mqtt://127.0.0.1:${proxy.port}`, 'c');
+    const random = seededRandom(t);
     for (let life = 1; life <= 4; life += 1) {
       device.start();
       // Every other life passes without a network.
       if (life % 2 === 0) proxy.cut();
       await device.more(40);
-      await delay(Math.random() * 150);
+      await delay(random() * 150);
       await device.kill();
       proxy.mend();
     }

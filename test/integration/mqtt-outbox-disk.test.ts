@@ -1,7 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { cp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { openDiskOutbox, type DiskOutboxOptions } from '../../src/mqtt/disk-outbox.js';
 import type { Outbox, OutboxEntry } from '../../src/mqtt/outbox.js';
@@ -10,6 +9,7 @@ import { writeFormerOutbox } from '../support/former-outbox.js';
 import { createRecordingLog } from '../support/recording-log.js';
 import { cannotMount, mountSmallDisk } from '../support/small-disk.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { until } from '../support/waiting.js';
 
 /* The outbox on disks and files that fail. */
 
@@ -33,10 +33,6 @@ const all = (outbox: Outbox): Promise<readonly OutboxEntry[]> => outbox.read(-In
 const ids = (entries: readonly OutboxEntry[]): string[] => entries.map((entry) => entry.event.id);
 const range = (from: number, to: number): string[] =>
   Array.from({ length: to - from + 1 }, (_, n) => event(from + n).id);
-
-async function until(fits: () => boolean): Promise<void> {
-  while (!fits()) await delay(10);
-}
 
 t.test('two processes cannot have one outbox', async (t) => {
   const folder = join(temporaryFolder(t), 'outbox');
@@ -239,7 +235,11 @@ t.test('disks that fail', { skip: cannotMount() }, (t) => {
     t.equal(outbox.counters().queued, 200);
 
     disk.free();
-    await until(() => log.lines.some(({ message }) => message.includes('works again')));
+    await until(
+      () => log.lines.some(({ message }) => message.includes('works again')),
+      'a disk that works again',
+      30,
+    );
     for (let n = 301; n <= 310; n += 1) await outbox.append(event(n));
     t.strictSame(ids(await all(outbox)), [...range(51, 100), ...range(151, 310)]);
     t.strictSame(outbox.counters(), { queued: 210, dropped: 0 });
@@ -288,7 +288,11 @@ t.test('disks that fail', { skip: cannotMount() }, (t) => {
     }
     t.ok(outbox.counters().dropped > 100);
     disk.free();
-    await until(() => log.lines.some(({ message }) => message.includes('works again')));
+    await until(
+      () => log.lines.some(({ message }) => message.includes('works again')),
+      'a disk that works again',
+      30,
+    );
     await ends(3);
     await deliver();
     t.equal(outbox.counters().queued, 0);
@@ -320,7 +324,11 @@ t.test('disks that fail', { skip: cannotMount() }, (t) => {
     for (const { key } of first.slice(0, 5)) await outbox.remove(key);
 
     disk.free();
-    await until(() => log.lines.some(({ message }) => message.includes('works again')));
+    await until(
+      () => log.lines.some(({ message }) => message.includes('works again')),
+      'a disk that works again',
+      30,
+    );
     t.equal(rewound, 1);
     const begun = (await all(outbox)).filter((entry) => entry.event.event_type === 'started');
     t.strictSame(ids(begun), [...range(1, 10), ...range(16, 20)]);
@@ -334,7 +342,7 @@ t.test('disks that fail', { skip: cannotMount() }, (t) => {
   t.test('a disk that is read-only', async (t) => {
     const disk = mountSmallDisk(t, '6m');
     disk.setReadOnly(true);
-    const { outbox, codes } = await openHere(t, join(disk.folder, 'outbox'), {
+    const { outbox, codes, log } = await openHere(t, join(disk.folder, 'outbox'), {
       tuning: { maxMemoryBytes: 10_000 },
     });
     for (let n = 1; n <= 1000; n += 1) await outbox.append(event(n));
@@ -342,7 +350,12 @@ t.test('disks that fail', { skip: cannotMount() }, (t) => {
     t.ok(held.length > 10 && held.length < 50, `${held.length} in memory`);
     t.equal(held.at(-1), event(1000).id, 'the newest are kept');
     t.strictSame(outbox.counters(), { queued: held.length, dropped: 1000 - held.length });
-    await delay(200);
+    const tries = () => log.lines.filter(({ message }) => message.includes('still cannot be used')).length;
+    await until(
+      () => tries() >= 3,
+      () => `three more tries; there were ${tries()}`,
+      30,
+    );
     t.strictSame(codes(), ['outbox_disk'], 'tried again, but not said again');
     await outbox.close();
   });

@@ -1,6 +1,5 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { Aedes } from 'aedes';
 import t, { type Test } from 'tap';
 import type { Link } from '../../src/mqtt/link.js';
@@ -11,6 +10,7 @@ import { createProbe } from '../support/mqtt-probe.js';
 import { createRecordingLog } from '../support/recording-log.js';
 import { scriptedBroker } from '../support/scripted-broker.js';
 import { skipWithout } from '../support/tools.js';
+import { until, type What } from '../support/waiting.js';
 
 /* Brokers that answer what they do not want by ending the connection, as MQTT 3.1.1 tells them to. */
 
@@ -20,13 +20,8 @@ const quick = { firstDelayMs: 10, maxDelayMs: 50, refusedDelayMs: 5000, lastedMs
 const makeLink = (t: Test, options: Parameters<typeof makeTestLink>[1]) =>
   makeTestLink(t, { timing: quick, ...options });
 
-/** Looks every 10 ms, for brokers that tell nobody; rejects after half a minute with what did not come about. */
-async function eventually(what: string | (() => string), fits: () => boolean): Promise<void> {
-  for (const until = Date.now() + 30_000; !fits();) {
-    if (Date.now() > until) throw new Error(`no ${typeof what === 'string' ? what : what()}`);
-    await delay(10);
-  }
-}
+/** For brokers that tell nobody. */
+const eventually = (what: What, fits: () => boolean) => until(fits, what, 30, 10);
 
 /** All that a service says at its beginning, with a large description and a large info. */
 function sayAll(link: Link): void {

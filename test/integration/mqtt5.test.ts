@@ -13,6 +13,7 @@ import { eventWith } from '../support/events.js';
 import { makeLink } from '../support/link.js';
 import { createProbe, type Probe } from '../support/mqtt-probe.js';
 import { skipWithout } from '../support/tools.js';
+import { until } from '../support/waiting.js';
 
 const B = 'soundpost/test';
 
@@ -83,6 +84,7 @@ t.test('with mosquitto', { skip: skipWithout('mosquitto', 'mosquitto_passwd') },
     const link = makeLink(t, { url: broker.url });
     link.publish('telemetry', telemetry(1 / 3));
     link.publish('level', level);
+    // Messages expire after whole seconds: the time itself is what is waited for.
     await delay(1100);
     await link.start();
     await watcher.next(`${B}/level`);
@@ -206,7 +208,11 @@ t.test('events stay in order where the broker changes its mind between two of th
   for (const id of ['1', '2', '3']) link.publish('event', eventWith({ id }));
   await link.start();
   const events = () => broker.taken.filter(({ topic }) => topic === `${B}/event`);
-  while (events().length < 3) await delay(10);
+  await until(
+    () => events().length >= 3,
+    () => `three events; there were ${events().length}`,
+    30,
+  );
   t.same(
     events().map(({ text }) => (JSON.parse(text) as EventPayload).id),
     ['1', '2', '3'],
@@ -221,10 +227,14 @@ t.test('what needs no acknowledgement does not wait for one', async (t) => {
   await link.start();
   for (let n = 0; n < 20; n += 1) link.publish('label', 'ON', { slug: `sound_${n}` });
   link.publish('level', level);
-  while (!broker.taken.some(({ topic }) => topic === `${B}/level`)) await delay(10);
+  await until(() => broker.taken.some(({ topic }) => topic === `${B}/level`), 'the level', 30);
   const labels = () => broker.taken.filter(({ topic }) => topic.includes('/label/')).length;
   // The place of the first message may have become free only after the level went out.
-  while (labels() < 16) await delay(10);
+  await until(
+    () => labels() >= 16,
+    () => `16 labels; there were ${labels()}`,
+    30,
+  );
   await link.stop();
   t.equal(labels(), 16, 'as many as may wait');
 });
@@ -233,7 +243,7 @@ t.test('a broker that reads nothing more is not written to without end', async (
   const broker = await moodyBroker(t, () => true);
   const link = makeLink(t, { url: broker.url });
   await link.start();
-  while (broker.taken.length === 0) await delay(10);
+  await until(() => broker.taken.length > 0, 'a first message', 30);
   broker.deaf(true);
   const label = 'x'.repeat(1000);
   const last = 3000;
@@ -259,7 +269,7 @@ t.test('a broker that reads nothing more is not written to without end', async (
   broker.deaf(false);
   const seqOf = ({ topic, text }: { topic: string; text: string }) =>
     topic === `${B}/tags` ? (JSON.parse(text) as { seq: number }).seq : 0;
-  while (!broker.taken.some((message) => seqOf(message) === last)) await delay(10);
+  await until(() => broker.taken.some((message) => seqOf(message) === last), 'the newest tags', 60);
   const bytes = broker.taken.reduce((sum, { text }) => sum + text.length, 0);
   // The system's own buffers take some megabytes; published were more than 60.
   t.ok(bytes < 20e6, `${(bytes / 1e6).toFixed(1)} MB came`);

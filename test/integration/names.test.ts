@@ -5,7 +5,7 @@ import { didYouMean, guesses } from '../../src/common/nearest.js';
 import { cli, cliHome } from '../support/cli.js';
 import type { InfoPayload } from '../../src/mqtt/contract.js';
 import { startMosquitto } from '../support/broker.js';
-import { inferencePids } from '../support/service.js';
+import { startedInference } from '../support/service.js';
 import { looped, sound, start, stopsCleanly } from '../support/service-rig.js';
 import { installToneModel, tone } from '../support/tone-models.js';
 import { skipWithout } from '../support/tools.js';
@@ -114,8 +114,7 @@ t.test('a label that is named before a model is at work', { skip: skipWithout('m
     sound(tone(500, 2, 16_000, 0.2)),
   );
   const { console, service } = began;
-  let pids: number[] = [];
-  while (pids.length === 0) pids = await inferencePids(service.pid);
+  const pids = await startedInference(service.pid);
   process.kill(pids[0]!, 'SIGSTOP');
   t.match(await console.request('threshold/set', { value: 0.77, label: 'tone 1' }), { status: 'ok' });
   process.kill(pids[0]!, 'SIGCONT');

@@ -8,7 +8,7 @@ import { installBadModel } from '../support/bad-models.js';
 import { freePort, startMosquitto, type Mosquitto } from '../support/broker.js';
 import {
   createConsole,
-  inferencePids,
+  startedInference,
   isAlive,
   makeDataDir,
   said,
@@ -143,8 +143,7 @@ t.test('SIGTERM at any time of the start ends it', async (t) => {
   };
   const service = startService(t, { ...settings, LOG_LEVEL: 'debug' });
   // The first model hangs while it is tried; the service waits for it.
-  let pids: number[] = [];
-  while (pids.length === 0) pids = await inferencePids(service.pid);
+  const pids = await startedInference(service.pid);
   service.signal('SIGTERM');
   t.equal(await service.exited, 0);
   for (const pid of pids) t.notOk(await isAlive(pid), 'no process is left');

@@ -42,10 +42,8 @@ async function isRead(console: Console, celsius: number): Promise<void> {
 
 /** Awaits some windows of this rate: the hop between two of them is 1/rate. */
 async function pace(console: Console, rateHz: number): Promise<void> {
-  for (;;) {
-    await console.on<TagsPayload>('tags', undefined, 60_000);
-    if (console.all('tags').length > 1 && Math.abs(hopSeconds(console) * rateHz - 1) < 0.02) return;
-  }
+  const fits = () => console.all('tags').length > 1 && Math.abs(hopSeconds(console) * rateHz - 1) < 0.02;
+  await console.on<TagsPayload>('tags', fits, 120_000);
 }
 
 t.test('heat lowers the rate and coolness raises it', { skip: noMosquitto }, async (t) => {

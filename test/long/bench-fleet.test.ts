@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import type { FleetReport } from '../../tools/fleet/report.js';
+import type { FleetReport } from '../../tools/fleet/fleet-report.js';
 import { projectPath } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { skipWithout } from '../support/tools.js';

@@ -4,10 +4,10 @@ import { once } from 'node:events';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { t } from 'tap';
-import type { Recommendation } from '../../src/bench/models/recommend-run.js';
-import type { ModelBenchReport } from '../../src/bench/models/report.js';
-import { cleanEnvironment, cli, cliHome, gone, startCli } from '../support/cli.js';
-import { descendants, writeWav } from '../support/service.js';
+import type { Recommendation } from '../../src/bench/models/run-recommendation.js';
+import type { ModelBenchReport } from '../../src/bench/models/model-bench-report.js';
+import { cleanEnvironment, cli, cliHome, startCli } from '../support/cli.js';
+import { descendants, untilGone, writeWav } from '../support/service.js';
 import { projectPath } from '../support/shared.js';
 import { makeSysFolder } from '../support/sys-folders.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -120,7 +120,7 @@ void t.test('the service as a whole: a signal leaves nothing running and nothing
   t.ok(pids.length >= 2, said);
   child.kill('SIGTERM');
   t.equal((await ended)[0], 143);
-  await Promise.all(pids.map(gone));
+  await Promise.all(pids.map(untilGone));
   t.same(readdirSync(scratch), ['tone.wav']);
 });
 

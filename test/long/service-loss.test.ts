@@ -9,6 +9,7 @@ import { cannotMount, mountSmallDisk } from '../support/small-disk.js';
 import { startProxy } from '../support/tcp-proxy.js';
 import { installToneModel } from '../support/tone-models.js';
 import { skipWithout } from '../support/tools.js';
+import { seededRandom } from '../support/random.js';
 
 /* The whole service, with a broker that does not read, and killed in the middle of its work. */
 
@@ -94,9 +95,10 @@ t.test('the service', { skip: skipWithout('mosquitto') }, async (t) => {
     let life = await start(t, broker.url, settings, sound(beep(3, 0.5)));
     const consumer = await startConsumer(t, broker.url, `soundpost/${life.id}`);
     let kept = 0;
+    const random = seededRandom(t);
     for (let kill = 0; kill < 2; kill += 1) {
       await hears(life.service, 2);
-      await delay(Math.random() * 2000);
+      await delay(random() * 2000);
       life.service.signal('SIGKILL');
       await life.service.exited;
       // The very last one may have been written to the log, and not yet to the disk.

@@ -2,10 +2,11 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { t } from 'tap';
-import type { SoakReport } from '../../src/bench/soak/report.js';
-import { cli, gone, startCli } from '../support/cli.js';
-import { descendants, inferencePids, writeWav } from '../support/service.js';
+import type { SoakReport } from '../../src/bench/soak/soak-report.js';
+import { cli, startCli } from '../support/cli.js';
+import { descendants, inferencePids, startedInference, untilGone, writeWav } from '../support/service.js';
 import { installToneModel, tone } from '../support/tone-models.js';
+import { until } from '../support/waiting.js';
 
 const folder = t.testdir();
 const dataDir = join(folder, 'data');
@@ -57,15 +58,27 @@ void t.test('two minutes of sound at full speed with swaps', async (t) => {
   t.notMatch(html, /<script|<link|src=|NaN|undefined/, 'the page needs nothing else');
 });
 
+/** The process of the service that a soak has started, once it is there. */
+async function serviceOf(pid: number): Promise<number> {
+  let found: number | undefined;
+  await until(
+    async () => {
+      found = (await descendants(pid)).find(({ command }) => command.includes('main.js run'))?.pid;
+      return found !== undefined;
+    },
+    'the service of the soak',
+    60,
+    5,
+  );
+  return found!;
+}
+
 void t.test('an interrupt ends it with its report', async (t) => {
   const running = startCli(soak('--hours', '1', '--json', join(folder, 'b.json'), '--broker', 'embedded'), {
     env: { ...env, SOUNDPOST_INFERENCE_RATE_HZ: '10' },
   });
-  let service: { pid: number; command: string } | undefined;
-  while (service === undefined || (await inferencePids(service.pid)).length === 0) {
-    service = (await descendants(running.child.pid!)).find(({ command }) => command.includes('main.js run'));
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  const service = await serviceOf(running.child.pid!);
+  await startedInference(service);
   await running.printed('stderr', /the first windows have arrived/);
   running.child.kill('SIGINT');
   const { code, stdout, stderr } = await running.ended;
@@ -75,7 +88,7 @@ void t.test('an interrupt ends it with its report', async (t) => {
   const found = report('b.json');
   t.match(found, { end: 'interrupted', faults: { total: 0 }, settings: { broker: 'embedded', rateHz: 10 } });
   t.ok(found.windows.arrived > 0);
-  await gone(service.pid);
+  await untilGone(service);
 });
 
 void t.test('an inference process that is killed is counted, and misses the limit', async (t) => {
@@ -103,12 +116,9 @@ void t.test('an inference process that is killed is counted, and misses the limi
 
 void t.test('a service that cannot go on ends the run with its last words', async (t) => {
   const running = startCli(soak('--hours', '1', '--json', '-'), { env });
-  let service: { pid: number } | undefined;
-  while (service === undefined || (await inferencePids(service.pid)).length === 0) {
-    service = (await descendants(running.child.pid!)).find(({ command }) => command.includes('main.js run'));
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  process.kill(service.pid, 'SIGKILL');
+  const service = await serviceOf(running.child.pid!);
+  await startedInference(service);
+  process.kill(service, 'SIGKILL');
   const { code, stdout } = await running.ended;
   t.equal(code, 1);
   t.match(JSON.parse(stdout), { end: 'failed', kept: false, failure: { reason: /ended with SIGKILL/ } });
@@ -131,7 +141,7 @@ void t.test('a terminal that is lost ends it like SIGTERM', async (t) => {
   const { code, stderr } = await ended;
   t.equal(code, 0, stderr);
   t.match(report('d.json'), { end: 'interrupted' });
-  await Promise.all(pids.map(gone));
+  await Promise.all(pids.map(untilGone));
   t.same(left(), []);
 });
 
@@ -141,7 +151,7 @@ void t.test('a second signal ends it at once and leaves nothing', async (t) => {
   child.kill('SIGTERM');
   const { code } = await ended;
   t.ok([130, 143].includes(code as number), `${code}`);
-  await Promise.all(pids.map(gone));
+  await Promise.all(pids.map(untilGone));
   t.same(left(), []);
 });
 
@@ -149,14 +159,12 @@ void t.test('whatever kills it, nothing that it has started goes on', async (t) 
   const { child, ended, pids } = await started([], 'killed');
   child.kill('SIGKILL');
   t.equal((await ended).code, 'SIGKILL');
-  await Promise.all(pids.map(gone));
+  await Promise.all(pids.map(untilGone));
 });
 
 void t.test('an interrupt before the first window is no failure of the service', async (t) => {
   const running = startCli(soak('--hours', '1', '--json', join(folder, 'e.json')), { env });
-  while (!(await descendants(running.child.pid!)).some(({ command }) => command.includes('main.js run'))) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  await serviceOf(running.child.pid!);
   running.child.kill('SIGINT');
   const { stdout } = await running.ended;
   t.match(report('e.json'), { end: 'interrupted', failure: null });

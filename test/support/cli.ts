@@ -4,6 +4,7 @@ import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { projectPath, sharedPath, skipWithoutShared } from './shared.js';
 import { temporaryFolder } from './temporary.js';
+import { createWaiting, until } from './waiting.js';
 
 /** How a command ended, and what it printed. */
 export interface CliResult {
@@ -23,7 +24,7 @@ export interface CliOptions {
 export interface RunningCli {
   readonly child: ChildProcessWithoutNullStreams;
   readonly ended: Promise<CliResult>;
-  /** Resolves once it has printed something that fits; rejects where it ends before. */
+  /** Resolves once it has printed something that fits; rejects where it ends before, or after two minutes. */
   printed(stream: 'stdout' | 'stderr', pattern: RegExp): Promise<void>;
 }
 
@@ -46,27 +47,32 @@ export function startCli(args: string[], options: CliOptions = {}): RunningCli {
   });
   child.stdin.end();
   const text = { stdout: '', stderr: '' };
+  const { wake, until: whenPrinted } = createWaiting();
+  let end: CliResult['code'] | undefined;
   for (const name of ['stdout', 'stderr'] as const) {
-    child[name].setEncoding('utf8').on('data', (part: string) => (text[name] += part));
+    child[name].setEncoding('utf8').on('data', (part: string) => {
+      text[name] += part;
+      wake();
+    });
   }
-  const ended = once(child, 'close').then(([code, signal]: unknown[]): CliResult => ({
-    code: (code ?? signal) as CliResult['code'],
-    ...text,
-  }));
+  const ended = once(child, 'close').then(([code, signal]: unknown[]): CliResult => {
+    end = (code ?? signal) as CliResult['code'];
+    wake();
+    return { code: end, ...text };
+  });
   return {
     child,
     ended,
     printed: (stream, pattern) =>
-      new Promise((resolve, reject) => {
-        const look = () => {
-          if (pattern.test(text[stream])) resolve();
-        };
-        child[stream].on('data', look);
-        look();
-        void ended.then(({ code }) =>
-          reject(new Error(`ended (${code}) without ${String(pattern)}:\n${text.stdout}${text.stderr}`)),
-        );
-      }),
+      whenPrinted(
+        () => {
+          if (pattern.test(text[stream])) return true;
+          if (end === undefined) return false;
+          throw new Error(`ended (${end}) without ${String(pattern)}:\n${text.stdout}${text.stderr}`);
+        },
+        () => `${String(pattern)} on ${stream}; it printed:\n${text.stdout}${text.stderr}`,
+        120,
+      ),
   };
 }
 
@@ -114,19 +120,13 @@ export function jsonLines<T>(text: string): T[] {
 
 /** The id of the inference process of a command, once it has one (Linux). */
 export async function inferenceProcessOf(parent: number): Promise<number> {
-  for (;;) {
-    const children = readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8').split(' ');
-    const found = children.find(
-      (pid) => pid !== '' && commandLine(Number(pid)).includes('soundpost inference'),
-    );
-    if (found !== undefined) return Number(found);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
-/** Resolves when the process is gone; the test's own time limit is the limit. */
-export async function gone(pid: number): Promise<void> {
-  while (commandLine(pid) !== '') await new Promise((resolve) => setTimeout(resolve, 10));
+  const find = () =>
+    readFileSync(`/proc/${parent}/task/${parent}/children`, 'utf8')
+      .split(' ')
+      .find((pid) => pid !== '' && commandLine(Number(pid)).includes('soundpost inference'));
+  let found: string | undefined;
+  await until(() => (found = find()) !== undefined, `an inference process of ${parent}`, 60, 10);
+  return Number(found);
 }
 
 function commandLine(pid: number): string {

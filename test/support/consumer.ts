@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import mqtt from 'mqtt';
 import type { EventPayload } from '../../src/mqtt/contract.js';
 import { startMosquitto, type Mosquitto } from './broker.js';
+import { createWaiting } from './waiting.js';
 
 /* The other end of the events, for tests that count them. */
 
@@ -35,7 +36,7 @@ export async function lastingBroker(t: Owner): Promise<Mosquitto> {
 export async function startConsumer(t: Owner, url: string, base: string) {
   const events: EventPayload[] = [];
   const states = new Map<string, string>();
-  const wakers = new Set<() => void>();
+  const { wake, until } = createWaiting();
   const client = mqtt.connect(url, {
     clientId: `consumer-of-${base.replaceAll('/', '-')}`,
     clean: false,
@@ -45,7 +46,7 @@ export async function startConsumer(t: Owner, url: string, base: string) {
   client.on('message', (topic, payload) => {
     if (topic === `${base}/event`) events.push(JSON.parse(payload.toString()) as EventPayload);
     else states.set(topic.slice(base.length + 1), payload.toString());
-    for (const wake of [...wakers]) wake();
+    wake();
   });
   t.teardown(() => client.endAsync(true));
   const connected = () => new Promise<void>((resolve) => client.once('connect', () => resolve()));
@@ -60,18 +61,7 @@ export async function startConsumer(t: Owner, url: string, base: string) {
     connected: async () => {
       if (!client.connected) await connected();
     },
-    until: (fits: () => boolean, what: string) =>
-      new Promise<void>((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`not within 30 s: ${what}`)), 30_000);
-        const look = (): void => {
-          if (!fits()) return;
-          clearTimeout(timer);
-          wakers.delete(look);
-          resolve();
-        };
-        wakers.add(look);
-        look();
-      }),
+    until: (fits: () => boolean, what: string) => until(fits, what, 30),
   };
 }
 

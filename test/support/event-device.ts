@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { EventPayload } from '../../src/mqtt/contract.js';
 import { temporaryFolder } from './temporary.js';
+import { createWaiting } from './waiting.js';
 
 /**
  * The process that hears sounds (event-process.ts), one life after the other on the same outbox.
@@ -12,7 +13,7 @@ import { temporaryFolder } from './temporary.js';
 export function createDevice(t: { teardown(handler: () => unknown): void }, url: string, id: string) {
   const folder = temporaryFolder(t);
   const promised: EventPayload[] = [];
-  const wakers = new Set<() => void>();
+  const { wake, until } = createWaiting();
   let lives = 0;
   let child: ReturnType<typeof run> | null = null;
   function run() {
@@ -23,7 +24,7 @@ export function createDevice(t: { teardown(handler: () => unknown): void }, url:
     createInterface({ input: started.stdout }).on('line', (line) => {
       // A killed process may leave half a line.
       if (line.endsWith('}')) promised.push(JSON.parse(line) as EventPayload);
-      for (const wake of [...wakers]) wake();
+      wake();
     });
     return { process: started, closed: once(started, 'close') };
   }
@@ -45,17 +46,14 @@ export function createDevice(t: { teardown(handler: () => unknown): void }, url:
     /** Ends the sounds. */
     quiet: () => void child?.process.kill('SIGUSR2'),
     /** Resolves when so many more events have been promised. */
-    more: (count: number) =>
-      new Promise<void>((resolve) => {
-        const goal = promised.length + count;
-        const look = (): void => {
-          if (promised.length < goal) return;
-          wakers.delete(look);
-          resolve();
-        };
-        wakers.add(look);
-        look();
-      }),
+    more(count: number): Promise<void> {
+      const goal = promised.length + count;
+      return until(
+        () => promised.length >= goal,
+        () => `${goal} events; ${promised.length} were promised`,
+        60,
+      );
+    },
   };
 }
 

@@ -20,14 +20,21 @@ export function isOutcome(status: LinkStatus): boolean {
   return !('code' in status && status.code === 'not_started');
 }
 
-/** Resolves with the first status, present or future, that fits. */
+/** Resolves with the first status, present or future, that fits; rejects after a minute, with the last one. */
 export function reached<S extends LinkStatus['state']>(
   link: Link,
   state: S,
 ): Promise<LinkStatus & { state: S }> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
+    let last: LinkStatus | undefined;
+    const timer = setTimeout(() => {
+      stop();
+      reject(new Error(`not within 60 s: the link is ${state}; it is ${JSON.stringify(last)}`));
+    }, 60_000);
     const stop = link.onStatus((status) => {
+      last = status;
       if (status.state !== state || !isOutcome(status)) return;
+      clearTimeout(timer);
       queueMicrotask(() => stop());
       resolve(status as LinkStatus & { state: S });
     });

@@ -9,8 +9,8 @@ import { createRequire } from 'node:module';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { skipWithout } from './tools.js';
+import { until } from './waiting.js';
 
 /** A reason to skip tests with a microphone, or `false`; strict like `skipWithout`. */
 export function skipWithoutMicrophone(...commands: string[]): string | false {
@@ -235,18 +235,19 @@ async function end(child: ChildProcess | undefined): Promise<void> {
 }
 
 async function untilAnswers(socket: string, server: ChildProcess, logFile: string): Promise<void> {
-  for (;;) {
+  const answers = async (): Promise<boolean> => {
     if (server.exitCode !== null) {
       throw new Error(`pulseaudio ended: ${await readFile(logFile, 'utf8').catch(() => 'no log')}`);
     }
     const connection = connect(socket);
     try {
       await once(connection, 'connect');
-      return;
+      return true;
     } catch {
-      await delay(20);
+      return false;
     } finally {
       connection.destroy();
     }
-  }
+  };
+  await until(answers, 'an answer of pulseaudio', 30, 20);
 }

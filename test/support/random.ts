@@ -1,6 +1,13 @@
 /** Numbers from 0 up to 1, the same ones for the same seed. */
 export type Random = () => number;
 
+/** For what is to differ from run to run: the seed is in the test's output, and SOUNDPOST_TEST_SEED sets it. */
+export function seededRandom(t: { comment(text: string): void }): Random {
+  const seed = Number(process.env['SOUNDPOST_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+  t.comment(`SOUNDPOST_TEST_SEED=${seed} draws the same numbers again`);
+  return createRandom(seed);
+}
+
 /** Mulberry32, by Tommy Ettinger (public domain): good enough to place sounds with, and five lines. */
 export function createRandom(seed: number): Random {
   let state = seed >>> 0;

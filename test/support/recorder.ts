@@ -1,4 +1,5 @@
 import type { AudioFormat, AudioSink, AudioStatus } from '../../src/audio/source.js';
+import { createWaiting } from './waiting.js';
 
 /** A sink that keeps what it gets, and lets a test wait for it. */
 export interface Recorder extends AudioSink {
@@ -10,7 +11,10 @@ export interface Recorder extends AudioSink {
   readonly ended: boolean;
   /** Wall clock of each chunk's last sample. */
   readonly endTimesMs: number[];
-  /** Resolves as soon as `condition` holds; it is asked again whenever the source says anything. */
+  /**
+   * Resolves as soon as `condition` holds; it is asked again whenever the source says anything. Rejects after a minute,
+   * with the condition and what had come by then.
+   */
   until(condition: () => boolean): Promise<void>;
   /** The next status from now on that fits. */
   status(status: AudioStatus): void;
@@ -20,24 +24,15 @@ export interface Recorder extends AudioSink {
 /** `keep` limits how many samples are kept after each `begin`, for sources that are faster than real time. */
 export function createRecorder(keep = 1_000_000): Recorder {
   let ended = false;
-  const waiting = new Set<() => void>();
+  const { wake, until: whenHeard } = createWaiting();
   const formats: AudioFormat[] = [];
   const statuses: AudioStatus[] = [];
   const endTimesMs: number[] = [];
   const samples: number[] = [];
-  const wake = () => {
-    for (const look of [...waiting]) look();
-  };
+  const heard = () =>
+    `${samples.length} samples, ${formats.length} beginnings, ${statuses.length} statuses, the last one ${JSON.stringify(statuses.at(-1))}, ${ended ? 'ended' : 'not ended'}`;
   const until = (condition: () => boolean) =>
-    new Promise<void>((resolve) => {
-      const look = () => {
-        if (!condition()) return;
-        waiting.delete(look);
-        resolve();
-      };
-      waiting.add(look);
-      look();
-    });
+    whenHeard(condition, () => `${String(condition)}; there were ${heard()}`, 60);
   return {
     samples,
     formats,

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { generate, parser, type IConnackPacket, type IConnectPacket, type Packet } from 'mqtt-packet';
+import { createWaiting } from './waiting.js';
 
 /** What a broker may answer where no real one does so at will. Every answer that is left out is the friendly one. */
 export interface Script {
@@ -37,7 +38,7 @@ export async function scriptedBroker(
   const taken: { topic: string; text: string; retain: boolean; qos: number }[] = [];
   const subscribed: string[] = [];
   const open = new Map<Socket, 4 | 5>();
-  const waiting = new Set<() => void>();
+  const { wake, until } = createWaiting();
   server.on(event as 'connection', (socket: Socket) => {
     let version: 4 | 5 = 4;
     const say = (packet: Packet) => socket.write(generate(packet, { protocolVersion: version }));
@@ -71,7 +72,7 @@ export async function scriptedBroker(
           if (qos > 0) say({ cmd: 'puback', messageId: packet.messageId!, reasonCode: 0 });
         } else leave(answer);
       } else if (packet.cmd === 'pingreq') say({ cmd: 'pingresp' });
-      for (const look of [...waiting]) look();
+      wake();
     });
     socket.on('data', (bytes: Buffer) => incoming.parse(bytes)).on('error', () => undefined);
     socket.on('close', () => open.delete(socket));
@@ -95,22 +96,13 @@ export async function scriptedBroker(
       }
     },
     until: (fits, what) =>
-      new Promise((resolve, reject) => {
-        const look = (): void => {
-          if (!fits()) return;
-          clearTimeout(timer);
-          waiting.delete(look);
-          resolve();
-        };
-        const timer = setTimeout(() => {
-          waiting.delete(look);
+      until(
+        fits,
+        () => {
           const topics = taken.map(({ topic }) => topic).slice(-20);
-          reject(
-            new Error(`${what} did not come about; taken: ${topics.join(', ')}; ${connects.length} connects`),
-          );
-        }, 20_000);
-        waiting.add(look);
-        look();
-      }),
+          return `${what}; taken: ${topics.join(', ')}; ${connects.length} connects`;
+        },
+        20,
+      ),
   };
 }

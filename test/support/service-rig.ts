@@ -6,8 +6,8 @@ import { freePort } from './broker.js';
 import {
   createConsole,
   descendants,
-  isAlive,
   makeDataDir,
+  nothingLeft,
   startService,
   writeWav,
   type Console,
@@ -148,7 +148,7 @@ export async function stopsCleanly(t: Test, { service, console }: Started): Prom
   t.equal(await service.exited, 0, 'exit code');
   t.ok(Date.now() - started < 8000, 'within 8 s');
   await console.word('status', (text) => text === 'offline');
-  for (const { pid, command } of children) t.notOk(await isAlive(pid), command);
+  await nothingLeft(t, children);
   t.strictSame(stillOn(console), []);
   t.strictSame(unpaired(console), []);
   t.strictSame(breaches(console), []);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { createProbe, type Probe, type ProbeMessage } from './mqtt-probe.js';
 import { projectPath, sharedPath } from './shared.js';
+import { createWaiting, until } from './waiting.js';
 import { encodeWav } from './wav.js';
 
 /** A line of the service's log. */
@@ -21,7 +22,7 @@ export interface ServiceProcess {
   readonly lines: readonly ServiceLine[];
   /** Resolves with the exit code, or null for a signal. */
   readonly exited: Promise<number | null>;
-  /** The first line, past or future, that fits; rejects when the process ends without it. */
+  /** The first line, past or future, that fits; rejects when the process ends without it, or after two minutes. */
   line(fits: (line: ServiceLine) => boolean): Promise<ServiceLine>;
   signal(signal: NodeJS.Signals): void;
   /** SIGTERM, and SIGKILL where that does not help for 15 s. Resolves with the exit code. */
@@ -66,10 +67,7 @@ export function startService(
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const lines: ServiceLine[] = [];
-  const wakers = new Set<() => void>();
-  const wake = () => {
-    for (const look of [...wakers]) look();
-  };
+  const { wake, until: whenSaid } = createWaiting();
   for (const stream of [child.stdout, child.stderr]) {
     createInterface({ input: stream }).on('line', (text) => {
       lines.push(parse(text));
@@ -86,18 +84,19 @@ export function startService(
     pid: child.pid ?? -1,
     lines,
     exited,
-    line: (fits) =>
-      new Promise((resolve, reject) => {
-        const look = () => {
-          const found = lines.find(fits);
-          if (found === undefined && !gone) return;
-          wakers.delete(look);
-          if (found !== undefined) resolve(found);
-          else reject(new Error(`The service ended; it said:\n${said(lines)}`));
-        };
-        wakers.add(look);
-        look();
-      }),
+    async line(fits) {
+      let found: ServiceLine | undefined;
+      await whenSaid(
+        () => {
+          found = lines.find(fits);
+          if (found === undefined && gone) throw new Error(`The service ended; it said:\n${said(lines)}`);
+          return found !== undefined;
+        },
+        () => `a line that fits ${String(fits)}; the service said:\n${said(lines)}`,
+        120,
+      );
+      return found!;
+    },
     signal: (signal) => void child.kill(signal),
     async stop() {
       child.kill('SIGTERM');
@@ -162,9 +161,9 @@ export async function createConsole(
   t.teardown(() => probe.close());
   const texts = (topic: string) =>
     probe.messages.filter((message) => message.topic === `${base}/${topic}`).map(({ text }) => text);
-  const word = async (topic: string, fits: (text: string) => boolean = () => true, timeoutMs = 30_000) =>
+  const word = async (topic: string, fits: (text: string) => boolean = () => true, timeoutMs = 60_000) =>
     (await probe.next(`${base}/${topic}`, ({ text }: ProbeMessage) => fits(text), timeoutMs)).text;
-  async function on<T>(topic: string, fits: (payload: T) => boolean = () => true, timeoutMs = 30_000) {
+  async function on<T>(topic: string, fits: (payload: T) => boolean = () => true, timeoutMs = 60_000) {
     return JSON.parse(await word(topic, (text) => fits(JSON.parse(text) as T), timeoutMs)) as T;
   }
   return {
@@ -211,6 +210,42 @@ export async function inferencePids(pid: number): Promise<number[]> {
   return (await descendants(pid))
     .filter(({ command }) => /inference\/process\.js|^soundpost inference/.test(command))
     .map((found) => found.pid);
+}
+
+/** The inference processes of a service, once there are some. */
+export async function startedInference(pid: number): Promise<number[]> {
+  let pids: number[] = [];
+  await until(
+    async () => (pids = await inferencePids(pid)).length > 0,
+    `an inference process of ${pid}`,
+    60,
+    5,
+  );
+  return pids;
+}
+
+/** Resolves once a process has ended. */
+export async function untilGone(pid: number): Promise<void> {
+  await until(
+    async () => !(await isAlive(pid)),
+    () => `the end of process ${pid}`,
+    30,
+    10,
+  );
+}
+
+/**
+ * After an orderly stop nothing is left of what a service had started. The shell that holds the list of its children is
+ * ended last, as the service itself ends, and so goes a moment later.
+ */
+export async function nothingLeft(
+  t: { notOk(value: unknown, message: string): unknown },
+  children: readonly { pid: number; command: string }[],
+): Promise<void> {
+  for (const { pid, command } of children) {
+    if (command.includes('soundpost leash')) await untilGone(pid);
+    else t.notOk(await isAlive(pid), command);
+  }
 }
 
 /** Whether a process is there and no zombie. */

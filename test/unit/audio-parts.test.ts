@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { parseStreamAddress } from '../../src/audio/address.js';
 import { createLevelMeter, levelOf, LEVEL_FLOOR_DBFS } from '../../src/audio/level.js';
-import { createPace } from '../../src/audio/pace.js';
+import { createPlaybackClock } from '../../src/audio/playback-clock.js';
 import {
   createStreamResampler,
   resampleWhole,
@@ -104,12 +104,12 @@ t.test('level', (t) => {
   t.end();
 });
 
-t.test('pace', (t) => {
+t.test('the clock of playback', (t) => {
   t.test('counts from the start, whatever the delays', (t) => {
-    const pace = createPace({ mostBehindMs: 500 });
+    const clock = createPlaybackClock({ mostBehindMs: 500 });
     let now = 1000;
     for (let i = 1; i <= 1000; i += 1) {
-      const due = pace.dueMs(0.1, now);
+      const due = clock.dueMs(0.1, now);
       t.ok(Math.abs(due - (1000 + i * 100)) < 1e-6, `${due}`);
       now = due + (i % 7) * 20;
     }
@@ -117,16 +117,16 @@ t.test('pace', (t) => {
     t.end();
   });
   t.test('catches up with a little after a long pause, and no more', (t) => {
-    const pace = createPace({ mostBehindMs: 500 });
-    pace.dueMs(0.1, 0);
-    const dues = Array.from({ length: 6 }, () => pace.dueMs(0.1, 60_000));
+    const clock = createPlaybackClock({ mostBehindMs: 500 });
+    clock.dueMs(0.1, 0);
+    const dues = Array.from({ length: 6 }, () => clock.dueMs(0.1, 60_000));
     t.same(dues, [59_600, 59_700, 59_800, 59_900, 60_000, 60_100]);
 
     t.end();
   });
   t.test('lets sound pass a little faster than it sounds', (t) => {
-    const pace = createPace({ mostBehindMs: 500, speed: 2 });
-    t.same([pace.dueMs(0.1, 0), pace.dueMs(0.1, 0)], [50, 100]);
+    const clock = createPlaybackClock({ mostBehindMs: 500, speed: 2 });
+    t.same([clock.dueMs(0.1, 0), clock.dueMs(0.1, 0)], [50, 100]);
 
     t.end();
   });

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { natsConfiguration, rabbitmqConfiguration } from '../../tools/fleet/clusters.js';
-import { createHearing } from '../../tools/fleet/hearing.js';
+import { createSimulatedScores } from '../../tools/fleet/simulated-scores.js';
 import { createLedger } from '../../tools/fleet/ledger.js';
 import { deviceId, deviceNumber } from '../../tools/fleet/messages.js';
-import { failuresOf, spreadOf, waveOf, type FleetReport } from '../../tools/fleet/report.js';
+import { failuresOf, spreadOf, waveOf, type FleetReport } from '../../tools/fleet/fleet-report.js';
 import { percentile } from '../../src/bench/statistics.js';
 
 t.test('the ledger of events', (t) => {
@@ -121,11 +121,11 @@ t.test('a simulated device hears one sound at a time, about as often as it shoul
     threshold: null,
     thresholdFrom: null,
   }));
-  const hearing = createHearing({ labels, watched: 2, everySeconds: 5, startMs: 0 });
+  const simulated = createSimulatedScores({ labels, watched: 2, everySeconds: 5, startMs: 0 });
   let onsets = 0;
   let before = false;
   for (let second = 1; second <= 10_000; second += 1) {
-    const loud = [...hearing.window(second * 1000)].filter((score) => score >= 0.5);
+    const loud = [...simulated.window(second * 1000)].filter((score) => score >= 0.5);
     if (loud.length > 1) t.fail('two sounds at once');
     if (loud.length > 0 && !before) onsets += 1;
     before = loud.length > 0;

@@ -8,9 +8,9 @@ import type { ModelMeasurement } from '../../src/bench/models/measure.js';
 import { formatPage } from '../../src/bench/models/page.js';
 import { paretoFront } from '../../src/bench/models/pareto.js';
 import { projectTemperature, scaleTemperature } from '../../src/bench/models/projection.js';
-import { hopAt, judge, streamRate, type Board, type Measured } from '../../src/bench/models/recommend.js';
-import type { BenchRow, ModelBenchReport } from '../../src/bench/models/report.js';
-import { runModelBench } from '../../src/bench/models/run.js';
+import { hopAt, judge, streamRate, type Board, type ModelFigures } from '../../src/bench/models/recommend.js';
+import type { BenchRow, ModelBenchReport } from '../../src/bench/models/model-bench-report.js';
+import { runModelBench } from '../../src/bench/models/run-model-bench.js';
 import { spanOf } from '../../src/bench/models/sensors.js';
 import type { Subject } from '../../src/bench/models/subject.js';
 import {
@@ -24,7 +24,7 @@ import {
 } from '../../src/bench/page/svg.js';
 import { syntheticWeights } from '../../src/bench/models/synthetic-weights.js';
 import { formatMarkdown, formatTerminal, short } from '../../src/bench/models/table.js';
-import { createBar, duration } from '../../src/cli/bar.js';
+import { createBar, minutesAndSeconds } from '../../src/cli/bar.js';
 import { architectures } from '../../src/convert/architectures/index.js';
 import { checkShapes } from '../../src/convert/check-shapes.js';
 import { buildNetwork } from '../../src/convert/network.js';
@@ -261,7 +261,12 @@ t.test('a hop at a rate too low to be measured', (test) => {
   test.end();
 });
 
-const measured = (id: string, map: number | null, ms: number, more: Partial<Measured> = {}): Measured => ({
+const measured = (
+  id: string,
+  map: number | null,
+  ms: number,
+  more: Partial<ModelFigures> = {},
+): ModelFigures => ({
   id,
   published_map: map,
   mean_ms: ms,
@@ -418,7 +423,7 @@ t.test('scales', (test) => {
   test.same(logScale([1, 1000], [0, 300]).ticks, [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]);
   test.ok(Math.abs(logScale([1, 1000], [0, 300])(10) - 100) < 1e-9);
   test.same([0.00123, 1.234, 12.34, 123.4].map(short), ['0.001', '1.23', '12.3', '123']);
-  test.same([3, 75, 3601].map(duration), ['3 s', '1:15', '1:00:01']);
+  test.same([3, 75, 3601].map(minutesAndSeconds), ['3 s', '1:15', '1:00:01']);
   test.end();
 });
 

@@ -10,7 +10,11 @@ import {
   readProcessTree,
 } from '../../src/bench/process-tree.js';
 import { checkReportFiles, writeReportFiles } from '../../src/bench/report-files.js';
-import { formatReport, verdictsOf, type BenchReport } from '../../tools/bench/report.js';
+import {
+  formatServiceBenchReport,
+  verdictsOf,
+  type BenchReport,
+} from '../../tools/bench/service-bench-report.js';
 import type { ServiceRun } from '../../tools/bench/service-run.js';
 import { mean, median } from '../../src/bench/statistics.js';
 import { createWorkFolder } from '../../src/bench/work-folder.js';
@@ -155,13 +159,19 @@ t.test('limits are met, missed or not measured', (test) => {
   for (const macs of [18e6, null]) {
     const small = { ...bad, macs };
     test.equal(verdictsOf(small)[0]!.met, null, 'beside next to nothing everything is much');
-    test.match(formatReport({ ...small, verdicts: verdictsOf(small) }), /session\.run +3\.00 .*not judged/);
+    test.match(
+      formatServiceBenchReport({ ...small, verdicts: verdictsOf(small) }),
+      /session\.run +3\.00 .*not judged/,
+    );
   }
-  const text = formatReport({ ...bare, verdicts: verdictsOf(bare) });
+  const text = formatServiceBenchReport({ ...bare, verdicts: verdictsOf(bare) });
   test.match(text, /^ {2}node main\.js run +15\.0 +3\.00$/m);
   test.match(text, /left out, no torch/);
   test.match(text, /not measured/);
-  test.notMatch(formatReport({ ...good, verdicts: verdictsOf(good) }), /NaN|undefined|null|MISSED/);
+  test.notMatch(
+    formatServiceBenchReport({ ...good, verdicts: verdictsOf(good) }),
+    /NaN|undefined|null|MISSED/,
+  );
   test.end();
 });
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { matchEvents, type HeardEvent } from '../../tools/events/match.js';
-import { formatReport, type ModelReport } from '../../tools/events/report.js';
+import { formatEventsReport, type ModelReport } from '../../tools/events/events-report.js';
 import type { PlacedSound } from '../../tools/events/scene.js';
 import { delayOf, goalsOf, rowsOf, summarise } from '../../tools/events/summary.js';
 
@@ -204,7 +204,7 @@ t.test('the report shows what was measured, and what was not', (test) => {
     goals: goalsOf('scores', rows.at(-1)!, [{ rateHz: 2, sounds: 3, p50: 0.9, p90: 1.5 }]),
     falseNames: [{ label: 'Cat', sound: null, times: 1 }],
   };
-  const text = formatReport({
+  const text = formatEventsReport({
     machine: { cpu: 'a CPU', cores: 4, node: '20', platform: 'linux x64', load: 0.5 },
     seed: 1,
     repeats: 1,

@@ -18,6 +18,7 @@ import { readDescription } from '../support/home-assistant.js';
 import { createRecordingLog } from '../support/recording-log.js';
 import { projectPath } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { until } from '../support/waiting.js';
 
 /* When the description goes out and what it takes away, with a broker that takes everything at once. */
 
@@ -328,9 +329,7 @@ t.test('a description that is too large for the broker goes out in parts', async
   const complete = (all: string[]) =>
     watched.every(({ slug }) => all.filter((id) => id === `label_${slug}`).length === 1);
   const inTheEnd = async () => {
-    for (let n = 0; n < 500 && !complete(entities()); n += 1)
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    t.ok(complete(entities()), 'every label once');
+    await until(() => complete(entities()), 'every label once', 30, 10);
     t.ok([...atBroker.values()].every((text) => Buffer.byteLength(text) <= limit));
   };
 

@@ -16,6 +16,7 @@ import {
   stretchOf,
   type Behaviour,
 } from '../support/stream-engine.js';
+import { until } from '../support/waiting.js';
 
 const RATE = 16_000;
 const first = fakeModel('first');
@@ -35,7 +36,7 @@ interface Rig {
   /** Plays so many seconds of the ramp, holding back where the pipeline asks for it. */
   play(seconds: number): Promise<void>;
   position(): number;
-  /** Resolves when `condition` holds. */
+  /** Resolves when `condition` holds; rejects with it and with what was said where it does not. */
   until(condition: () => boolean): Promise<void>;
 }
 
@@ -90,7 +91,7 @@ function createRig(
     },
     position: () => position,
     async until(condition) {
-      while (!condition()) await delay(1);
+      await until(condition, () => `${String(condition)}; said was ${said.join(', ')}`, 30, 1);
     },
   };
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -27,6 +27,7 @@ import { createRecordingLog } from '../support/recording-log.js';
 import { projectPath } from '../support/shared.js';
 import { plainTagging } from '../support/tagging.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { until } from '../support/waiting.js';
 
 const manifestPath = projectPath('models', 'soundpost-home', 'model.json');
 const manifest = parseManifest(readFileSync(manifestPath, 'utf8'), manifestPath);
@@ -173,17 +174,13 @@ t.test('labels that were ever told are switched off by the next life', async (t)
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const path = join(folder, 'labels.json');
   makeAnnouncer(folder).window(0.9, 0);
-  const until = async (content: string) => {
-    for (;;) {
-      try {
-        if (readFileSync(path, 'utf8').trim() === content) return;
-      } catch {
-        // Not written yet.
-      }
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-  };
-  await until('["dog"]');
+  const content = () => (existsSync(path) ? readFileSync(path, 'utf8').trim() : '');
+  await until(
+    () => content() === '["dog"]',
+    () => `a dog in labels.json; it holds ${content()}`,
+    30,
+    5,
+  );
   t.same(makeAnnouncer(folder).labelsSaid(), [['dog', 'OFF']]);
   writeFileSync(path, '["../../x", 7');
   t.same(makeAnnouncer(folder).labelsSaid(), [], 'a broken file is an empty one');
@@ -260,7 +257,7 @@ t.test('of endless labels those used last are remembered', async (t) => {
   t.ok(known.length >= 1000 && known.length <= 10_000, `${known.length}`);
   t.ok(known.includes('label_0') && known.includes('label_11999'));
   const read = () => new Set(openLabelMemory({ dataDir, log: silentLogger }).slugs());
-  while (!read().has('label_11999')) await new Promise((resolve) => setImmediate(resolve));
+  await until(() => read().has('label_11999'), 'the newest label on the disk', 30, 5);
   t.same(read(), new Set(known), 'the next life knows them all');
 });
 

@@ -14,7 +14,7 @@ import {
   reportTables,
   type SoakReport,
   type SoakSettings,
-} from '../../src/bench/soak/report.js';
+} from '../../src/bench/soak/soak-report.js';
 import { memoryAfterSwaps, memoryGrowth, type ProcessSample } from '../../src/bench/soak/samples.js';
 import { createSeries, meanOf } from '../../src/bench/soak/series.js';
 import { createSwaps } from '../../src/bench/soak/swaps.js';

@@ -11,6 +11,7 @@ import { createLatencyRecorder } from '../../src/telemetry/latency.js';
 import { createRateMeter } from '../../src/telemetry/rate.js';
 import { parseThrottled, readSoc } from '../../src/telemetry/soc.js';
 import { makeSysFolder, type Machine } from '../support/sys-folders.js';
+import { until } from '../support/waiting.js';
 
 const nothing = {
   temperature_c: null,
@@ -183,7 +184,12 @@ t.test('a sensor that never answers is null and blocks nothing', async (t) => {
   folder.setTemperature(48);
   // The hanging read ends on its own time once the FIFO was opened; the sensor is read again after that.
   let temperature: number | null = null;
-  while (temperature === null) temperature = (await readSoc(folder)).temperature_c;
+  await until(
+    async () => (temperature = (await readSoc(folder)).temperature_c) !== null,
+    'a reading of the sensor that answers again',
+    30,
+    1,
+  );
   t.equal(temperature, 48, 'it is read again when it answers');
   folder.remove();
 });
@@ -325,8 +331,8 @@ t.test('the event loop is watched', async (t) => {
   t.same(monitor.snapshotAndReset(), { p50: null, p99: null, max: null }, 'nothing measured yet');
   const soon = () => new Promise((resolve) => setTimeout(resolve, 50));
   await soon();
-  const until = performance.now() + 200;
-  while (performance.now() < until);
+  const heldUpUntil = performance.now() + 200;
+  while (performance.now() < heldUpUntil);
   await soon();
   const delay = monitor.snapshotAndReset();
   monitor.stop();

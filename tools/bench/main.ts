@@ -11,10 +11,10 @@ import { hasMosquitto } from '../../src/bench/broker-process.js';
 import { hostFacts } from '../../src/bench/host-facts.js';
 import { interruptible } from '../../src/common/interrupt.js';
 import { measurePytorch } from './pytorch-yardstick.js';
-import { formatReport, verdictsOf, type BenchReport } from './report.js';
+import { formatServiceBenchReport, verdictsOf, type BenchReport } from './service-bench-report.js';
 import { runService } from './service-run.js';
-import { measureSession } from './session-baseline.js';
-import { installSyntheticModel } from './synthetic-model.js';
+import { measureNetwork } from './network-baseline.js';
+import { installLargeModel } from './large-model.js';
 import { checkReportFiles, writeReportFiles } from '../../src/bench/report-files.js';
 import { createWorkFolder, type WorkFolder } from '../../src/bench/work-folder.js';
 
@@ -101,8 +101,8 @@ async function bench(options: Options, folder: string, signal: AbortSignal): Pro
     );
   progress(`session.run of ${manifest.id} alone`);
   const session = {
-    backToBack: await measureSession(model, { runs: BACK_TO_BACK_RUNS, intervalMs: 0, signal }),
-    spaced: await measureSession(model, { runs: SPACED_RUNS, intervalMs, signal }),
+    backToBack: await measureNetwork(model, { runs: BACK_TO_BACK_RUNS, intervalMs: 0, signal }),
+    spaced: await measureNetwork(model, { runs: SPACED_RUNS, intervalMs, signal }),
   };
 
   progress('the PyTorch pipeline');
@@ -193,12 +193,12 @@ async function benchLarge(
 ): Promise<BenchReport['large']> {
   progress('making the large model');
   const data = join(folder, 'data');
-  const { bytes, folder: modelFolder } = await installSyntheticModel(data, LARGE_MODEL);
+  const { bytes, folder: modelFolder } = await installLargeModel(data, LARGE_MODEL);
   run.signal.throwIfAborted();
   const manifestPath = join(modelFolder, 'model.json');
   const manifest = parseManifest(await readFile(manifestPath, 'utf8'), manifestPath);
   const onnxPath = join(modelFolder, 'model.onnx');
-  const session = await measureSession(
+  const session = await measureNetwork(
     { manifest, onnxPath },
     { runs: 5, intervalMs: 0, signal: run.signal },
   );
@@ -232,7 +232,7 @@ try {
   const report = await bench(options, work.folder, interrupt.signal);
   const text = `${JSON.stringify(report, null, 2)}\n`;
   const problems = await writeReportFiles(files.map((file) => ({ ...file, text })));
-  process.stdout.write(formatReport(report));
+  process.stdout.write(formatServiceBenchReport(report));
   if (problems.length > 0) throw new SoundpostError('bench_output', problems.join('\n'));
   if (options.check && report.verdicts.some(({ met }) => met === false)) process.exitCode = 1;
 } catch (error) {

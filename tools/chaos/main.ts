@@ -17,7 +17,7 @@ import { heardBy, openHandles, secondsUntilGone, startRig, type Rig } from '../f
 import type { FaultName } from '../faults/promises.js';
 import { createScope, type Scope } from '../faults/scope.js';
 import { createVerdict, NotHere } from '../faults/verdict.js';
-import { secondsUntil, until } from '../faults/waiting.js';
+import { secondsUntil, until } from '../../test/support/waiting.js';
 import { namesOf, positive, whole } from '../options.js';
 import { passingFaults, type PassingFault, type World } from './faults.js';
 

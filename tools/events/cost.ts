@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runService } from '../bench/service-run.js';
-import { measureSession } from '../bench/session-baseline.js';
+import { measureNetwork } from '../bench/network-baseline.js';
 import type { Manifest } from '../../src/models/manifest.js';
-import { installCopy, type Subject } from './subjects.js';
+import { installCopy, type MeasuredModel } from './subjects.js';
 
 /** CPU milliseconds per hop at one rate, with frames and without. */
 export interface Cost {
@@ -23,7 +23,7 @@ const RUNS = 15;
 
 /** What the service costs beside `session.run` alone, as `npm run bench` measures it. */
 export async function measureCost(
-  subject: Subject,
+  subject: MeasuredModel,
   options: {
     program: string;
     folder: string;
@@ -41,7 +41,7 @@ export async function measureCost(
     await mkdir(folder, { recursive: true });
     const manifest: Manifest = await installCopy(subject, join(folder, 'data'), { id, withoutFrames });
     const onnxPath = join(folder, 'data', 'models', id, 'model.onnx');
-    const session = await measureSession(
+    const session = await measureNetwork(
       { manifest, onnxPath },
       { runs: RUNS, intervalMs: 1000 / rateHz, signal },
     );

@@ -10,14 +10,14 @@ import { projectRoot } from '../../src/common/project.js';
 import { createRandom } from '../../test/support/random.js';
 import { encodeWav } from '../../test/support/wav.js';
 import { measureCost, type Cost } from './cost.js';
-import { hearRecording } from './hear.js';
+import { hearRecording } from './hear-recording.js';
 import { matchEvents, type FalseEvent, type Matched } from './match.js';
 import { parseOptions, type Options } from './options.js';
 import { readRecordings } from './recordings.js';
-import { formatReport, type EventsReport, type ModelReport } from './report.js';
+import { formatEventsReport, type EventsReport, type ModelReport } from './events-report.js';
 import { mixScene, type PlacedSound, type Scene } from './scene.js';
-import { findSubject, installCopy, type Subject } from './subjects.js';
-import { delayOf, goalsOf, rowsOf, type Delay, type Heard } from './summary.js';
+import { findSubject, installCopy, type MeasuredModel } from './subjects.js';
+import { delayOf, goalsOf, rowsOf, type Delay, type HeardScene } from './summary.js';
 
 /*
  * npm run bench:events: when the service says that sounds are, against scenes in which that is known. The report goes
@@ -104,11 +104,11 @@ async function makeScenes(
 }
 
 /** The labels of a sound that the model claims to name; without a word of its makers, those that it has. */
-function claimedBy({ name, labels }: Subject): (sound: PlacedSound) => readonly string[] {
+function claimedBy({ name, labels }: MeasuredModel): (sound: PlacedSound) => readonly string[] {
   return ({ recording }) => recording.claims[name] ?? recording.labels.filter((label) => labels.has(label));
 }
 
-async function measureModel(bench: Bench, subject: Subject): Promise<ModelReport> {
+async function measureModel(bench: Bench, subject: MeasuredModel): Promise<ModelReport> {
   const { options, program, signal } = bench;
   const { name } = subject;
   const folder = join(bench.folder, `model-${name.replaceAll(/[^A-Za-z0-9._-]/g, '_')}`);
@@ -144,7 +144,7 @@ async function measureModel(bench: Bench, subject: Subject): Promise<ModelReport
   };
 
   const accuracyRateHz = options.rates[0] ?? 1;
-  const heard: Heard[] = [];
+  const heard: HeardScene[] = [];
   const delays: Delay[] = [];
   if (!subject.synthetic) {
     for (const recorded of bench.scenes) {
@@ -178,7 +178,7 @@ async function measureModel(bench: Bench, subject: Subject): Promise<ModelReport
 
 async function costOf(
   { options, program, signal, costScene }: Bench,
-  subject: Subject,
+  subject: MeasuredModel,
   folder: string,
   rateHz: number,
 ): Promise<Cost | null> {
@@ -270,7 +270,7 @@ try {
   await checkReportFiles(files);
   work = await createWorkFolder(join(projectRoot(), 'data'), 'bench-events');
   const report = await run(options, work.folder, interrupt.signal);
-  const text = formatReport(report);
+  const text = formatEventsReport(report);
   const json = `${JSON.stringify(report, null, 2)}\n`;
   const problems = await writeReportFiles(
     files.map((file) => ({ ...file, text: file.flag === '--json' ? json : text })),

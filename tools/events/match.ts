@@ -1,4 +1,4 @@
-import { ROOM } from './kin.js';
+import { ROOM } from './related-labels.js';
 import type { PlacedSound } from './scene.js';
 
 /** An event that has ended; times are seconds since the beginning of the scene. */

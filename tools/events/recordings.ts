@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { decodeFile } from '../../src/audio/decode.js';
 import { resampleWhole } from '../../src/audio/resample.js';
 import { SoundpostError } from '../../src/common/errors.js';
-import { relatedOf } from './kin.js';
+import { relatedOf } from './related-labels.js';
 import type { Recording } from './scene.js';
 
 /** The list beside the recordings of the demo: what is heard in each, and what the bundled model claims to name. */

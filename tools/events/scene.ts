@@ -1,5 +1,5 @@
 import type { Random } from '../../test/support/random.js';
-import { pinkNoise, shuffled } from './random.js';
+import { pinkNoise, shuffled } from './noise.js';
 import { chooseStretch } from './stretch.js';
 
 /** A recording of one kind of sound. */

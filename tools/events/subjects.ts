@@ -9,11 +9,12 @@ import { silentLogger } from '../../src/common/log.js';
 import { projectRoot } from '../../src/common/project.js';
 import { findArchitecture } from '../../src/convert/architectures/index.js';
 import { readCatalogue } from '../../src/models/catalogue.js';
+import { writeDigests } from '../../src/models/file-digests.js';
 import { parseManifest, type Manifest } from '../../src/models/manifest.js';
 import { createRegistry } from '../../src/models/registry.js';
 
 /** A model that is measured. */
-export interface Subject {
+export interface MeasuredModel {
   name: string;
   /** Holds model.json, model.onnx and what the manifest names. */
   folder: string;
@@ -47,7 +48,7 @@ const CHECKPOINTS: Readonly<Record<string, { file: string; architecture: string 
 export async function findSubject(
   name: string,
   options: SubjectOptions,
-): Promise<Subject | { skipped: string }> {
+): Promise<MeasuredModel | { skipped: string }> {
   const { materialFolder } = options;
   const folders = [
     ...(name.includes('/') ? [resolve(name)] : []),
@@ -70,7 +71,7 @@ export async function findSubject(
   });
 }
 
-async function readSubject(name: string, folder: string, synthetic = false): Promise<Subject> {
+async function readSubject(name: string, folder: string, synthetic = false): Promise<MeasuredModel> {
   const registry = createRegistry({
     bundledFolder: join(projectRoot(), 'models'),
     dataDir: folder,
@@ -108,7 +109,7 @@ async function importCheckpoint(
 async function makeSynthetic(
   name: string,
   { workFolder, signal, progress }: SubjectOptions,
-): Promise<Subject> {
+): Promise<MeasuredModel> {
   const architecture = findArchitecture(name);
   const bundledFolder = join(projectRoot(), 'models');
   const [shapes, catalogue] = await Promise.all([
@@ -144,7 +145,11 @@ export interface Change {
  * Installs a copy of a model into `<dataDir>/models` under another id, since a bundled one cannot be taken over.
  * @returns its manifest
  */
-export async function installCopy(subject: Subject, dataDir: string, change: Change): Promise<Manifest> {
+export async function installCopy(
+  subject: MeasuredModel,
+  dataDir: string,
+  change: Change,
+): Promise<Manifest> {
   const folder = join(dataDir, 'models', change.id);
   await mkdir(folder, { recursive: true });
   for (const name of await readdir(subject.folder)) {
@@ -164,6 +169,7 @@ export async function installCopy(subject: Subject, dataDir: string, change: Cha
     };
   }
   await writeFile(path, JSON.stringify(manifest, null, 2));
+  await writeDigests(folder);
   return parseManifest(await readFile(path, 'utf8'), path);
 }
 

@@ -23,12 +23,12 @@ export interface Errors {
 }
 
 /** A length of sounds at a level of noise, or all of them where it is null. */
-export interface Row extends Summary {
+export interface SummaryRow extends Summary {
   lengthSeconds: number | null;
   noiseDbfs: number | null;
 }
 
-export interface Heard {
+export interface HeardScene {
   noiseDbfs: number;
   outcomes: readonly Outcome[];
   falseEvents: readonly FalseEvent[];
@@ -58,9 +58,9 @@ function errorsOf(errors: readonly (number | null)[]): Errors | null {
  * By length and level of noise, then by level, then by length, then all. Names of noise alone belong to no length:
  * they are counted in the rows of all lengths.
  */
-export function rowsOf(heard: readonly Heard[], lengthsSeconds: readonly number[]): Row[] {
+export function rowsOf(heard: readonly HeardScene[], lengthsSeconds: readonly number[]): SummaryRow[] {
   const levels = [...new Set(heard.map(({ noiseDbfs }) => noiseDbfs))];
-  const row = (lengthSeconds: number | null, noiseDbfs: number | null): Row => {
+  const row = (lengthSeconds: number | null, noiseDbfs: number | null): SummaryRow => {
     const scenes = heard.filter((scene) => noiseDbfs === null || scene.noiseDbfs === noiseDbfs);
     const fits = (length: number | undefined) => lengthSeconds === null || length === lengthSeconds;
     return {

@@ -2,7 +2,7 @@ import type { EventPayload } from '../../src/mqtt/contract.js';
 import { firsts } from '../../test/support/consumer.js';
 import { heardBy, hears, type Rig } from './rig.js';
 import type { Verdict } from './verdict.js';
-import { secondsUntil } from './waiting.js';
+import { secondsUntil } from '../../test/support/waiting.js';
 import type { Watcher } from './watcher.js';
 
 /* What holds of the events and of the retained topics once the service has ended. */

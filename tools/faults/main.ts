@@ -27,7 +27,7 @@ interface Options {
   document?: boolean;
 }
 
-export interface Row {
+export interface FaultRow {
   name: FaultName;
   group: Group;
   fault: string;
@@ -42,7 +42,7 @@ function progress(text: string): void {
   process.stderr.write(`faults: ${text}\n`);
 }
 
-async function measure(name: FaultName, signal: AbortSignal): Promise<Row> {
+async function measure(name: FaultName, signal: AbortSignal): Promise<FaultRow> {
   const { group, fault, backSeconds } = promises[name];
   const verdict = createVerdict();
   const scope = createScope();
@@ -81,7 +81,7 @@ async function measure(name: FaultName, signal: AbortSignal): Promise<Row> {
 
 async function run(chosen: readonly FaultName[], json: boolean): Promise<void> {
   const interrupt = interruptible(() => progress('interrupted: ending what was started'));
-  const rows: Row[] = [];
+  const rows: FaultRow[] = [];
   for (const [index, name] of chosen.entries()) {
     if (interrupt.signal.aborted) break;
     progress(`${index + 1} of ${chosen.length}: ${name}`);

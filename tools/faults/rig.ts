@@ -21,7 +21,7 @@ import { installToneModel, tone } from '../../test/support/tone-models.js';
 import { skipWithout } from '../../test/support/tools.js';
 import type { Owner } from './scope.js';
 import { NotHere } from './verdict.js';
-import { secondsUntil, until } from './waiting.js';
+import { secondsUntil, until } from '../../test/support/waiting.js';
 import { startWatcher, type Watcher } from './watcher.js';
 
 /* The built service as a user starts it, a broker and a watcher, for one fault. */

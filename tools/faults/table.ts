@@ -1,7 +1,7 @@
-import type { Row } from './main.js';
+import type { FaultRow } from './main.js';
 
 /** The rows as a Markdown table, which reads as well in a terminal. */
-export function formatTable(rows: readonly Row[]): string {
+export function formatTable(rows: readonly FaultRow[]): string {
   const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
   const lines = rows.map(({ name, fault, promise, measured, pass }) =>
     [name, fault, promise, measured, pass === null ? 'not run' : pass ? 'yes' : '**NO**']

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import mqtt from 'mqtt';
 import type { EventPayload, ResponsePayload } from '../../src/mqtt/contract.js';
 import type { Owner } from './scope.js';
-import { until } from './waiting.js';
+import { until } from '../../test/support/waiting.js';
 
 /** The other end: a client whose session outlives broker and service, that keeps account of what it hears. */
 export interface Watcher {

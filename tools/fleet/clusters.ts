@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SoundpostError } from '../../src/common/errors.js';
 import type { FleetBroker } from './broker.js';
-import { attempt, open } from './ear.js';
+import { attempt, open } from './subscriber.js';
 import { createNode, lastingPorts, type BrokerNode } from './node.js';
 
 /* Brokers of several nodes, all on the loopback address, in the versions of Debian's packages. */

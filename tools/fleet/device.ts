@@ -12,7 +12,7 @@ import { createLink, type Link, type LinkStatus } from '../../src/mqtt/link.js';
 import { createAnnouncer } from '../../src/service/announcer.js';
 import { createState } from '../../src/service/state.js';
 import type { LatencyRecorder } from '../../src/telemetry/latency.js';
-import { createHearing } from './hearing.js';
+import { createSimulatedScores } from './simulated-scores.js';
 import { BASE_TOPIC, deviceId, eventKey } from './messages.js';
 
 /** As the service does it. */
@@ -130,7 +130,7 @@ export async function createDevice(
     latency,
     log: silentLogger,
   });
-  const hearing = createHearing({
+  const scoresOf = createSimulatedScores({
     labels: model.labels,
     watched: WATCHED,
     everySeconds: surroundings.eventSeconds,
@@ -182,7 +182,7 @@ export async function createDevice(
   function hear(): void {
     const endMs = Date.now();
     const arrivedAt = performance.now();
-    const scores = hushed ? new Float32Array(model.labels.length) : hearing.window(endMs);
+    const scores = hushed ? new Float32Array(model.labels.length) : scoresOf.window(endMs);
     const windowMs = model.manifest.input.window_seconds * 1000;
     seq += 1;
     const times = { startMs: endMs - windowMs, endMs, arrivedAt, answeredAt: arrivedAt };

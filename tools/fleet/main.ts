@@ -6,8 +6,8 @@ import { codeOf, messageOf } from '../../src/common/errors.js';
 import { projectRoot } from '../../src/common/project.js';
 import { isHangupIgnored } from '../../src/common/interrupt.js';
 import { parseFleetOptions } from './options.js';
-import { formatFleetReport } from './report.js';
-import { runFleet } from './run.js';
+import { formatFleetReport } from './fleet-report.js';
+import { runFleet } from './run-fleet.js';
 
 /*
  * npm run bench:fleet: a fleet of simulated devices against one mosquitto. The report goes to stdout, progress to

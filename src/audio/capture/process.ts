@@ -6,7 +6,7 @@
 import { Socket } from 'node:net';
 import { codeOf, messageOf, SoundpostError } from '../../common/errors.js';
 import { leaveSignalsToParent } from '../../common/signals.js';
-import { createCancellation, type Cancellation } from '../cancellation.js';
+import { createPhaseCancellation, type PhaseCancellation } from '../phase-cancellation.js';
 import type { CaptureMessage } from './messages.js';
 import { enumerateInputs, loadNaudiodon, type Naudiodon, type NaudiodonStream } from './naudiodon.js';
 import { PCM_FD, type CaptureRequest } from './protocol.js';
@@ -82,7 +82,7 @@ function capture(naudiodon: Naudiodon, wanted: Wanted): void {
   const { stream, sampleRate, channels } = open(naudiodon, device, wanted);
   const pcm = new Socket({ fd: PCM_FD, readable: false, writable: true });
   pcm.on('error', die);
-  const cancellation = createCancellation(channels, sampleRate);
+  const cancellation = createPhaseCancellation(channels, sampleRate);
   let told = false;
   stream.on('data', (bytes: Buffer) => {
     const mono = toMono(bytes, channels, wanted.channel, cancellation);
@@ -105,7 +105,7 @@ function toMono(
   bytes: Buffer,
   channels: number,
   channel: number | undefined,
-  cancellation: Cancellation,
+  cancellation: PhaseCancellation,
 ): Uint8Array {
   if (channels === 1) return bytes;
   const samples =

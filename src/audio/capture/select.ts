@@ -1,5 +1,5 @@
 import { SoundpostError } from '../../common/errors.js';
-import type { Cancellation } from '../cancellation.js';
+import type { PhaseCancellation } from '../phase-cancellation.js';
 
 /** An audio input as PortAudio lists it. */
 export interface InputDevice {
@@ -97,7 +97,7 @@ export function mixToMono(
   channels: number,
   channel: number | undefined,
   mono: Float32Array,
-  cancellation?: Cancellation,
+  cancellation?: PhaseCancellation,
 ): void {
   if (channel !== undefined) {
     for (let frame = 0, at = channel - 1; frame < mono.length; frame += 1, at += channels) {

@@ -1,5 +1,5 @@
 import type { Bin } from './distribution.js';
-import type { BenchRow, ModelBenchReport } from './report.js';
+import type { BenchRow, ModelBenchReport } from './model-bench-report.js';
 import {
   axes,
   element,

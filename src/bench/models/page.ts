@@ -1,5 +1,5 @@
 import { latencyDistributions, mapAgainstLatency, temperatureOverTime } from './charts.js';
-import type { ModelBenchReport } from './report.js';
+import type { ModelBenchReport } from './model-bench-report.js';
 import { facts, formatHtml, section } from '../page/page.js';
 import { element, escapeHtml } from '../page/svg.js';
 import { columnsOf, describeMachine, paretoRows, remarks } from './table.js';

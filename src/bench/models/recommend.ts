@@ -2,7 +2,7 @@ import type { ModelMeasurement } from './measure.js';
 import { scaleTemperature, type Projection } from './projection.js';
 
 /** What has been measured of a model, as far as the choice depends on it. Null is "not known". */
-export interface Measured {
+export interface ModelFigures {
   id: string;
   published_map: number | null;
   /** Of a hop of the stream at the wanted rate. */
@@ -25,7 +25,7 @@ export interface Wish {
 }
 
 /** A model, judged. */
-export interface Judged extends Measured {
+export interface Judged extends ModelFigures {
   /** The part of the time between two hops in which the model computes. */
   utilisation: number;
   /** p95 of the latency by the time between two hops. */
@@ -52,7 +52,7 @@ const MOST_OF_MEMORY = 0.8;
  * Judges each model against the rate, the temperature and the memory. Those that fit come first, the best published
  * mAP first (those without one behind them), then the faster ones.
  */
-export function judge(measured: readonly Measured[], board: Board, wish: Wish): Judged[] {
+export function judge(measured: readonly ModelFigures[], board: Board, wish: Wish): Judged[] {
   const judged = measured.map((model) => judgeOne(model, board, wish));
   return judged.sort(
     (a, b) =>
@@ -62,7 +62,11 @@ export function judge(measured: readonly Measured[], board: Board, wish: Wish): 
   );
 }
 
-function judgeOne(model: Measured, board: Board, { rate_hz: rate, max_temperature_c: limit }: Wish): Judged {
+function judgeOne(
+  model: ModelFigures,
+  board: Board,
+  { rate_hz: rate, max_temperature_c: limit }: Wish,
+): Judged {
   const hopMs = 1000 / rate;
   const utilisation = model.mean_ms / hopMs;
   const p95OfHop = model.p95_ms / hopMs;
@@ -132,7 +136,7 @@ export function hopAt(
   { stream }: Pick<ModelMeasurement, 'stream'>,
   rateHz: number,
   windowSeconds: number,
-): Pick<Measured, 'mean_ms' | 'p95_ms' | 'cpu_ms_per_hop'> | null {
+): Pick<ModelFigures, 'mean_ms' | 'p95_ms' | 'cpu_ms_per_hop'> | null {
   const { total, features } = stream.hop_ms;
   if (total === null) return null;
   const newSeconds = (hz: number) => Math.min(1 / hz, windowSeconds);

@@ -1,5 +1,5 @@
 import { paretoFront } from './pareto.js';
-import type { BenchRow, Machine, ModelBenchReport } from './report.js';
+import type { BenchRow, BenchMachine, ModelBenchReport } from './model-bench-report.js';
 
 /** What the table shows of a row: a heading, how it is read from a row, and what it says in full. */
 export interface Column {
@@ -208,7 +208,7 @@ export function paretoRows(rows: readonly BenchRow[]): Set<BenchRow> {
 }
 
 /** What the machine is, in a line. */
-export function describeMachine(machine: Machine): string {
+export function describeMachine(machine: BenchMachine): string {
   const { board, cpu, cores, memory_mb: memory, os, arch, node, onnxruntime, soundpost } = machine;
   return [
     board,

@@ -11,7 +11,7 @@ import {
   limitText,
   reportTables,
   type SoakReport,
-} from './report.js';
+} from './soak-report.js';
 import type { SoakVerdict } from './verdict.js';
 
 /** The report as one page that needs nothing else: no script, no network. */

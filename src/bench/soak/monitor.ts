@@ -6,7 +6,7 @@ import { createEventCheck, createFaultList, createTagsCheck } from './checks.js'
 import { createClockCheck } from './clock.js';
 import { createLatencyHistory, type LatencyHistory } from './latency-history.js';
 import { createProcessWatch } from './process-watch.js';
-import type { SoakReport, SoakSettings } from './report.js';
+import type { SoakReport, SoakSettings } from './soak-report.js';
 import type { Swaps } from './swaps.js';
 import { createTelemetryWatch } from './telemetry-watch.js';
 import { isKept, judgeSoak } from './verdict.js';

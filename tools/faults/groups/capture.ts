@@ -19,7 +19,7 @@ import { MICROPHONE_RATE, microphoneBeeps, microphoneSettings, startMicrophone }
 import { beeps, childOf, RATE, startBroker, startRig, type Rig } from '../rig.js';
 import type { Owner } from '../scope.js';
 import { NotHere } from '../verdict.js';
-import { secondsUntil, until } from '../waiting.js';
+import { secondsUntil, until } from '../../../test/support/waiting.js';
 
 /* The microphone and other sources. */
 

@@ -15,7 +15,7 @@ import type { Inject } from '../inject.js';
 import { beeps, RATE, startBroker, startRig, type Rig } from '../rig.js';
 import type { Owner } from '../scope.js';
 import { NotHere, type Verdict } from '../verdict.js';
-import { secondsUntil, until } from '../waiting.js';
+import { secondsUntil, until } from '../../../test/support/waiting.js';
 
 /* Troubles that people met with programs of this kind, rebuilt small. */
 

@@ -32,7 +32,7 @@ import {
 } from '../rig.js';
 import type { Owner } from '../scope.js';
 import { NotHere, type Verdict } from '../verdict.js';
-import { secondsUntil, until } from '../waiting.js';
+import { secondsUntil, until } from '../../../test/support/waiting.js';
 
 /* The machine under it. */
 

@@ -13,7 +13,7 @@ import type { Inject } from '../inject.js';
 import { childOf, startBroker, startRig, type Rig } from '../rig.js';
 import type { Owner } from '../scope.js';
 import { NotHere } from '../verdict.js';
-import { secondsUntil, until } from '../waiting.js';
+import { secondsUntil, until } from '../../../test/support/waiting.js';
 import type { Watcher } from '../watcher.js';
 
 /* The model and the process that runs it. */

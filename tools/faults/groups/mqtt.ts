@@ -12,7 +12,7 @@ import type { Inject } from '../inject.js';
 import { beeps, heardBy, hears, RATE, startBroker, startRig, type Rig } from '../rig.js';
 import type { Owner } from '../scope.js';
 import type { Verdict } from '../verdict.js';
-import { secondsUntil } from '../waiting.js';
+import { secondsUntil } from '../../../test/support/waiting.js';
 
 /* The broker and the network in between. */
 

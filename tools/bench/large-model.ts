@@ -25,7 +25,7 @@ function createNoise(seed: number): () => number {
  * the largest models that a service may be given, without a download.
  * @param widths channels of the blocks, for a smaller one.
  */
-export async function installSyntheticModel(
+export async function installLargeModel(
   dataDir: string,
   id: string,
   widths: readonly number[] = CNN14_WIDTHS,

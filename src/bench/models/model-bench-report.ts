@@ -8,7 +8,7 @@ import type { SensorPoint, SensorSpan } from './sensors.js';
 import type { SubjectFacts } from './subject.js';
 
 /** The machine that was measured; null where it does not tell. */
-export interface Machine {
+export interface BenchMachine {
   board: string | null;
   cpu: string;
   cores: number;
@@ -45,7 +45,7 @@ export interface ModelBenchReport {
   finished_at: string;
   interrupted: boolean;
   settings: { seconds: number; rate_hz: number; threads: readonly number[] };
-  machine: Machine;
+  machine: BenchMachine;
   rows: BenchRow[];
   sensors: SensorPoint[];
 }
@@ -55,7 +55,7 @@ export async function readMachine(options: {
   sysRoot: string;
   procRoot: string;
   version: string;
-}): Promise<Machine> {
+}): Promise<BenchMachine> {
   const { model } = await readBoard(options);
   const release_ = await readFile('/etc/os-release', 'utf8').catch(() => '');
   const processors = cpus();

@@ -1,6 +1,6 @@
 import type { HostFacts } from '../../src/bench/host-facts.js';
 import type { Cost, CostOfRun } from './cost.js';
-import type { Delay, Errors, Goal, Row } from './summary.js';
+import type { Delay, Errors, Goal, SummaryRow } from './summary.js';
 
 export interface ModelReport {
   model: string;
@@ -12,7 +12,7 @@ export interface ModelReport {
   synthetic: boolean;
   accuracyRateHz: number;
   /** Empty where it was not measured. */
-  rows: Row[];
+  rows: SummaryRow[];
   delays: Delay[];
   cost: Cost | null;
   goals: Goal[];
@@ -36,7 +36,7 @@ export interface EventsReport {
 const SHOWN_NAMES = 8;
 
 /** Markdown: it can be read in a terminal as well. */
-export function formatReport(report: EventsReport): string {
+export function formatEventsReport(report: EventsReport): string {
   const { machine } = report;
   const lines = [
     `${machine.cpu}, ${machine.cores} cores, ${machine.platform}, Node ${machine.node}, load before ${machine.load.toFixed(1)}; broker ${report.broker}, seed ${report.seed}, ${report.repeats} ${report.repeats === 1 ? 'scene' : 'scenes'} per level of noise; thresholds ${report.threshold ?? "the models' own"}${withSettings(report.settings)}.`,

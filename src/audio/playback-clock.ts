@@ -1,5 +1,5 @@
 /** When the next piece of sound is due, for sound that could come faster than it sounds. Pure. */
-export interface Pace {
+export interface PlaybackClock {
   /**
    * `seconds` of sound follow: the time (ms, of the clock that `nowMs` is read from) at which the last of them has
    * been heard. In the past where things run late.
@@ -14,7 +14,7 @@ export interface Pace {
  *
  * `speed` 1.1 lets sound pass up to a tenth faster than it sounds.
  */
-export function createPace(options: { mostBehindMs: number; speed?: number }): Pace {
+export function createPlaybackClock(options: { mostBehindMs: number; speed?: number }): PlaybackClock {
   const { mostBehindMs, speed = 1 } = options;
   let startMs: number | null = null;
   let elapsedMs = 0;

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 export const PATIENCE_MS = 3000;
 
 /** A client that remembers what it hears. */
-export interface Ear {
+export interface Subscriber {
   client: MqttClient;
   /** Whether this text comes on this topic within the time. */
   hears(topic: string, text: string, limitMs?: number): Promise<boolean>;
@@ -26,7 +26,7 @@ export async function attempt<T>(work: Promise<T>, otherwise: T, limitMs = PATIE
 }
 
 /** Connects; rejects where it is not let in. */
-export async function open(url: string, options: IClientOptions): Promise<Ear> {
+export async function open(url: string, options: IClientOptions): Promise<Subscriber> {
   const client = connect(url, { reconnectPeriod: 0, connectTimeout: 5000, ...options });
   const messages: string[] = [];
   const wakers = new Set<() => void>();

@@ -1,7 +1,7 @@
 import { pathToFileURL } from 'node:url';
 
 /*
- * `node leash.js PROGRAM ARGUMENT…` runs a program of this project as if it had been started itself, and ends it
+ * `node end-with-parent.js PROGRAM ARGUMENT…` runs a program of this project as if it had been started itself, and ends it
  * when standard input does. The other end of that pipe is held by whoever measures the program: even one that is
  * killed leaves nothing running, because the kernel closes it.
  */

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, SoundpostError } from '../../src/common/errors.js';
 import { hostFacts } from '../../src/bench/host-facts.js';
 import { readProcessTree } from '../../src/bench/process-tree.js';
-import { findAbilities, prepareCrash, type CrashAbilities } from './abilities.js';
+import { findBrokerFeatures, prepareCrash, type CrashFeatures } from './broker-features.js';
 import { startFleetBroker, type FleetBroker } from './broker.js';
 import {
   countStatuses,
@@ -20,7 +20,7 @@ import { OTHER_MODEL } from './messages.js';
 import { openFilesLimit } from './node.js';
 import type { FleetOptions } from './options.js';
 import { createFleet, type Fleet } from './processes.js';
-import { failuresOf, spreadOf, waveOf, type FleetReport, type Rates } from './report.js';
+import { failuresOf, spreadOf, waveOf, type FleetReport, type TrafficRates } from './fleet-report.js';
 
 const CONNECT_LIMIT_MS = 180_000;
 const SWITCH_LIMIT_MS = 120_000;
@@ -80,8 +80,8 @@ export async function runFleet(options: {
     undo.push(() => broker.stop());
     await checkOpenFiles(broker, devices);
     progress(`${broker.version}: finding out what it does`);
-    const abilities = await findAbilities(broker.urls);
-    const version = abilities.mqtt_version;
+    const features = await findBrokerFeatures(broker.urls);
+    const version = features.mqtt_version;
     const ledger = createLedger(devices);
     const consumer = await startConsumer(broker.urls, version, (...event) => ledger.received(...event));
     undo.push(() => consumer.stop());
@@ -141,7 +141,7 @@ export async function runFleet(options: {
     await wait(Math.max(0, (seconds * 1000) / 4 - (performance.now() - switched)));
 
     const fall = await crash({ settings, broker, fleet, consumer, look, progress, wait, until });
-    const countStates = () => countStatuses(staying, devices, abilities.retained_wildcard);
+    const countStates = () => countStatuses(staying, devices, features.retained_wildcard);
     const onlineAfterRestart = (await countStates()).online;
 
     progress(`working for ${seconds / 2} s`);
@@ -184,7 +184,7 @@ export async function runFleet(options: {
       statuses: { online_after_restart: onlineAfterRestart, offline_after_stop: offlineAfterStop },
       memory: { ...memory, broker_data_bytes: await broker.dataBytes() },
       event_loop_max_ms: Math.round(eventLoopMs),
-      abilities: { ...abilities, ...fall.abilities },
+      abilities: { ...features, ...fall.abilities },
     };
     return { ...report, failures: failuresOf(report) };
   } catch (error) {
@@ -216,7 +216,7 @@ interface Fall {
   consumerSilenceMs: number;
   before: Mark;
   after: Mark;
-  abilities: CrashAbilities;
+  abilities: CrashFeatures;
 }
 
 /**
@@ -282,7 +282,7 @@ async function crash(parts: {
   }
 }
 
-function restartOf(fall: Fall, traffic: Rates, devices: number): FleetReport['restart'] {
+function restartOf(fall: Fall, traffic: TrafficRates, devices: number): FleetReport['restart'] {
   const { crashedAt, availableAt, before, after } = fall;
   const seconds = (after.at - availableAt) / 1000;
   const reconnected = fall.reconnectedAt.map((at) => at - availableAt);
@@ -356,7 +356,7 @@ function cpuBetween(before: Mark, after: Mark): number {
   return [...after.brokerCpuMs].reduce((sum, [pid, ms]) => sum + ms - (before.brokerCpuMs.get(pid) ?? 0), 0);
 }
 
-function ratesBetween(before: Mark, after: Mark, devices: number): Rates {
+function ratesBetween(before: Mark, after: Mark, devices: number): TrafficRates {
   const seconds = (after.at - before.at) / 1000;
   const rate = (key: keyof Counts): number | null =>
     after.counts === null || before.counts === null

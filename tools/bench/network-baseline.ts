@@ -6,7 +6,7 @@ import { SoundpostError } from '../../src/common/errors.js';
 import type { Manifest } from '../../src/models/manifest.js';
 
 /** What to measure; sent to the process that does it. */
-export interface SessionJob {
+export interface NetworkJob {
   onnxPath: string;
   input: Manifest['input'];
   threads: number;
@@ -15,7 +15,7 @@ export interface SessionJob {
   intervalMs: number;
 }
 
-const sessionBaseline = z.object({
+const networkBaseline = z.object({
   runs: z.int(),
   intervalMs: z.number(),
   /** CPU milliseconds of all threads in one `session.run`: mean and median. */
@@ -25,13 +25,13 @@ const sessionBaseline = z.object({
   wallMs: z.object({ median: z.number() }),
   loadMs: z.number(),
 });
-export type SessionBaseline = z.infer<typeof sessionBaseline>;
+export type NetworkBaseline = z.infer<typeof networkBaseline>;
 
-const fromSession = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('measured'), baseline: sessionBaseline }),
+const fromNetwork = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('measured'), baseline: networkBaseline }),
   failedSchema,
 ]);
-export type FromSession = z.infer<typeof fromSession>;
+export type FromNetwork = z.infer<typeof fromNetwork>;
 
 /**
  * Measures `session.run` alone, with the service's session options, in a process of its own: the least that a
@@ -39,11 +39,11 @@ export type FromSession = z.infer<typeof fromSession>;
  * @param model an installed model, or its manifest and the path of its network.
  * @throws SoundpostError `bench_session` when the process fails; the signal's reason when it fires.
  */
-export async function measureSession(
+export async function measureNetwork(
   model: { manifest: Pick<Manifest, 'input'>; onnxPath: string },
   options: { threads?: number; runs: number; intervalMs: number; signal?: AbortSignal },
-): Promise<SessionBaseline> {
-  const job: SessionJob = {
+): Promise<NetworkBaseline> {
+  const job: NetworkJob = {
     onnxPath: model.onnxPath,
     input: model.manifest.input,
     threads: options.threads ?? 1,
@@ -51,9 +51,9 @@ export async function measureSession(
     intervalMs: options.intervalMs,
   };
   const { signal } = options;
-  const program = join(import.meta.dirname, 'session-process.js');
+  const program = join(import.meta.dirname, 'network-process.js');
   const { reply, end } = await askChild('the process that measures a model', program, job, {
-    says: fromSession,
+    says: fromNetwork,
     signal,
   });
   signal?.throwIfAborted();

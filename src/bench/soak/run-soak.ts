@@ -10,7 +10,7 @@ import { readProcessTree } from '../process-tree.js';
 import { connectTo, startServiceChild, type ServiceChild } from '../service-child.js';
 import { createWorkFolder } from '../work-folder.js';
 import { createMonitor, type Monitor } from './monitor.js';
-import { duration, figure, type SoakReport, type SoakSettings } from './report.js';
+import { duration, figure, type SoakReport, type SoakSettings } from './soak-report.js';
 import { createSwaps, type Swaps } from './swaps.js';
 
 export interface SoakOptions {

@@ -1,7 +1,7 @@
 import type { HostFacts } from '../../src/bench/host-facts.js';
 import type { PytorchResult } from './pytorch-yardstick.js';
 import type { ServiceRun } from './service-run.js';
-import type { SessionBaseline } from './session-baseline.js';
+import type { NetworkBaseline } from './network-baseline.js';
 
 /** Everything one benchmark has measured. */
 export interface BenchReport {
@@ -12,16 +12,16 @@ export interface BenchReport {
   macs: number | null;
   rateHz: number;
   broker: 'embedded' | 'mosquitto';
-  session: { spaced: SessionBaseline; backToBack: SessionBaseline };
+  session: { spaced: NetworkBaseline; backToBack: NetworkBaseline };
   pytorch: { spaced: PytorchResult; backToBack: PytorchResult } | { skipped: string };
   service: ServiceRun;
   /** The same with a large network, for the event loop; null where it was left out. */
-  large: { model: string; bytes: number; session: SessionBaseline; service: ServiceRun } | null;
-  verdicts: Verdict[];
+  large: { model: string; bytes: number; session: NetworkBaseline; service: ServiceRun } | null;
+  verdicts: LimitVerdict[];
 }
 
 /** One of the limits that the service is held to. */
-export interface Verdict {
+export interface LimitVerdict {
   name: string;
   value: number | null;
   limit: number;
@@ -36,7 +36,7 @@ export interface Verdict {
  */
 const LEAST_MACS = 100e6;
 
-const verdict = (name: string, value: number | null, limit: number, unit: string): Verdict => ({
+const verdict = (name: string, value: number | null, limit: number, unit: string): LimitVerdict => ({
   name,
   value,
   limit,
@@ -48,7 +48,7 @@ const verdict = (name: string, value: number | null, limit: number, unit: string
  * Holds what was measured against the limits. The service works at its rate, so it is compared with a session
  * and a pipeline that run at the same rate: between two hops caches grow cold for all of them.
  */
-export function verdictsOf(report: Omit<BenchReport, 'verdicts'>): Verdict[] {
+export function verdictsOf(report: Omit<BenchReport, 'verdicts'>): LimitVerdict[] {
   const { service, session, pytorch, large } = report;
   const ofSession = verdict(
     'CPU per hop / session.run',
@@ -88,18 +88,18 @@ function table(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-/** The last parts of a command line: the program and its arguments, without folders and without the leash. */
+/** The last parts of a command line: the program and its arguments, without folders and without end-with-parent.js. */
 function shortName(command: string): string {
   return command
     .split(' ')
-    .filter((part) => !part.startsWith('--') && !part.endsWith('/leash.js'))
+    .filter((part) => !part.startsWith('--') && !part.endsWith('/end-with-parent.js'))
     .map((part) => part.slice(part.lastIndexOf('/') + 1))
     .slice(0, 3)
     .join(' ');
 }
 
 /** The report as text for a terminal. */
-export function formatReport(report: BenchReport): string {
+export function formatServiceBenchReport(report: BenchReport): string {
   const { service, session, pytorch, large, machine } = report;
   const perHop = (label: string, value: number): string[] => [
     label,

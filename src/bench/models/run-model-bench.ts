@@ -2,7 +2,7 @@ import { codeOf, messageOf } from '../../common/errors.js';
 import type { StartEngine } from '../../inference/engine.js';
 import type { SocReading } from '../../telemetry/soc.js';
 import { measureModel } from './measure.js';
-import type { BenchRow, Machine, ModelBenchReport } from './report.js';
+import type { BenchRow, BenchMachine, ModelBenchReport } from './model-bench-report.js';
 import { startSensorLog } from './sensors.js';
 import type { Subject } from './subject.js';
 
@@ -29,7 +29,7 @@ export async function runModelBench(options: {
   /** For each model and number of threads, after its warm-up. */
   seconds: number;
   rateHz: number;
-  machine: Machine;
+  machine: BenchMachine;
   startEngine: StartEngine;
   readSoc: () => Promise<SocReading>;
   signal: AbortSignal;

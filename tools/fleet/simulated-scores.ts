@@ -1,7 +1,7 @@
 import type { Label } from '../../src/models/labels.js';
 
 /** What a simulated device hears: the scores a network would give, window by window. */
-export interface Hearing {
+export interface SimulatedScores {
   /** Scores, [labels], of the window that ends at `nowMs`; valid until the next call. */
   window(nowMs: number): Float32Array;
 }
@@ -13,12 +13,12 @@ const NOISE = 0.02;
  * A sound about every `everySeconds` (half to one and a half times that), each lasting from a fifth to a half of
  * it and at least one window, of one of the first `watched` labels.
  */
-export function createHearing(options: {
+export function createSimulatedScores(options: {
   labels: readonly Label[];
   watched: number;
   everySeconds: number;
   startMs: number;
-}): Hearing {
+}): SimulatedScores {
   const { labels, watched, everySeconds, startMs } = options;
   const scores = new Float32Array(labels.length);
   const drawGap = (): number => (0.5 + Math.random()) * everySeconds * 1000;

@@ -1,4 +1,4 @@
-import type { Abilities, CrashAbilities } from './abilities.js';
+import type { BrokerFeatures, CrashFeatures } from './broker-features.js';
 import { percentile } from '../../src/bench/statistics.js';
 import type { EventReport } from './ledger.js';
 
@@ -18,7 +18,7 @@ export interface Wave {
   most_in_100_ms: number;
 }
 
-export interface Rates {
+export interface TrafficRates {
   seconds: number;
   /** What the devices published, and events that the consumer received. */
   messages_published_per_s: number;
@@ -52,7 +52,7 @@ export interface FleetReport {
   };
   /** From the order to start to the first connection of each device. */
   connect: Spread & { wave: Wave };
-  traffic: Rates;
+  traffic: TrafficRates;
   operator: Spread & { answered: number; failed: number; all_ms: number | null };
   restart: {
     /** How long no broker took connections; 0 where other nodes did. */
@@ -82,7 +82,7 @@ export interface FleetReport {
   memory: { device_bytes: number; broker_bytes: number | null; broker_data_bytes: number | null };
   /** The worst delay of an event loop of the devices: what lies above it is the broker's, or the network's. */
   event_loop_max_ms: number;
-  abilities: Abilities & CrashAbilities;
+  abilities: BrokerFeatures & CrashFeatures;
   /** Empty where all is as promised. */
   failures: string[];
 }

@@ -1,12 +1,12 @@
 import type { IClientOptions, IClientPublishOptions, MqttClient } from 'mqtt';
 import { setTimeout as delay } from 'node:timers/promises';
-import { attempt, open, type Ear } from './ear.js';
+import { attempt, open, type Subscriber } from './subscriber.js';
 
 /**
  * What a broker does, found by trying it with clients of its own before any device is there. `other` is another node
  * than the one it was done at; with one node it is the same. Null: there is no way to try it.
  */
-export interface Abilities {
+export interface BrokerFeatures {
   /** The newest version of the protocol that it accepts. */
   mqtt_version: 4 | 5;
   /** The highest QoS that it grants to a subscription, and of a message that it acknowledges. */
@@ -34,7 +34,7 @@ export interface Abilities {
 }
 
 /** What is found when the first node is killed; null with one node. */
-export interface CrashAbilities {
+export interface CrashFeatures {
   /** The will of a client of the node that died is published by another one. */
   will_of_dead_node: boolean | null;
   /** What was retained through the node that died is still there. */
@@ -59,18 +59,22 @@ export async function newestVersion(url: string): Promise<4 | 5> {
 }
 
 /** Tries everything that there is to try while all nodes are well. Throws only where nobody is let in at all. */
-export async function findAbilities(urls: readonly [string, ...string[]]): Promise<Abilities> {
+export async function findBrokerFeatures(urls: readonly [string, ...string[]]): Promise<BrokerFeatures> {
   const here = urls[0];
   const other = urls[1] ?? here;
   const version = await newestVersion(here);
   const opened = new Set<MqttClient>();
   let number = 0;
 
-  async function client(url: string, options: IClientOptions = {}): Promise<Ear> {
+  async function client(url: string, options: IClientOptions = {}): Promise<Subscriber> {
     number += 1;
-    const ear = await open(url, { protocolVersion: version, clientId: `${ROOT}-${number}`, ...options });
-    opened.add(ear.client);
-    return ear;
+    const subscriber = await open(url, {
+      protocolVersion: version,
+      clientId: `${ROOT}-${number}`,
+      ...options,
+    });
+    opened.add(subscriber.client);
+    return subscriber;
   }
   /** Whether the broker acknowledges it. */
   async function publish(
@@ -116,8 +120,8 @@ export async function findAbilities(urls: readonly [string, ...string[]]): Promi
   }
 
   try {
-    const ear = await client(other);
-    const granted = await attempt(ear.client.subscribeAsync(`${ROOT}/qos/#`, { qos: 2 }), []);
+    const subscriber = await client(other);
+    const granted = await attempt(subscriber.client.subscribeAsync(`${ROOT}/qos/#`, { qos: 2 }), []);
     let taken = 0;
     for (const qos of [1, 2] as const) {
       if (await publish(here, `${ROOT}/qos/${qos}`, 'x', { qos })) taken = qos;
@@ -185,7 +189,7 @@ export async function findAbilities(urls: readonly [string, ...string[]]): Promi
 /** Puts a client with a will and a retained message onto the first node; the result is to be asked after its death. */
 export async function prepareCrash(
   urls: readonly [string, ...string[]],
-): Promise<{ outcome(): Promise<CrashAbilities>; stop(): Promise<void> }> {
+): Promise<{ outcome(): Promise<CrashFeatures>; stop(): Promise<void> }> {
   const other = urls[1];
   if (other === undefined) {
     return {

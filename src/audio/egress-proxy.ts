@@ -2,10 +2,10 @@ import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { messageOf } from '../common/errors.js';
-import type { Reach } from './reach.js';
+import type { EgressPolicy } from './egress-policy.js';
 
 /** The one way out for an ffmpeg that reads a stream over HTTP. */
-export interface Gate {
+export interface EgressProxy {
   /** Variables for ffmpeg that send it this way. */
   readonly env: NodeJS.ProcessEnv;
   /** Why it was not let through, the last time. */
@@ -22,13 +22,13 @@ const CONNECT_MS = 15_000;
 /**
  * Starts an HTTP proxy on the loopback interface for one ffmpeg. ffmpeg follows redirects and playlists wherever they
  * lead, and has no option against it; so every connection that it makes over HTTP or HTTPS passes here, where the
- * host is judged (`reach`) and connected to under the very address that was judged. Only who has read this process's
- * environment knows the password, so it is no open proxy for the other users of the machine.
+ * host is judged (`EgressPolicy`) and connected to under the very address that was judged. Only who has read this
+ * process's environment knows the password, so it is no open proxy for the other users of the machine.
  *
  * The bytes behind the head of a request pass as they are, in both directions: what radio servers answer is not
  * always HTTP ("ICY 200 OK"), which is why this is no HTTP library.
  */
-export async function openGate(reach: Reach): Promise<Gate> {
+export async function startEgressProxy(policy: EgressPolicy): Promise<EgressProxy> {
   const token = randomBytes(16).toString('hex');
   const expected = Buffer.from(`Basic ${Buffer.from(`gate:${token}`).toString('base64')}`);
   const sockets = new Set<Socket>();
@@ -65,7 +65,7 @@ export async function openGate(reach: Reach): Promise<Gate> {
       return;
     }
     try {
-      const upstream = await connected(await reach.addressesOf(url.hostname), url);
+      const upstream = await connected(await policy.addressesOf(url.hostname), url);
       if (isTunnel) client.write('HTTP/1.1 200 Connection established\r\n\r\n');
       else upstream.write(headFor(url, method, fields), 'latin1');
       upstream.write(body);
@@ -93,7 +93,7 @@ export async function openGate(reach: Reach): Promise<Gate> {
     throw new Error(`${url.host} cannot be reached: ${messageOf(failure)}`);
   }
 
-  /** A socket that breaks takes nothing with it, and all go with the gate. */
+  /** A socket that breaks takes nothing with it, and all go with the proxy. */
   function keep(socket: Socket): void {
     sockets.add(socket);
     socket.setNoDelay(true);

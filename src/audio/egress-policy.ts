@@ -3,7 +3,7 @@ import { messageOf, SoundpostError } from '../common/errors.js';
 import { isPublicAddress, plainHost } from '../common/public-address.js';
 
 /** Which machines a stream may lead to. */
-export interface Reach {
+export interface EgressPolicy {
   /**
    * The IP addresses of a host that may be connected to. What has been judged must be what is connected to: a name
    * can mean another machine at the next question.
@@ -17,7 +17,7 @@ export interface Reach {
  * A stream from the public internet must not make this machine knock at doors in its own network: a redirect or a
  * playlist may lead to any public host, but into the local network only to the host that the address itself names.
  */
-export function createReach(named: string): Reach {
+export function createEgressPolicy(named: string): EgressPolicy {
   return {
     async addressesOf(host) {
       const wanted = plainHost(host);

@@ -2,7 +2,7 @@
  * Whether the channels of a sound cancel each other out in their mean: one of them is turned upside down (a
  * balanced input on a stereo socket, a cable or a camera that is wired wrongly). Counts energies; allocates nothing.
  */
-export interface Cancellation {
+export interface PhaseCancellation {
   /**
    * Of `frames` frames: the sum of the squares of the means, and that of the squares of all samples of all channels.
    */
@@ -26,7 +26,7 @@ const FAR_BELOW_UNRELATED = 0.1;
 /** No more is said of a mean of exactly nothing. */
 const MOST_DB = 99;
 
-export function createCancellation(channels: number, sampleRate: number): Cancellation {
+export function createPhaseCancellation(channels: number, sampleRate: number): PhaseCancellation {
   let frames = 0;
   let meanSquares = 0;
   let channelSquares = 0;

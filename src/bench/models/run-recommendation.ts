@@ -5,15 +5,23 @@ import type { SocReading } from '../../telemetry/soc.js';
 import { measureModel } from './measure.js';
 import { projectTemperature } from './projection.js';
 import { readProcess } from './process-reading.js';
-import { hopAt, judge, streamRate, type Board, type Judged, type Measured, type Wish } from './recommend.js';
-import type { Machine } from './report.js';
-import type { BenchProgress } from './run.js';
+import {
+  hopAt,
+  judge,
+  streamRate,
+  type Board,
+  type Judged,
+  type ModelFigures,
+  type Wish,
+} from './recommend.js';
+import type { BenchMachine } from './model-bench-report.js';
+import type { BenchProgress } from './run-model-bench.js';
 import { startSensorLog, type SensorLog } from './sensors.js';
 import { availableMemory } from './subject.js';
 
 /** What `soundpost recommend --json` prints. */
 export interface Recommendation {
-  machine: Machine;
+  machine: BenchMachine;
   wish: Wish;
   /** The best model that fits; null where none does. */
   recommended: string | null;
@@ -44,7 +52,7 @@ export async function recommendModels(options: {
   wish: Wish;
   seconds: number;
   threads: number;
-  machine: Machine;
+  machine: BenchMachine;
   startEngine: StartEngine;
   readSoc: () => Promise<SocReading>;
   signal: AbortSignal;
@@ -53,7 +61,7 @@ export async function recommendModels(options: {
   const { models, wish, seconds, threads, machine, startEngine, signal, onProgress } = options;
   const memoryMb = (await availableMemory()) / 1e6;
   const sensors = startSensorLog({ readSoc: options.readSoc });
-  const measured: { model: InstalledModel; figures: Measured }[] = [];
+  const measured: { model: InstalledModel; figures: ModelFigures }[] = [];
   const failed: Recommendation['failed'] = [];
   let heat: Board['heat'] = null;
   let heatProblem: string | null = null;
@@ -178,7 +186,7 @@ function unknowns(found: {
   heatProblem: string | null;
   wish: Wish;
   sensors: SensorLog;
-  machine: Machine;
+  machine: BenchMachine;
 }): string[] {
   const { judged, heat, heatProblem, wish, sensors, machine } = found;
   const hasSensor = sensors.points().some(({ temperature_c: c }) => c !== null);

@@ -4,16 +4,16 @@ import type { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
 import { codeOf, messageOf } from '../../src/common/errors.js';
 import { createFrontend } from '../../src/features/frontend.js';
 import { loadRuntime, sessionOptions } from '../../src/inference/runtime.js';
-import type { FromSession, SessionBaseline, SessionJob } from './session-baseline.js';
+import type { FromNetwork, NetworkBaseline, NetworkJob } from './network-baseline.js';
 import { mean, median } from '../../src/bench/statistics.js';
 
-/* The process behind `measureSession`: takes one job from its parent, answers, ends. */
+/* The process behind `measureNetwork`: takes one job from its parent, answers, ends. */
 
 const WARM_UP_RUNS = 3;
 
 /** The inputs at the model's full window, by name; what the network declares as fixed goes first. */
 async function inputDims(
-  input: SessionJob['input'],
+  input: NetworkJob['input'],
   session: InferenceSession,
 ): Promise<Record<string, number[]>> {
   const samples = Math.round(input.window_seconds * input.sample_rate);
@@ -34,7 +34,7 @@ async function inputDims(
   return dims;
 }
 
-async function measure(job: SessionJob): Promise<SessionBaseline> {
+async function measure(job: NetworkJob): Promise<NetworkBaseline> {
   const { InferenceSession, Tensor } = await loadRuntime();
   const loadStart = performance.now();
   const session = await InferenceSession.create(job.onnxPath, sessionOptions(job.threads));
@@ -72,8 +72,8 @@ async function measure(job: SessionJob): Promise<SessionBaseline> {
   };
 }
 
-const [job] = (await once(process, 'message')) as [SessionJob];
-const said: FromSession = await measure(job).then(
+const [job] = (await once(process, 'message')) as [NetworkJob];
+const said: FromNetwork = await measure(job).then(
   (baseline) => ({ kind: 'measured', baseline }),
   (error: unknown) => ({ kind: 'failed', code: codeOf(error), message: messageOf(error) }),
 );
