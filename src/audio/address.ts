@@ -26,17 +26,20 @@ export interface StreamAddress {
  * list, so that none of them leads to a local file.
  */
 const PROTOCOLS: Record<string, string> = {
-  http: 'http,https,httpproxy,tcp,tls,crypto',
-  https: 'http,https,httpproxy,tcp,tls,crypto',
   rtsp: 'rtp,rtcp,srtp,udp,tcp,tls,http,https,httpproxy',
   rtsps: 'rtp,rtcp,srtp,udp,tcp,tls,http,https,httpproxy',
+  http: 'http,https,httpproxy,tcp,tls,crypto',
+  https: 'http,https,httpproxy,tcp,tls,crypto',
   rtmp: 'rtmp,rtmpe,rtmpt,rtmpte,rtmps,rtmpts,tcp,tls,http,https,ffrtmphttp,ffrtmpcrypt',
   rtmps: 'rtmp,rtmpe,rtmpt,rtmpte,rtmps,rtmpts,tcp,tls,http,https,ffrtmphttp,ffrtmpcrypt',
-  tcp: 'tcp',
-  udp: 'udp',
   rtp: 'rtp,rtcp,udp',
   srt: 'srt',
+  tcp: 'tcp',
+  udp: 'udp',
 };
+
+/** What the address of a stream begins with, before the `://`. */
+export const STREAM_SCHEMES = Object.keys(PROTOCOLS);
 
 /** Cameras lose packets over UDP; those that offer only UDP are still heard. */
 const RTSP_OPTIONS = { rtsp_flags: 'prefer_tcp' };
@@ -82,16 +85,11 @@ export function parseStreamAddress(address: string): StreamAddress {
   const protocols = PROTOCOLS[scheme];
   if (protocols === undefined) {
     throw bad(
-      `"${scheme}:" is not a kind of stream that can be listened to; use ${Object.keys(PROTOCOLS).join(', ')}, or the path of a file (one with a colon in it as ./name)`,
+      `"${scheme}:" is not a kind of stream that can be listened to; use ${STREAM_SCHEMES.join(', ')}, or the path of a file (one with a colon in it as ./name)`,
     );
   }
-  let parsed: URL;
-  try {
-    // udp://@:5004 and the like name no host: they listen on this machine.
-    parsed = new URL(address.replace('://@:', '://0.0.0.0:'));
-  } catch {
-    throw bad(`the ${scheme} address of the stream is not a valid address`);
-  }
+  const parsed = streamUrl(address);
+  if (parsed === undefined) throw bad(`the ${scheme} address of the stream is not a valid address`);
   if (!/^[a-z0-9+.-]+:\/\//i.test(address)) throw bad(`the ${scheme} address lacks the // after ${scheme}:`);
   const secrets = secretsOf(parsed);
   return {
@@ -105,6 +103,16 @@ export function parseStreamAddress(address: string): StreamAddress {
     clean: (text) =>
       secrets.reduce((rest, secret) => rest.replaceAll(secret, '***'), text.replace(ANY_ADDRESS, masked)),
   };
+}
+
+/**
+ * The address of a stream as a URL; undefined where it is none. It has to name a host, but for udp://@:5004 and the
+ * like, which listen on this machine.
+ */
+export function streamUrl(address: string): URL | undefined {
+  const named = address.replace('://@:', '://0.0.0.0:');
+  const url = URL.canParse(named) ? new URL(named) : undefined;
+  return url?.hostname === '' ? undefined : url;
 }
 
 /** An address without user, password, the values of its query, its fragment and a stream key. */

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { STREAM_SCHEMES, streamUrl } from '../audio/address.js';
 import { BROKER_SCHEMES } from '../common/broker-address.js';
 import { complain, formatOf, FormatError, jsonOfText, orEmpty, type Format } from './format-of.js';
 
@@ -43,8 +44,17 @@ export const hosts: Format<readonly string[]> = formatOf(z.array(hostEntry).max(
   coerce: jsonOfText,
 });
 
-/** An address with one of the schemes and a host. `passwordKey` is the key that takes the password as it is. */
-function addressRule(schemes: readonly string[], passwordKey?: string): z.ZodString {
+/** Which addresses a key takes. */
+interface AddressKind {
+  schemes: readonly string[];
+  /** The key that takes the password as it is. */
+  passwordKey?: string;
+  /** Where an address of this kind may be written otherwise than URL has it. */
+  parse?: (text: string) => URL | undefined;
+}
+
+/** An address with one of the schemes and a host. A user name and a password may be in it. */
+function addressRule({ schemes, passwordKey, parse = parseUrl }: AddressKind): z.ZodString {
   return line(2048)
     .regex(/^\S*$/)
     .superRefine((text, context) => {
@@ -57,7 +67,7 @@ function addressRule(schemes: readonly string[], passwordKey?: string): z.ZodStr
         );
         return;
       }
-      const url = parseUrl(text);
+      const url = parse(text);
       if (!url || !schemes.includes(url.protocol.slice(0, -1)) || url.hostname === '') {
         context.addIssue({ code: 'custom' });
         return;
@@ -78,10 +88,12 @@ function addressText(schemes: readonly string[], example: string): string {
   return `an address that begins with ${schemes.map((scheme) => `${scheme}://`).join(', ')} and names a host, for example ${example}`;
 }
 
-/** An address with one of the schemes and a host; empty is allowed. A user name and a password may be in it. */
-export function address(schemes: readonly string[], example: string): Format<string> {
-  return orEmpty(formatOf(addressRule(schemes), { allowed: addressText(schemes, example) }));
-}
+/** Where a stream of sound is; empty is none. */
+export const streamAddress: Format<string> = orEmpty(
+  formatOf(addressRule({ schemes: STREAM_SCHEMES, parse: streamUrl }), {
+    allowed: addressText(STREAM_SCHEMES, 'rtsp://192.168.1.20/stream1'),
+  }),
+);
 
 /**
  * Whether an "@" stands behind the end of an address' authority. In a password that is not encoded a "/", "?" or "#"
@@ -97,22 +109,24 @@ function signOutsideAuthority(value: string, schemes: readonly string[]): boolea
 }
 
 /** Where a broker is. Only WebSockets carry a path and a query; nothing carries a fragment. */
-const brokerRule = addressRule(BROKER_SCHEMES, 'mqtt.password').superRefine((text, context) => {
-  const url = parseUrl(text);
-  // Several addresses of which only the first was given a scheme would be taken for one strange host.
-  if (url?.hostname.includes(',')) {
-    complain(context, 'must have no "," in its host: in a list every address has a scheme of its own');
-  }
-  if (url?.hash) {
-    complain(context, 'must have no "#": what follows one is never sent (in a query write %23)');
-  }
-  if (url?.search && !/^wss?:$/.test(url.protocol)) {
-    complain(
-      context,
-      'must have no "?": only ws:// and wss:// addresses have a query; user name, password and client id have keys of their own (mqtt.username, mqtt.password, device.id)',
-    );
-  }
-});
+const brokerRule = addressRule({ schemes: BROKER_SCHEMES, passwordKey: 'mqtt.password' }).superRefine(
+  (text, context) => {
+    const url = parseUrl(text);
+    // Several addresses of which only the first was given a scheme would be taken for one strange host.
+    if (url?.hostname.includes(',')) {
+      complain(context, 'must have no "," in its host: in a list every address has a scheme of its own');
+    }
+    if (url?.hash) {
+      complain(context, 'must have no "#": what follows one is never sent (in a query write %23)');
+    }
+    if (url?.search && !/^wss?:$/.test(url.protocol)) {
+      complain(
+        context,
+        'must have no "?": only ws:// and wss:// addresses have a query; user name, password and client id have keys of their own (mqtt.username, mqtt.password, device.id)',
+      );
+    }
+  },
+);
 
 const brokerAddress = formatOf(brokerRule, {
   allowed: addressText(BROKER_SCHEMES, 'mqtt://192.168.1.10:1883'),
@@ -183,7 +197,9 @@ export function addressesOf(url: string | readonly string[]): readonly string[] 
 }
 
 const mirrorSchemes = ['http', 'https'];
-const mirrorAddress = address(mirrorSchemes, 'http://192.168.1.5/checkpoints');
+const mirrorAddress = formatOf(addressRule({ schemes: mirrorSchemes }), {
+  allowed: addressText(mirrorSchemes, 'http://192.168.1.5/checkpoints'),
+});
 const mirrorFolder = formatOf(line(1024), {
   allowed: 'the path of a folder, or an address that begins with http:// or https://',
 });

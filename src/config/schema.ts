@@ -1,7 +1,7 @@
 import { numberFrom, rateHz, telemetrySeconds, threadCount } from '../common/rules.js';
 import { BUNDLED_MODEL } from '../models/bundled.js';
 import { spanSeconds, threshold as thresholdRule } from '../tagging/rules.js';
-import { address, brokerAddresses, host, hosts, mirror } from './addresses.js';
+import { brokerAddresses, host, hosts, mirror, streamAddress } from './addresses.js';
 import { numeric, optional, type Format } from './format-of.js';
 import {
   alpnProtocol,
@@ -167,17 +167,10 @@ export const schema = {
       doc: 'The recording for the sources `file` and `stream`: WAV, and with ffmpeg whatever that reads.',
       path: true,
     }),
-    url: key(
-      address(
-        ['rtsp', 'rtsps', 'http', 'https', 'rtmp', 'rtmps', 'rtp', 'srt', 'tcp', 'udp'],
-        'rtsp://192.168.1.20/stream1',
-      ),
-      '',
-      {
-        doc: 'The network stream to listen to. A user name and a password may be part of it.',
-        fromFile: true,
-      },
-    ),
+    url: key(streamAddress, '', {
+      doc: 'The network stream to listen to. A user name and a password may be part of it.',
+      fromFile: true,
+    }),
     loop: key(flag, false, { doc: 'Start the file again at its end.' }),
     speed: key<1 | 'max'>(speed, 1, {
       doc: 'How fast a file is played: 1 is real time, `max` as fast as it can be tagged.',

@@ -1,5 +1,7 @@
 import t from 'tap';
+import { parseStreamAddress, STREAM_SCHEMES } from '../../src/audio/address.js';
 import { deviceId, numberOfText, topic } from '../../src/common/rules.js';
+import { keys } from '../../src/config/schema.js';
 import { commandSpecs, type CommandName } from '../../src/mqtt/command-specs.js';
 import { createTopics } from '../../src/mqtt/topics.js';
 import { labelName } from '../../src/models/labels.js';
@@ -105,6 +107,21 @@ t.test('numbers in plain text', (t) => {
   }
   for (const other of ['', ' ', '0x10', '1,5', 'NaN', '1 2', '1e9999', null, true, 7, [1]]) {
     t.equal(numberOfText(other), other, JSON.stringify(other));
+  }
+  t.end();
+});
+
+t.test('the address of a stream: what the source can open may be configured', (t) => {
+  const { reader } = keys.get('audio.url')!;
+  const good = STREAM_SCHEMES.map((scheme) => `${scheme}://192.168.1.20:8000/x`);
+  // A stream that is sent to this machine: named as ffmpeg has it, only the source took it.
+  for (const address of [...good, 'udp://@:5004', 'rtp://@:5004']) {
+    t.equal(reader.read(address), address);
+    t.equal(parseStreamAddress(address).url, address);
+  }
+  for (const address of ['concat://a', 'udp://', 'ftp://a/b', 'rtsp://bad host/']) {
+    t.throws(() => reader.read(address), { message: /an address that begins with/ }, address);
+    t.throws(() => parseStreamAddress(address), { code: 'bad_address' }, address);
   }
   t.end();
 });
