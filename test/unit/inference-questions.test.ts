@@ -34,12 +34,26 @@ t.test('only the oldest is waited for, from when it is the oldest', async (t) =>
   await delay(60);
   t.strictSame(silent, [], 'the second one has to wait for the first');
   questions.answer('one');
-  await delay(60);
+  while (silent.length === 0) await delay(5);
   t.strictSame(
     silent.map(({ doing }) => doing),
     ['second'],
   );
   questions.answer('late');
+});
+
+t.test('whoever asks after it does not prolong the patience with the oldest', async (t) => {
+  const { questions, ask, silent } = rig();
+  ask('first', 60);
+  for (let n = 0; n < 100 && silent.length === 0; n += 1) {
+    await delay(20);
+    ask(`later ${n}`, 60_000);
+  }
+  t.strictSame(
+    silent.map(({ doing }) => doing),
+    ['first'],
+  );
+  questions.fail(new SoundpostError('inference_died', 'the test is over'));
 });
 
 t.test('a sign of progress begins another patience', async (t) => {
