@@ -55,7 +55,7 @@ export async function createProbe(
     return candidates[at];
   }
 
-  function next(topic: string, fits: (message: ProbeMessage) => boolean = () => true, timeoutMs = 15_000) {
+  function next(topic: string, fits: (message: ProbeMessage) => boolean = () => true, timeoutMs = 30_000) {
     return new Promise<ProbeMessage>((resolve, reject) => {
       const look = (): void => {
         const found = take(topic, fits);
