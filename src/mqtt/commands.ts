@@ -1,8 +1,9 @@
+import { setMaxListeners } from 'node:events';
 import { codeOf, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { createSuppressor } from '../common/suppress.js';
 import { shuttingDown } from './command-errors.js';
-import { createExclusiveLane, createOrdinaryLane } from './command-lanes.js';
+import { createExclusiveLane, createOrdinaryLane, MAX_WAITING } from './command-lanes.js';
 import { checkRequest } from './command-request.js';
 import { execute, type Execute, type Job, type Outcome } from './command-run.js';
 import type { Command } from './command.js';
@@ -45,6 +46,8 @@ export function createCommandRouter(options: {
   const commands = new Map(options.commands.map((command) => [command.name, command]));
   const rules = { commands, topics, foreignResponseTopics };
   const stopping = new AbortController();
+  // What runs in each lane and what is looked at before it: many, and bounded. Node would take it for a leak.
+  setMaxListeners(2 * MAX_WAITING, stopping.signal);
   const running = new Set<Promise<void>>();
   const outcomes = createOutcomeLog(log);
   const run: Execute = (job) => execute(job, stopping.signal, outcomes.failed);

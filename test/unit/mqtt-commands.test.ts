@@ -323,6 +323,10 @@ t.test('there is one exclusive command until it has really ended', async (t) => 
 });
 
 t.test('an exclusive request that cannot be carried out takes no lane', async (t) => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error) => warnings.push(warning);
+  process.on('warning', onWarning);
+  t.teardown(() => process.off('warning', onWarning));
   const pull = slow('pull', { exclusive: true });
   const swap = slow('swap', { exclusive: true });
   const looks: { resolve: () => void; reject: (error: Error) => void }[] = [];
@@ -356,6 +360,7 @@ t.test('an exclusive request that cannot be carried out takes no lane', async (t
   t.match(await door.answered(8 + MAX_WAITING), { error: { code: 'shutting_down' } });
   await stopped;
   t.equal(door.replies.length, 8 + MAX_WAITING);
+  t.same(warnings, [], 'Node takes nothing of it for a leak');
 });
 
 t.test('an ordinary command that takes too long does not hold up the next one', async (t) => {
