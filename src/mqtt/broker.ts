@@ -1,12 +1,15 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
-import { createServer, isIP, type AddressInfo, type Socket } from 'node:net';
+import { createServer } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { Aedes, type AuthenticateError, type Client } from 'aedes';
-import { SoundpostError, messageOf } from '../common/errors.js';
+import { Aedes, type Client } from 'aedes';
+import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { isLoopback } from '../common/loopback.js';
 import { createSuppressor } from '../common/suppress.js';
+import { listen, localUrl, unprotected } from './broker-address.js';
+import { createEntry } from './broker-entry.js';
 import { BROKER_LIMITS, createAccounts, createBucket } from './broker-limits.js';
+import { createRules } from './broker-rules.js';
+import { createVisitors, type Visitor } from './broker-visitors.js';
 import { createPacedReader } from './paced-reader.js';
 import { streamPair } from './stream-pair.js';
 
@@ -25,21 +28,10 @@ export interface EmbeddedBroker {
   stop(): Promise<void>;
 }
 
-/** Whoever gives a wrong password waits so long for the answer. */
-const WRONG_PASSWORD_DELAY_MS = 1000;
-
-/** Reason codes of a CONNACK (MQTT 3.1.1 section 3.2.2.3). */
-const IDENTIFIER_REJECTED = 2;
-const WRONG_ACCOUNT = 4;
-
-/** What is known of a connection from outside. */
-interface Visitor {
-  readonly address: string;
-}
-
 /**
  * Starts the broker that is used where no other is configured: MQTT 3.1.1 over TCP, nothing kept on disk. What its
- * clients may take is bounded, for each and in all (broker-limits.ts). Port 0 takes a free one. Throws SoundpostError
+ * clients may take is bounded, for each and in all (broker-limits.ts): who is let in (broker-entry.ts), how many come
+ * (broker-visitors.ts), what they may do (broker-rules.ts), how fast they send (paced-reader.ts). Port 0 takes a free one. Throws SoundpostError
  * `broker_unprotected` (others reach it and there is no password), `port_in_use` or `broker_failed`.
  */
 export async function startEmbeddedBroker(options: {
@@ -54,19 +46,14 @@ export async function startEmbeddedBroker(options: {
 }): Promise<EmbeddedBroker> {
   const { host, log, username = '', password = '', ownClientId } = options;
   if (password === '' && !isLoopback(host)) throw unprotected(host);
-  const isRight = accountCheck(username, password);
   const own = new WeakSet<Client>();
-  const visitors = new WeakMap<Client, Visitor>();
-  const sockets = new Map<Socket, Visitor>();
+  const visitorOf = new WeakMap<Client, Visitor>();
+  const isOwn = (client: Client | null): boolean => client === null || own.has(client);
+  const keyOf = (client: Client): object => visitorOf.get(client) ?? client;
+  const complain = createComplaints(log);
   const accounts = createAccounts();
-  const delays = new Set<NodeJS.Timeout>();
-  const said = createSuppressor();
-  /** What clients do wrong is told once in a minute: they may do it a thousand times a second. */
-  const complain = (code: string, message: string): void => {
-    if (said.offer(message, performance.now()).pass) log.warn({ code }, message);
-  };
-  const isOwn = (client: Client | null) => client === null || own.has(client);
-  const keyOf = (client: Client): object => visitors.get(client) ?? client;
+  const visitors = createVisitors({ onGone: (visitor) => accounts.gone(visitor) });
+  const entry = createEntry({ username, password, ownClientId, isOwn });
 
   const aedes = await Aedes.createBroker({
     connectTimeout: 10_000,
@@ -76,109 +63,24 @@ export async function startEmbeddedBroker(options: {
       packet.clean = true;
       callback(null, true);
     },
-    authenticate: (client, name, secret, callback) => {
-      if (own.has(client)) {
-        callback(null, true);
-        return;
-      }
-      if (isRight(name, secret)) {
-        if (client.id !== ownClientId) {
-          callback(null, true);
-          return;
-        }
-        // The link of the service would lose its connection to whoever comes with its id.
-        callback(refusal(IDENTIFIER_REJECTED, 'this id is taken by the service itself'), false);
-        return;
-      }
-      const timer = setTimeout(() => {
-        delays.delete(timer);
-        callback(refusal(WRONG_ACCOUNT, 'bad user name or password'), false);
-      }, WRONG_PASSWORD_DELAY_MS);
-      delays.add(timer);
-    },
-    authorizePublish: (client, packet, callback) => {
-      if (packet.topic.startsWith('$SYS/')) {
-        callback(new Error('$SYS/ topics are reserved'));
-        return;
-      }
-      const bytes = packet.payload.length;
-      if (!isOwn(client) && packet.qos === 2 && bytes > BROKER_LIMITS.exactlyOnceBytes) {
-        callback(new Error(`QoS 2 is for messages of at most ${BROKER_LIMITS.exactlyOnceBytes} bytes here`));
-        return;
-      }
-      if (packet.retain) {
-        const kept = bytes === 0 ? 0 : bytes + Buffer.byteLength(packet.topic);
-        const key = isOwn(client) || client === null ? null : keyOf(client);
-        if (!accounts.retain(key, packet.topic, kept)) {
-          // MQTT 3.1.1 has no word for it: the message goes to whoever listens now.
-          packet.retain = false;
-          complain(
-            'broker_full',
-            'A client of the embedded broker wants more retained messages than it may have; they are passed on and not kept.',
-          );
-        }
-      }
-      callback(null);
-    },
-    authorizeSubscribe: (client, subscription, callback) => {
-      if (isOwn(client) || accounts.subscribe(keyOf(client), subscription.topic)) {
-        callback(null, subscription);
-        return;
-      }
-      complain(
-        'broker_full',
-        'A client of the embedded broker wants more subscriptions than it may have; they are refused.',
-      );
-      // A SUBACK that says no.
-      callback(null, null);
-    },
-    authorizeForward: (client, packet) => (isOwn(client) || reads(client) ? packet : null),
+    authenticate: entry.authenticate,
+    ...createRules({ isOwn, keyOf, accounts, queuedBytes: () => visitors.queuedBytes(), complain }),
   });
   aedes.on('unsubscribe', (filters, client) => accounts.unsubscribe(keyOf(client), filters));
-  // Faults of single clients (another MQTT version, a reset) are theirs.
-  const clientFault = (_client: unknown, error: Error): void =>
-    log.debug({ err: error }, `A client of the embedded broker failed: ${error.message}`);
-  aedes.on('clientError', clientFault);
-  aedes.on('connectionError', clientFault);
-  (aedes as NodeJS.EventEmitter).on('error', (error: unknown) =>
-    log.error({ code: 'broker_failed', err: error }, `The embedded broker failed: ${messageOf(error)}`),
-  );
+  logFaults(aedes, log);
 
-  /** Whether a subscriber still reads what it is sent; one that does not is disconnected. */
-  function reads({ conn }: Client): boolean {
-    if (conn.destroyed) return false;
-    const waiting = conn.writableLength;
-    if (waiting < BROKER_LIMITS.queuedBytes) {
-      if (waiting < BROKER_LIMITS.queuedBytes / 16) return true;
-      let all = 0;
-      for (const socket of sockets.keys()) all += socket.writableLength;
-      if (all < BROKER_LIMITS.queuedBytesInAll) return true;
-    }
-    conn.destroy();
-    complain(
-      'slow_client',
-      'A client of the embedded broker did not read what it has subscribed to and was disconnected.',
-    );
-    return false;
-  }
-
-  const arrivals = createBucket(BROKER_LIMITS.connectionsPerSecond, BROKER_LIMITS.connectionsBurst);
   const shared = {
     packets: createBucket(BROKER_LIMITS.packetsPerSecondInAll, BROKER_LIMITS.packetsBurstInAll),
     bytes: createBucket(BROKER_LIMITS.bytesPerSecondInAll, BROKER_LIMITS.bytesBurstInAll),
   };
-
-  function mayCome(address: string): boolean {
-    if (sockets.size >= BROKER_LIMITS.connections || arrivals.waitMs() > 0) return false;
-    if (isLoopback(address)) return true;
-    let same = 0;
-    for (const visitor of sockets.values()) if (visitor.address === address) same += 1;
-    return same < BROKER_LIMITS.connectionsPerAddress;
-  }
-
+  const onTooLarge = (): void =>
+    complain(
+      'packet_too_large',
+      `A client of the embedded broker sent a packet of more than ${BROKER_LIMITS.packetBytes} bytes and was disconnected.`,
+    );
   const server = createServer((socket) => {
-    const visitor = { address: (socket.remoteAddress ?? '').replace(/^::ffff:/, '') };
-    if (!mayCome(visitor.address)) {
+    const visitor = visitors.admit(socket);
+    if (visitor === null) {
       complain(
         'broker_full',
         'The embedded broker has as many connections as it takes; a further one was closed.',
@@ -186,54 +88,34 @@ export async function startEmbeddedBroker(options: {
       socket.destroy();
       return;
     }
-    arrivals.take(1);
-    sockets.set(socket, visitor);
-    socket.on('close', () => {
-      sockets.delete(socket);
-      accounts.gone(visitor);
-    });
-    createPacedReader(socket, {
-      shared,
-      onTooLarge: () =>
-        complain(
-          'packet_too_large',
-          `A client of the embedded broker sent a packet of more than ${BROKER_LIMITS.packetBytes} bytes and was disconnected.`,
-        ),
-    });
+    createPacedReader(socket, { shared, onTooLarge });
     const client = aedes.handle(socket);
-    visitors.set(client, visitor);
+    visitorOf.set(client, visitor);
     doNotWait(client);
   });
+  const closeAedes = (): Promise<void> => new Promise((resolve) => aedes.close(resolve));
   try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ host, port: options.port }, resolve);
-    });
+    await listen(server, host, options.port);
   } catch (error) {
-    await new Promise<void>((resolve) => aedes.close(resolve));
-    throw listenError(error, host, options.port);
+    await closeAedes();
+    throw error;
   }
   server.on('error', (error) =>
     log.error({ code: 'broker_failed', err: error }, `The embedded broker failed: ${error.message}`),
   );
 
-  const { port } = server.address() as AddressInfo;
-  const local = localAddress(host);
-  const url = `mqtt://${isIP(local) === 6 ? `[${local}]` : local}:${port}`;
-
   let stopped: Promise<void> | null = null;
   async function close(): Promise<void> {
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    await new Promise<void>((resolve) => aedes.close(resolve));
-    for (const timer of delays) clearTimeout(timer);
+    await closeAedes();
+    entry.close();
     // Connections that never became clients.
-    for (const socket of sockets.keys()) socket.destroy();
+    visitors.destroyAll();
     await closed;
   }
 
   return {
-    url,
-    port,
+    ...localUrl(server, host),
     clients: () => aedes.connectedClients,
     connect() {
       const [ours, theirs] = streamPair();
@@ -250,6 +132,25 @@ export async function startEmbeddedBroker(options: {
   };
 }
 
+/** What clients do wrong is told once in a minute: they may do it a thousand times a second. */
+function createComplaints(log: Logger): (code: string, message: string) => void {
+  const said = createSuppressor();
+  return (code, message) => {
+    if (said.offer(message, performance.now()).pass) log.warn({ code }, message);
+  };
+}
+
+function logFaults(aedes: Aedes, log: Logger): void {
+  // Faults of single clients (another MQTT version, a reset) are theirs.
+  const clientFault = (_client: unknown, error: Error): void =>
+    log.debug({ err: error }, `A client of the embedded broker failed: ${error.message}`);
+  aedes.on('clientError', clientFault);
+  aedes.on('connectionError', clientFault);
+  (aedes as NodeJS.EventEmitter).on('error', (error: unknown) =>
+    log.error({ code: 'broker_failed', err: error }, `The embedded broker failed: ${messageOf(error)}`),
+  );
+}
+
 /**
  * aedes lets whoever publishes wait for every subscriber that does not read, and so one of them stops all: tags stood
  * still for seconds. What waits for a subscriber is bounded by `reads` instead, so that nobody has to.
@@ -259,63 +160,4 @@ function doNotWait(client: Client): void {
     waitForDrain: (done: (error: Error | null, client: Client) => void) => void;
   };
   waiting.waitForDrain = (done) => void setImmediate(done, null, client);
-}
-
-/** Compares what a client gives with the account, in a time that says nothing about it. */
-function accountCheck(username: string, password: string) {
-  if (password === '') return () => true;
-  const digest = (text: string | Buffer) => createHash('sha256').update(text).digest();
-  const [wantedName, wantedSecret] = [digest(username), digest(password)];
-  return (name: string | undefined, secret: Buffer | undefined): boolean => {
-    const nameIsRight = timingSafeEqual(digest(name ?? ''), wantedName);
-    const secretIsRight = timingSafeEqual(digest(secret ?? ''), wantedSecret);
-    return nameIsRight && secretIsRight;
-  };
-}
-
-function refusal(returnCode: number, message: string): AuthenticateError {
-  // The type of the code is an enum that exists at compile time only.
-  // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment
-  return Object.assign(new Error(message), { returnCode });
-}
-
-function unprotected(host: string): SoundpostError {
-  return new SoundpostError(
-    'broker_unprotected',
-    `The embedded broker does not open to the network (broker.host=${host}) without a password: everybody there could listen and command. Set broker.password, use a broker of your own (mqtt.url), or set broker.host to 127.0.0.1.`,
-  );
-}
-
-/** Where clients on this machine find a server that is bound to `host`. */
-function localAddress(host: string): string {
-  if (host === '' || host === '0.0.0.0') return '127.0.0.1';
-  return host === '::' ? '::1' : host;
-}
-
-function listenError(error: unknown, host: string, port: number): SoundpostError {
-  const code = (error as NodeJS.ErrnoException).code;
-  if (code === 'EADDRINUSE') {
-    return new SoundpostError(
-      'port_in_use',
-      `The embedded broker cannot listen on ${host}:${port}: something does already, probably another MQTT broker. Use that one (mqtt.url=mqtt://127.0.0.1:${port}), or give the embedded one another port (broker.port).`,
-      { cause: error },
-    );
-  }
-  if (code === 'EACCES') {
-    return new SoundpostError(
-      'broker_failed',
-      `The embedded broker may not listen on port ${port}: ports below 1024 need special rights. Set broker.port to 1883 or another one above 1023.`,
-      { cause: error },
-    );
-  }
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
-    return new SoundpostError(
-      'broker_failed',
-      `The embedded broker cannot listen on ${host}: this machine does not have that address. Set broker.host to 127.0.0.1 or to an address of this machine.`,
-      { cause: error },
-    );
-  }
-  return new SoundpostError('broker_failed', `The embedded broker cannot start: ${messageOf(error)}`, {
-    cause: error,
-  });
 }
