@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { createOnTheirWay, type HandedOver } from '../../src/mqtt/on-their-way.js';
 import { createSuspects, type Hold, type Suspects } from '../../src/mqtt/suspects.js';
 
 const timing = { holdMs: 1000, maxHoldMs: 3000 };
@@ -205,6 +206,41 @@ t.test('ends that the broker did not bring about say nothing, a reason that it g
     suspects.ended({ byBroker: true, told: false }),
     { suspected: false, held: null },
     'nothing on its way',
+  );
+  t.end();
+});
+
+t.test('an answer speaks for all that went before it and is not answered itself', (t) => {
+  const messages = fc.array(
+    fc.record({ topic: fc.constantFrom('a', 'b', 'c'), bytes: fc.nat(9), answered: fc.boolean() }),
+    { minLength: 1, maxLength: 12 },
+  );
+  fc.assert(
+    fc.property(messages, fc.nat(11), fc.boolean(), (all, place, byAnswer) => {
+      const taken: HandedOver[] = [];
+      const line = createOnTheirWay((message) => taken.push(message));
+      const numbers = all.map((message) => line.add(message));
+      t.equal(line.last, all.length);
+      const at = place % all.length;
+      if (byAnswer && all[at]!.answered) line.answered(numbers[at]!);
+      else line.readUpTo(numbers[at]!);
+      const isLastOfTopic = (index: number) =>
+        !all.some((other, n) => n > index && !other.answered && other.topic === all[index]!.topic);
+      const kept = all.filter((message, index) => message.answered || isLastOfTopic(index));
+      const read = all.filter(
+        (message, index) =>
+          (index <= at && !message.answered && isLastOfTopic(index)) ||
+          (index === at && message.answered && byAnswer),
+      );
+      t.same(new Set(taken), new Set(read));
+      t.equal(line.size, kept.length - read.length);
+      t.equal(
+        line.unansweredOnly,
+        line.size > 0 && kept.every((each) => read.includes(each) || !each.answered),
+      );
+      t.equal(line.takeAll().length, kept.length - read.length);
+      t.equal(line.size, 0);
+    }),
   );
   t.end();
 });
