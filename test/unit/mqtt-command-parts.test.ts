@@ -166,6 +166,7 @@ t.test('the exclusive lane lets nobody in before the last one has really ended',
     jobOf(never),
   ];
   lane.take(first.job);
+  await turn();
   lane.take(second.job);
   await turn();
   t.same([refusing.code(), first.code(), second.code()], ['disk_full', 'ok', 'busy']);

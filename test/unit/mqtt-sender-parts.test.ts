@@ -153,6 +153,11 @@ t.test('replies keep their order and their bounds over connections that break', 
   t.end();
 });
 
+/** More than the rounds need, on a busy machine as well. */
+async function someTurns(): Promise<void> {
+  for (let n = 0; n < 20; n += 1) await new Promise(setImmediate);
+}
+
 t.test('work that is asked for while it is done is done once more after it', async (t) => {
   const log: string[] = [];
   let asks = 2;
@@ -179,10 +184,10 @@ t.test('work that is asked for while it is done is done once more after it', asy
     (error) => failures.push(error),
   );
   for (let n = 0; n < 5; n += 1) slow();
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await someTurns();
   t.same([done, failures.length], [2, 1]);
   slow();
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await someTurns();
   t.same([done, failures.length], [3, 1], 'a failure does not end it for ever');
 });
 
@@ -194,15 +199,14 @@ t.test('no event is passed over, and after a refusal none overtakes another', (t
       let outbox = [1, 2, 3, 4, 5, 6, 7, 8];
       let refusedLast = false;
       for (let rounds = 0; outbox.length > 0; rounds += 1) {
-        t.ok(rounds < 200);
+        if (rounds >= 200) throw new Error('an event never gets its turn');
         const sent = [];
         while (sent.length < places && course.goesOn) {
           const key = outbox.find((each) => each > course.last);
           if (key === undefined) break;
           sent.push(course.handedOver(key));
         }
-        t.ok(sent.length > 0, 'the oldest that waits goes next');
-        t.equal(sent[0]?.key, outbox[0]);
+        t.equal(sent[0]?.key, outbox[0], 'the oldest that waits goes next');
         if (refusedLast) t.equal(sent.length, 1, 'one by one');
         for (const handed of sent) {
           const fate = answers.shift() ?? 'taken';
