@@ -60,7 +60,8 @@ export function createWaitingIndex(state: OutboxState): WaitingIndex {
       if (!('key' in record) || !('text' in record)) return;
       waitingBytes += sizeOf(record.key);
       if (!isNew) return;
-      if (record.key < (keys.at(-1) ?? -Infinity)) keys = inOrder();
+      // It may stand there from an event of the same key that has gone.
+      if (record.key <= (keys.at(-1) ?? -Infinity)) keys = inOrder();
       else keys.push(record.key);
     },
     after(after, limit) {
