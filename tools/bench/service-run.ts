@@ -1,7 +1,6 @@
 import { EventEmitter, on } from 'node:events';
 import { join } from 'node:path';
 import type { MqttClient } from 'mqtt';
-import { z } from 'zod';
 import { messageOf, SoundpostError } from '../../src/common/errors.js';
 import { contract, epochMs, type TagsPayload, type TelemetryPayload } from '../../src/mqtt/contract.js';
 import { createTopics } from '../../src/mqtt/topics.js';
@@ -51,11 +50,11 @@ export interface ServiceRun {
   eventLoopDelayMs: EventLoopDelay | null;
 }
 
-const eventLoopDelay = z.object({ p50: z.number(), p99: z.number(), max: z.number() });
-type EventLoopDelay = z.infer<typeof eventLoopDelay>;
-/** With the part that the service adds where `telemetry.event_loop` is set. */
-const telemetrySchema = contract.telemetry.schema.extend({ event_loop_ms: eventLoopDelay.optional() });
-type Telemetry = z.infer<typeof telemetrySchema>;
+interface EventLoopDelay {
+  p50: number;
+  p99: number;
+  max: number;
+}
 
 const DEVICE = 'bench';
 const topics = createTopics('soundpost', DEVICE);
@@ -128,7 +127,7 @@ async function measure(
   const results = new EventEmitter();
   let begin: { tree: ProcessUsage[]; atMs: number } | undefined;
   let dropped = 0;
-  let reports: Telemetry[] = [];
+  let reports: TelemetryPayload[] = [];
   const budgetMs = START_TIMEOUT_MS + 1000 * (windowSeconds + SETTLE_HOPS / rateHz + seconds);
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(new Error('it published too few results in time')), budgetMs);
@@ -137,7 +136,7 @@ async function measure(
   client.on('message', (topic, payload) => {
     try {
       const json = JSON.parse(payload.toString()) as unknown;
-      if (topic === topics.of('telemetry')) reports.push(telemetrySchema.parse(json));
+      if (topic === topics.of('telemetry')) reports.push(contract.telemetry.schema.parse(json));
       else results.emit('tags', contract.tags.schema.parse(json));
     } catch (error) {
       abort.abort(new Error(`what it published on ${topic} is not right: ${messageOf(error)}`));
@@ -179,10 +178,10 @@ async function measure(
   }
 }
 
-function worst(reports: readonly Telemetry[]): EventLoopDelay | null {
+function worst(reports: readonly TelemetryPayload[]): EventLoopDelay | null {
   const delays = reports.flatMap(({ event_loop_ms: delay }) => (delay === undefined ? [] : [delay]));
   if (delays.length === 0) return null;
-  const most = (key: keyof EventLoopDelay): number => Math.max(...delays.map((delay) => delay[key]));
+  const most = (key: keyof EventLoopDelay): number => Math.max(...delays.map((delay) => delay[key] ?? 0));
   return { p50: most('p50'), p99: most('p99'), max: most('max') };
 }
 
