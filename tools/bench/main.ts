@@ -1,7 +1,7 @@
 import { access, cp, mkdir, readFile } from 'node:fs/promises';
 import { cpus, loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
-import { Command, Option } from 'commander';
+import { Command, Option } from '@commander-js/extra-typings';
 import { messageOf, SoundpostError } from '../../src/common/errors.js';
 import { projectRoot } from '../../src/common/project.js';
 import { silentLogger } from '../../src/common/log.js';
@@ -83,7 +83,7 @@ function parseOptions(): Options {
     .option('--json <file>', 'write what was measured as JSON')
     .option('--check', 'exit with 1 when a limit is missed', false)
     .parse()
-    .opts<Options>();
+    .opts();
 }
 
 async function bench(options: Options, folder: string, signal: AbortSignal): Promise<BenchReport> {

@@ -1,7 +1,7 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Command } from 'commander';
+import { Command } from '@commander-js/extra-typings';
 import { interruptible } from '../../src/common/interrupt.js';
 import { messageOf } from '../../src/common/errors.js';
 import { lastingBroker } from '../../test/support/consumer.js';
@@ -305,7 +305,7 @@ const options = new Command('npm run chaos --')
   .option('--without <names>', 'not these faults', names)
   .option('--json', 'print JSON')
   .parse()
-  .opts<Options>();
+  .opts();
 
 progress(`seed ${options.seed}, ${options.minutes} minutes`);
 const interrupt = interruptible(() => progress('interrupted: ending what was started'));

@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { hasMosquitto } from '../../src/bench/broker-process.js';
 import { projectRoot } from '../../src/common/project.js';
 import { number, positive, whole } from '../options.js';
@@ -61,7 +61,7 @@ export function parseOptions(): Options {
     .option('--json <file>', 'write what was measured as JSON')
     .option('--markdown <file>', 'write the tables of docs/detection.md')
     .parse()
-    .opts<Options>();
+    .opts();
 }
 
 function numbers(text: string): number[] {

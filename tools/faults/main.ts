@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import { Command, Option } from 'commander';
+import { Command, Option } from '@commander-js/extra-typings';
 import { interruptible } from '../../src/common/interrupt.js';
 import { namesOf } from '../options.js';
 import { formatTable } from './table.js';
@@ -18,14 +18,6 @@ import { createVerdict, NotHere } from './verdict.js';
 
 /** The longest that one fault may take, whatever happens. */
 const LIMIT_MS = 8 * 60_000;
-
-interface Options {
-  only?: FaultName[];
-  group?: Group;
-  json?: boolean;
-  list?: boolean;
-  document?: boolean;
-}
 
 export interface FaultRow {
   name: FaultName;
@@ -115,7 +107,7 @@ const options = new Command('npm run faults --')
   .option('--list', 'print the names')
   .option('--document', 'write docs/reliability.md from the list of promises, and inject nothing')
   .parse()
-  .opts<Options>();
+  .opts();
 
 if (options.document === true) {
   const path = `${projectRoot()}/docs/reliability.md`;

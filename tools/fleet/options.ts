@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { SoundpostError } from '../../src/common/errors.js';
 import { RATE_HZ } from '../../src/common/rules.js';
 import type { BrokerKind } from './broker.js';
@@ -100,7 +100,7 @@ export function parseFleetOptions(argv: readonly string[]): FleetOptions {
     .option('--json <file>', 'write what was measured as JSON')
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
     .parse(argv, { from: 'user' })
-    .opts<FleetOptions>();
+    .opts();
   if (options.eventSeconds * options.rateHz < 2) {
     throw new SoundpostError(
       'usage',

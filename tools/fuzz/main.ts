@@ -1,6 +1,6 @@
-import { Command } from 'commander';
+import { Command } from '@commander-js/extra-typings';
 import { namesOf, whole } from '../options.js';
-import { doorNames, type DoorName } from './doors.js';
+import { doorNames } from './doors.js';
 import { runDoor, type DoorResult } from './run-door.js';
 import { startWatchdog } from './watchdog.js';
 
@@ -12,13 +12,6 @@ import { startWatchdog } from './watchdog.js';
 /** In all at least 100,000. */
 const RUNS = 8000;
 const GROWTH_MB = 20;
-
-interface Options {
-  seed: number;
-  door?: DoorName[];
-  runs: number;
-  json?: boolean;
-}
 
 const { seed, door, runs, json } = new Command('npm run fuzz --')
   .description('Puts inputs that are nearly right, and random ones, through every door.')
@@ -32,7 +25,7 @@ const { seed, door, runs, json } = new Command('npm run fuzz --')
   .option('--runs <n>', 'inputs per door', whole, RUNS)
   .option('--json', 'print JSON')
   .parse()
-  .opts<Options>();
+  .opts();
 
 process.stderr.write(`fuzz: seed ${seed}\n`);
 const watchdog = startWatchdog();
