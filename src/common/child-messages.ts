@@ -9,9 +9,12 @@ import { isErrorCode, type ErrorCode } from './error-codes.js';
 /** A code that a child says; `internal` where it is none of ours. */
 export const errorCodeSchema = z.custom<ErrorCode>((text) => isErrorCode(String(text))).catch('internal');
 
+const MESSAGE_LENGTH = 10_000;
+
 /** What a child says whose work has failed. */
 export const failedSchema = z.object({
   kind: z.literal('failed'),
   code: errorCodeSchema,
-  message: z.string().max(10_000),
+  // What is longer is cut, so that it is told at all.
+  message: z.string().transform((text) => text.slice(0, MESSAGE_LENGTH)),
 });

@@ -2,7 +2,7 @@
  * The conversion process: does one step of a conversion and ends, so that its memory goes back. It is forked by
  * convert.ts and may be killed at any time.
  */
-import { codeOf, messageOf } from '../common/errors.js';
+import { failed } from '../common/failed.js';
 import { leaveSignalsToParent } from '../common/signals.js';
 import { buildModel, type BuildProgress } from './build-model.js';
 import type { FromConversion, ToConversion } from './messages.js';
@@ -41,11 +41,5 @@ function peakBytes(): number {
 }
 
 process.on('message', (message: ToConversion) => {
-  void answer(message)
-    .catch((error: unknown): FromConversion => ({
-      kind: 'failed',
-      code: codeOf(error),
-      message: messageOf(error),
-    }))
-    .then(say);
+  void answer(message).catch(failed).then(say);
 });

@@ -2,7 +2,7 @@
  * The inference process: holds ONNX Runtime and one model, computes the windows that its parent sends. It is
  * forked by engine-process.ts and may be killed at any time; it keeps nothing.
  */
-import { codeOf, messageOf } from '../common/errors.js';
+import { failed } from '../common/failed.js';
 import { leaveSignalsToParent } from '../common/signals.js';
 import type { InferenceRequest } from './engine.js';
 import { loadModel, type LoadedModel } from './loaded-model.js';
@@ -57,7 +57,7 @@ function serve(work: () => Promise<FromProcess>): void {
     try {
       reply = await work();
     } catch (error) {
-      reply = { kind: 'failed', code: codeOf(error), message: messageOf(error) };
+      reply = failed(error);
     }
     // The callback takes the error of a parent that has gone; 'disconnect' ends this process then.
     process.send?.(reply, undefined, undefined, () => undefined);

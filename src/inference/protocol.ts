@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../common/error-codes.js';
+import type { Failed } from '../common/failed.js';
 import type { Manifest } from '../models/manifest.js';
 import type { InferenceResult } from './engine.js';
 
@@ -18,7 +18,7 @@ export type FromProcess =
   | { kind: 'progress' }
   | { kind: 'ready'; loadMs: number; fixedWindow: boolean }
   | ({ kind: 'result' } & InferenceResult)
-  | { kind: 'failed'; code: ErrorCode; message: string };
+  | Failed;
 
 /** What an inference process has to know of its model. */
 export interface LoadRequest {

@@ -2,7 +2,7 @@
  * Opens one ONNX file, says what its inputs and outputs are, and ends. It is forked by read-signature.ts and may be
  * killed at any time: a file that somebody gives may hang or break whoever opens it.
  */
-import { codeOf, messageOf } from '../common/errors.js';
+import { failed } from '../common/failed.js';
 import { leaveSignalsToParent } from '../common/signals.js';
 import { checkDeclaredMemory, memoryFailure } from './network-memory.js';
 import type { FromSignatureProcess, SignatureQuestion } from './read-signature.js';
@@ -33,8 +33,7 @@ async function answer({ path, memoryBytes }: SignatureQuestion): Promise<FromSig
       outputs: plain(session.outputMetadata),
     };
   } catch (error) {
-    const known = memoryFailure(path, error, memoryBytes) ?? error;
-    return { kind: 'failed', code: codeOf(known), message: messageOf(known) };
+    return failed(memoryFailure(path, error, memoryBytes) ?? error);
   }
 }
 

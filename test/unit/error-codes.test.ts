@@ -3,6 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import t from 'tap';
 import ts from 'typescript';
+import { failedSchema } from '../../src/common/child-messages.js';
+import { failed } from '../../src/common/failed.js';
 import { errorCodes, isErrorCode, problemCodes } from '../../src/common/error-codes.js';
 import { commandErrors, commonErrors } from '../../tools/docs/mqtt/errors.js';
 import { projectPath } from '../support/shared.js';
@@ -168,5 +170,12 @@ t.test('the documents name no code twice, and none without need', (t) => {
   for (const [command, codes] of Object.entries({ any: commonErrors, ...commandErrors })) {
     t.equal(new Set(codes).size, codes.length, command);
   }
+  t.end();
+});
+
+t.test('what a child says of its failure is told, however long and with whatever code', (t) => {
+  const said = failedSchema.parse({ ...failed(new Error('x'.repeat(20_000))), code: 'unheard_of' });
+  t.equal(said.code, 'internal');
+  t.equal(said.message.length, 10_000);
   t.end();
 });

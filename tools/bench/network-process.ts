@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
-import { codeOf, messageOf } from '../../src/common/errors.js';
+import { failed } from '../../src/common/failed.js';
 import { createFrontend } from '../../src/features/frontend.js';
 import { loadRuntime, sessionOptions } from '../../src/inference/runtime.js';
 import type { FromNetwork, NetworkBaseline, NetworkJob } from './network-baseline.js';
@@ -73,8 +73,5 @@ async function measure(job: NetworkJob): Promise<NetworkBaseline> {
 }
 
 const [job] = (await once(process, 'message')) as [NetworkJob];
-const said: FromNetwork = await measure(job).then(
-  (baseline) => ({ kind: 'measured', baseline }),
-  (error: unknown) => ({ kind: 'failed', code: codeOf(error), message: messageOf(error) }),
-);
+const said: FromNetwork = await measure(job).then((baseline) => ({ kind: 'measured', baseline }), failed);
 process.send?.(said, () => process.disconnect());

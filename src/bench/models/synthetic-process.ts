@@ -2,7 +2,7 @@
  * Writes the network of one architecture with arbitrary weights, and ends, so that its memory goes back. It is
  * forked by synthetic-model.ts and may be killed at any time.
  */
-import { codeOf, messageOf } from '../../common/errors.js';
+import { failed } from '../../common/failed.js';
 import { leaveSignalsToParent } from '../../common/signals.js';
 import { findArchitecture } from '../../convert/architectures/index.js';
 import { isBuffer } from '../../convert/build-model.js';
@@ -37,10 +37,6 @@ async function write(job: SyntheticJob): Promise<SyntheticNetwork> {
 process.on('message', (job: SyntheticJob) => {
   void write(job)
     .then((network): FromSynthetic => ({ kind: 'written', network }))
-    .catch((error: unknown): FromSynthetic => ({
-      kind: 'failed',
-      code: codeOf(error),
-      message: messageOf(error),
-    }))
+    .catch(failed)
     .then((reply) => process.send?.(reply, undefined, undefined, () => process.exit(0)));
 });
