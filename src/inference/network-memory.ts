@@ -8,9 +8,13 @@ const SHARE = 0.75;
 
 /** The most memory that a process with a network may take here, in bytes: a share of the machine's, or of the container's limit. */
 export function memoryForNetwork(): number {
-  const limit = process.constrainedMemory();
+  return Math.floor(SHARE * Math.min(containerLimitBytes(), totalmem()));
+}
+
+/** The most memory that the container of this process may take, in bytes; Infinity without such a limit. */
+export function containerLimitBytes(): number {
   // Without a limit it is 0, or larger than any memory.
-  return Math.floor(SHARE * (limit > 0 ? Math.min(limit, totalmem()) : totalmem()));
+  return process.constrainedMemory() || Infinity;
 }
 
 /**

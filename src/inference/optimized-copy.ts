@@ -5,6 +5,7 @@ import { cpus, freemem } from 'node:os';
 import { join } from 'node:path';
 import { processIsAlive } from '../common/errno.js';
 import { sha256OfFile } from '../models/files.js';
+import { containerLimitBytes } from './network-memory.js';
 
 /*
  * ONNX Runtime spends most of the time of a load on rewriting the graph for this processor, and can save what comes
@@ -137,9 +138,7 @@ function featuresOf(): string {
 
 /** What this process may still take: of the machine, or of the container's limit. */
 function memoryBytes(): number {
-  const limit = process.constrainedMemory();
-  // Without a limit it is 0 or larger than any memory.
-  return Math.min(freemem(), limit > 0 ? limit - process.memoryUsage.rss() : Infinity);
+  return Math.min(freemem(), containerLimitBytes() - process.memoryUsage.rss());
 }
 
 async function removeOld(folder: string): Promise<void> {
