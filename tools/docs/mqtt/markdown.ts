@@ -152,6 +152,8 @@ function duration(ms: number): string {
   return seconds >= 120 ? `${seconds / 60} minutes` : `${seconds} s`;
 }
 
+const meanings = { ...errorCodes, ...problemCodes };
+
 /** What only the log says, and the errors that answer no command. */
 function logCodes(): string {
   const ofCommands = new Set<string>([...commonErrors, ...Object.values(commandErrors).flat()]);
@@ -167,7 +169,7 @@ function errorTable(heading: string, codes: readonly (ErrorCode | ProblemCode)[]
     `${heading}\n`,
     table(
       ['code', ''],
-      codes.map((code) => [`\`${code}\``, { ...errorCodes, ...problemCodes }[code]]),
+      codes.map((code) => [`\`${code}\``, meanings[code]]),
     ),
   ].join('\n');
 }
