@@ -8,3 +8,6 @@ export const plainTagging = {
   minDurationSeconds: 0,
   minGapSeconds: 0,
 } satisfies Partial<TaggingSettings>;
+
+/** Settings that name no label, so that every label of a model is watched. */
+export const allWatched: TaggingSettings = { ...plainTagging, labels: [], threshold: null, minGapSeconds: 3 };

@@ -10,6 +10,7 @@ import { environmentName } from '../../src/config/schema.js';
 import { commandSpecs, type CommandName } from '../../src/mqtt/command-specs.js';
 import { createTopics } from '../../src/mqtt/topics.js';
 import { resolveWatched, type TaggingSettings } from '../../src/tagging/watch.js';
+import { allWatched } from '../support/tagging.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 /*
@@ -222,20 +223,11 @@ const goodGroup = fc.record(
 );
 
 t.test('tagging.labels and labels/set', (t) => {
-  const usual: TaggingSettings = {
-    labels: [],
-    threshold: null,
-    thresholds: {},
-    offFraction: 0.7,
-    confirm: { k: 1, n: 1 },
-    minDurationSeconds: 0,
-    minGapSeconds: 3,
-  };
   // Two groups of one name are refused where the command is carried out.
   const watched = (labels: unknown) => {
     if (labels === REFUSED) return REFUSED;
     try {
-      resolveWatched([], { ...usual, labels: labels as TaggingSettings['labels'] });
+      resolveWatched([], { ...allWatched, labels: labels as TaggingSettings['labels'] });
       return labels;
     } catch (error) {
       if (error instanceof SoundpostError && error.code === 'invalid_tagging') return REFUSED;

@@ -8,6 +8,7 @@ import { labelName } from '../../src/models/labels.js';
 import { parseConfirm } from '../../src/tagging/confirm.js';
 import { confirmText } from '../../src/tagging/rules.js';
 import { resolveWatched, type TaggingSettings } from '../../src/tagging/watch.js';
+import { allWatched } from '../support/tagging.js';
 
 const isTaken = (name: CommandName, request: object) => commandSpecs[name].schema.safeParse(request).success;
 
@@ -69,16 +70,8 @@ t.test('an audio input is named in one line of text', (t) => {
 });
 
 t.test('settings of groups are held to the same rules once more where they are used', (t) => {
-  const usual: TaggingSettings = {
-    labels: [],
-    threshold: null,
-    thresholds: {},
-    offFraction: 0.7,
-    confirm: { k: 1, n: 1 },
-    minDurationSeconds: 0,
-    minGapSeconds: 3,
-  };
-  const resolve = (changed: Partial<TaggingSettings>) => () => resolveWatched([], { ...usual, ...changed });
+  const resolve = (changed: Partial<TaggingSettings>) => () =>
+    resolveWatched([], { ...allWatched, ...changed });
   const group = { name: 'A', labels: ['a'] };
   for (const wrong of [
     { minGapSeconds: 3600.5 },
