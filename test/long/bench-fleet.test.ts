@@ -80,15 +80,20 @@ t.test(
     const { code, out, err } = await bench([...flags, '--json', json], folder);
     // An event that comes out of order is told, and is no loss: the bench then ends with 1.
     t.ok(code === 0 || code === 1, err);
-    t.match(JSON.parse(await readFile(json, 'utf8')), {
+    const report = JSON.parse(await readFile(json, 'utf8')) as FleetReport;
+    t.match(report, {
       machine: { broker: /^nats-server \d/ },
       options: { nodes: 3, devices: 9 },
       traffic: { packets_in_per_s: null },
-      restart: { devices_lost: 3, recovery: { count: 3 }, down_ms: 0 },
+      restart: { down_ms: 0 },
       events: { lost: 0, unknown: 0, dropped: 0 },
       abilities: { retained: true, session_other_node: true, will: true },
     });
-    t.match(out, /one node killed: 3 devices lost their connection/);
+    // The three of the killed node; where it led the others, they may close their connections while they choose anew.
+    const { devices_lost: lost, recovery } = report.restart;
+    t.ok(lost >= 3 && lost <= 9, `${lost} devices lost their connection`);
+    t.equal(recovery.count, lost, 'each that was lost came back');
+    t.match(out, new RegExp(`one node killed: ${lost} devices lost their connection`));
     t.same(await readdir(folder), ['report.json'], 'nothing is left behind');
   },
 );

@@ -261,6 +261,8 @@ async function crash(parts: {
     const back = () => [...backSince(fleet, crashedAt).values()];
     await until(CONNECT_LIMIT_MS, () => back().length >= lost());
     await wait(COUNTER_AGE_MS);
+    // Nodes that choose a new leader may close the connections of the others meanwhile: those come back as well.
+    await until(CONNECT_LIMIT_MS, () => back().length >= lost());
     const after = look();
     const fall: Omit<Fall, 'startMs'> = {
       crashedAt,
