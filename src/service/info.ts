@@ -56,7 +56,7 @@ export function createInfo(options: {
   safeModeReason: () => string | null;
   /** The model at work, or null. */
   model: () => InstalledModel | null;
-  thresholds: () => ThresholdInForce[];
+  thresholds: () => (ThresholdInForce & { source?: string })[];
   registry: Pick<ModelRegistry, 'list' | 'labelSet'>;
   installer: Pick<Installer, 'catalogue'>;
   link: Pick<Link, 'publish'>;

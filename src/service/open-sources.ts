@@ -1,0 +1,46 @@
+import { chunkSecondsFor } from '../audio/source.js';
+import type { Logger } from '../common/log.js';
+import type { Config } from '../config/schema.js';
+import { sourcesOf } from '../config/sources.js';
+import type { StateStore } from '../config/state-store.js';
+import { chooseSource } from './choose-source.js';
+import type { ListeningTo } from './listening.js';
+import { sourceWishes, withUsableLabels } from './remembered.js';
+
+/**
+ * What the configuration says is to be listened to, with what is remembered of it; none of it is at work yet. Throws
+ * SoundpostError as `chooseSource` does.
+ */
+export async function openSources(options: {
+  config: Config;
+  store: StateStore;
+  /** Without what is remembered. */
+  isSafeMode: boolean;
+  /** Windows a second, by which the length of chunks is chosen. */
+  rateHz: number;
+  root: string;
+  demoAllowed: boolean;
+  log: Logger;
+}): Promise<readonly ListeningTo[]> {
+  const { config, isSafeMode, rateHz, root, demoAllowed, log } = options;
+  const configured = sourcesOf(config);
+  const isOne = configured.length === 1;
+  const opened: ListeningTo[] = [];
+  for (const source of configured) {
+    const store = options.store.of(isOne ? null : source.name);
+    const kept = sourceWishes(source, isSafeMode ? { get: () => undefined } : store);
+    const { tagging, name } = source;
+    const wishes = withUsableLabels(kept, isOne ? { tagging } : { tagging, name }, log);
+    const audio = await chooseSource({
+      audio: source.audio,
+      dataDir: config.data_dir,
+      device: wishes.audioDevice,
+      chunkSeconds: chunkSecondsFor(rateHz),
+      root,
+      demoAllowed,
+      log,
+    });
+    opened.push({ config: source, audio, wishes, store });
+  }
+  return opened;
+}
