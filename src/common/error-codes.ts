@@ -62,6 +62,7 @@ export const errorCodes = {
   no_microphone: 'There is no audio input.',
   device_not_found: 'No audio input has this name or number; the message lists them.',
   device_ambiguous: 'Several audio inputs fit; the message lists them.',
+  device_in_use: 'Another source listens to this audio input already.',
   architecture_unknown: 'There is no architecture of this name; the message lists them.',
   audio_empty: 'There is no sound in the recording.',
   audio_too_long: 'The recording is longer than is taken.',

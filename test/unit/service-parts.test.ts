@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,7 +15,10 @@ import { parseManifest } from '../../src/models/manifest.js';
 import { createRegistry, type InstalledModel } from '../../src/models/registry.js';
 import type { Link } from '../../src/mqtt/link.js';
 import { createTopics } from '../../src/mqtt/topics.js';
+import { createSourceLink } from '../../src/mqtt/source-link.js';
 import { createAnnouncer } from '../../src/service/announcer.js';
+import { createEventTeller } from '../../src/service/event-teller.js';
+import type { ListeningTo } from '../../src/service/listening.js';
 import { bounded, type CutList } from '../../src/service/bounded.js';
 import { createClockWatch } from '../../src/service/clock-watch.js';
 import { knownSummaries } from '../../src/service/info.js';
@@ -48,8 +52,12 @@ function makeAnnouncer(
       void published.push({ topic: topics.of(key, ...parameters), payload }),
     retire: (key: 'label', parameters: { slug: string }) => void retired.push(topics.of(key, parameters)),
   } as unknown as Link;
+  const sourceLink = createSourceLink(link, null);
   const announcer = createAnnouncer({
-    link,
+    link: sourceLink,
+    tell: createEventTeller({ link, sourceCount: 1, windowMs: 0, newId: randomUUID }).of(sourceLink),
+    loud: null,
+    where: '',
     settings: {
       labels: [],
       threshold: 0.5,
@@ -58,7 +66,7 @@ function makeAnnouncer(
     },
     keptLabels: kept,
     topK: 3,
-    memory: openLabelMemory({ dataDir: folder, log: silentLogger }),
+    memory: openLabelMemory({ dataDir: folder, log: silentLogger }).of(null),
     latency: createLatencyRecorder(),
     log: silentLogger,
   });
@@ -329,9 +337,17 @@ t.test('documents are cut until a broker takes them, and say what was left out',
 
 t.test('the published state has so many labels at most', (t) => {
   const labels = Array.from({ length: 10_000 }, (_, n) => `Label ${n}`);
-  const wishes = { rateHz: 1, paused: false, tagging: { labels, threshold: null }, audioDevice: '' };
-  const state = initialState({ ...wishes, telemetryIntervalSeconds: 30 } as never, 'demo');
-  const shown = shownState(state);
+  const wishes = { paused: false, tagging: { labels, threshold: null }, audioDevice: '' };
+  const of = (name: string) => ({ config: { name }, audio: { kind: 'demo' }, wishes }) as unknown as ListeningTo;
+  const pace = { rateHz: 1, telemetryIntervalSeconds: 30 };
+  const shown = shownState(initialState(pace, [of('main')]));
+  t.equal(shown.sources, undefined, 'there is only one');
+  const several = shownState(initialState(pace, ['a', 'b', 'c'].map(of)));
+  t.ok(JSON.stringify(several).length < 100_000);
+  t.same(
+    several.sources?.map((source) => [source.name, source.labels.length + source.labels_omitted!]),
+    ['a', 'b', 'c'].map((name) => [name, 10_000]),
+  );
   t.equal(shown.labels.length + shown.labels_omitted!, 10_000);
   t.ok(JSON.stringify(shown).length < 100_000);
   t.end();
