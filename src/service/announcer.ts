@@ -11,7 +11,7 @@ import { topTags, type Tag } from '../tagging/top.js';
 import { thresholdsInForce, type ThresholdInForce } from '../tagging/thresholds.js';
 import { resolveWatched, type TaggingSettings, type Watched } from '../tagging/watch.js';
 import type { LatencyRecorder } from '../telemetry/latency.js';
-import type { LabelMemory } from './label-memory.js';
+import type { SourceLabels } from './label-memory.js';
 import { createLabelTopics } from './label-topics.js';
 import { labelNames } from './remembered.js';
 import { createSpellings, type Spellings } from './spellings.js';
@@ -57,7 +57,7 @@ export function createAnnouncer(options: {
   /** Models whose spelling of labels is taken for those that the model at work does not know. */
   installed?: readonly Pick<InstalledModel, 'labels'>[];
   topK: number;
-  memory: LabelMemory;
+  memory: Pick<SourceLabels, 'slugs' | 'isIncomplete' | 'add'>;
   latency: LatencyRecorder;
   log: Logger;
 }): Announcer {

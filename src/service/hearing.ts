@@ -58,7 +58,7 @@ export function createHearing(options: {
     keptLabels: options.keptLabels,
     installed,
     topK: config.tagging.top_k,
-    memory,
+    memory: memory.of(null),
     latency,
     log,
   });

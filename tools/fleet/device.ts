@@ -126,7 +126,7 @@ export async function createDevice(
       minGapSeconds: 0,
     },
     topK: TOP_K,
-    memory: { slugs: () => [], isIncomplete: false, add: () => undefined, stop: () => Promise.resolve() },
+    memory: { slugs: () => [], isIncomplete: false, add: () => undefined },
     latency,
     log: silentLogger,
   });
