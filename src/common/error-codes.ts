@@ -148,6 +148,8 @@ export const problemCodes = {
   replies_lost: 'Too many replies waited; some were dropped.',
   request_failed: 'A message failed over a fault in the program.',
   safe_mode: 'Starts failed again and again: the service runs without what was set over MQTT.',
+  sources_not_written: 'Which sources there have been could not be written down.',
+  sources_unreadable: 'Which sources there have been cannot be read.',
   starts_not_counted: 'Starts could not be counted.',
   starts_unreadable: 'The count of starts cannot be read.',
   state_broken: 'What was set over MQTT is damaged.',

@@ -257,7 +257,7 @@ t.test('remembered labels that contradict themselves do not keep the service fro
 t.test('of endless labels those used last are remembered', async (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'soundpost-labels-'));
   t.teardown(() => rmSync(dataDir, { recursive: true, force: true }));
-  const memory = openLabelMemory({ dataDir, log: silentLogger });
+  const memory = openLabelMemory({ dataDir, log: silentLogger }).of(null);
   for (let n = 0; n < 12_000; n += 1) {
     memory.add(`label_${n}`);
     // One that comes on again and again.
@@ -266,7 +266,7 @@ t.test('of endless labels those used last are remembered', async (t) => {
   const known = memory.slugs();
   t.ok(known.length >= 1000 && known.length <= 10_000, `${known.length}`);
   t.ok(known.includes('label_0') && known.includes('label_11999'));
-  const read = () => new Set(openLabelMemory({ dataDir, log: silentLogger }).slugs());
+  const read = () => new Set(openLabelMemory({ dataDir, log: silentLogger }).of(null).slugs());
   await until(() => read().has('label_11999'), 'the newest label on the disk', 30, 5);
   t.same(read(), new Set(known), 'the next life knows them all');
 });

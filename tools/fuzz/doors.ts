@@ -95,6 +95,8 @@ function topicDoor(): Door {
     'response',
     'label',
     'model',
+    'source',
+    'yard',
     ' ',
   ]);
   return door(
@@ -405,16 +407,22 @@ async function memoryDoor(folder: string): Promise<Door> {
   });
   const health: unknown = JSON.parse(readFileSync(join(folder, 'run', 'health.json'), 'utf8'));
   const topics = { 'homeassistant/device/soundpost_a/config': { x: 'sensor' } };
-  return door(changedJson([health, ['dog', 'cat'], topics]), async (text) => {
+  return door(changedJson([health, ['dog', 'yard/cat'], topics]), async (text) => {
     writeFileSync(join(folder, 'run', 'health.json'), text);
     writeFileSync(join(folder, 'labels.json'), text);
     writeFileSync(join(folder, 'homeassistant.json'), text);
     await readHealth(folder, Date.now());
-    const slugs = openLabelMemory({ dataDir: folder, log: silentLogger }).slugs();
-    must(
-      slugs.every((slug) => /^[a-z0-9_]+$/.test(slug)),
-      'a slug that is none',
-    );
+    const memory = openLabelMemory({ dataDir: folder, log: silentLogger });
+    for (const source of memory.sources()) {
+      must(source === null || /^[a-z0-9_-]+$/.test(source), 'a source that is none');
+      must(
+        memory
+          .of(source)
+          .slugs()
+          .every((slug) => /^[a-z0-9_]+$/.test(slug)),
+        'a slug that is none',
+      );
+    }
     openDiscoveryMemory({ dataDir: folder, log: silentLogger }).topics();
   });
 }
