@@ -2,6 +2,7 @@ import { chunkSecondsFor, type AudioSource } from '../audio/source.js';
 import type { Logger } from '../common/log.js';
 import type { ProblemFeed } from '../common/problem-feed.js';
 import type { Config } from '../config/schema.js';
+import { sourcesOf } from '../config/sources.js';
 import { openHomeAssistant } from '../home-assistant/home-assistant.js';
 import type { EmbeddedBroker } from '../mqtt/broker.js';
 import type { Link } from '../mqtt/link.js';
@@ -111,7 +112,8 @@ async function prepare(options: ServiceOptions, life: Life): Promise<Ground> {
   const broker = await startOwnBroker(config, log, life);
   life.goOn();
   const source = await chooseSource({
-    config,
+    audio: sourcesOf(config)[0].audio,
+    dataDir: config.data_dir,
     device: disk.wishes.audioDevice,
     chunkSeconds: chunkSecondsFor(disk.wishes.rateHz),
     root,
