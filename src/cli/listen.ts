@@ -7,6 +7,7 @@ import { createLogger } from '../common/logger.js';
 import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';
 import { secretsOf } from '../config/mask.js';
+import { sourcesOf } from '../config/sources.js';
 import { Pipeline } from '../inference/pipeline.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { chooseSource } from '../service/choose-source.js';
@@ -78,7 +79,8 @@ export async function listenCommand(
     end: () => void pipeline.idle().then(() => over.abort()),
   };
   const source = await chooseSource({
-    config,
+    audio: sourcesOf(config)[0].audio,
+    dataDir: config.data_dir,
     // Finer than the meter, so that it finds something new each time.
     chunkSeconds: METER_INTERVAL_MS / 2000,
     root: projectRoot(),

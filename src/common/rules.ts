@@ -39,6 +39,9 @@ export const sourceName = z
     'has to be the name of a source: at most 32 of a-z, 0-9, "_" and "-", the first a letter or digit',
   );
 
+/** So many sources one device may have. */
+export const MAX_SOURCES = 16;
+
 /** A SHA-256 as text. */
 export const SHA256_HEX = /^[0-9a-f]{64}$/;
 export const sha256Hex = z.string().regex(SHA256_HEX, '64 lower-case hexadecimal digits');

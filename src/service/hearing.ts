@@ -11,6 +11,7 @@ import type { TaggingSettings } from '../tagging/watch.js';
 import { createLatencyRecorder, type LatencyRecorder } from '../telemetry/latency.js';
 import type { Disk } from './disk.js';
 import { createEventTeller } from './event-teller.js';
+import { clearFormerSources } from './former-sources.js';
 import { openLabelMemory } from './label-memory.js';
 import type { Life } from './life.js';
 import { createListening, type Listening, type ListeningTo } from './listening.js';
@@ -52,6 +53,15 @@ export function createHearing(options: {
   const latency = createLatencyRecorder();
   const memory = openLabelMemory({ dataDir: config.data_dir, log });
   options.life.onStop(() => memory.stop());
+  const former = clearFormerSources({
+    dataDir: config.data_dir,
+    sources: isOne ? [] : to.map((one) => one.config.name),
+    link,
+    labels: memory,
+    installed,
+    log,
+  });
+  options.life.onStop(() => former.stop());
   const teller = createEventTeller({
     link,
     sourceCount: to.length,
