@@ -48,11 +48,9 @@ export async function checkOwnBroker(config: Config, timeoutMs: number): Promise
  */
 async function checkAddress(access: ParsedAccess, config: Config, timeoutMs: number): Promise<BrokerFinding> {
   const { mqtt, device, homeassistant } = config;
-  const topics = createTopics(
-    mqtt.base_topic,
-    device.id,
-    homeassistant.enabled ? homeassistant.status_topic : undefined,
-  );
+  const topics = createTopics(mqtt.base_topic, device.id, {
+    birthTopic: homeassistant.enabled ? homeassistant.status_topic : undefined,
+  });
   const remarks: string[] = [];
   const log: Logger = {
     ...silentLogger,

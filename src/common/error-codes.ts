@@ -53,6 +53,8 @@ export const errorCodes = {
   conversion_failed: 'The checkpoint could not be converted.',
   invalid_tagging: 'The labels, groups and thresholds contradict each other; the message says where.',
   label_unknown: 'The model has no such label, and there is no group of that name.',
+  source_unknown: 'There is no source of this name; the message lists them.',
+  source_required: 'Several sources may be meant: the request has to name one; the message lists them.',
   not_a_microphone: 'The sound comes from a recording or a stream, not from a microphone.',
   naudiodon_missing: 'The part that reads microphones is not installed.',
   devices_failed: 'The audio inputs could not be listed.',

@@ -30,6 +30,15 @@ export const threadCount = numberFrom(THREADS.min, THREADS.max).int();
 /** What identifies a device in topics and in Home Assistant. */
 export const deviceId = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/);
 
+/** What names one of several sources of sound: in the configuration, in topics and in commands. */
+export const SOURCE_NAME = /^[a-z0-9][a-z0-9_-]{0,31}$/;
+export const sourceName = z
+  .string('has to be the name of a source')
+  .regex(
+    SOURCE_NAME,
+    'has to be the name of a source: at most 32 of a-z, 0-9, "_" and "-", the first a letter or digit',
+  );
+
 /** A SHA-256 as text. */
 export const SHA256_HEX = /^[0-9a-f]{64}$/;
 export const sha256Hex = z.string().regex(SHA256_HEX, '64 lower-case hexadecimal digits');

@@ -20,6 +20,7 @@ import type { InputControl } from './input.js';
 import type { StateHolder } from './state.js';
 import type { TelemetryLoop } from './telemetry.js';
 import type { ThermalControl } from './thermal.js';
+import { meantSources, ONLY_SOURCE } from './which-source.js';
 
 /** What commands do to the service. Each change is applied, remembered, and then shown in `B/state`. `commands/` has them by family. */
 export function createControl(options: {
@@ -45,14 +46,30 @@ export function createControl(options: {
   log: Logger;
 }): ServiceControl & { stop(): void } {
   const { registry, installer, input, publishInfo } = options;
+  const pace = createPaceCommands(options);
+  const tagging = createTaggingCommands(options);
   return {
     ...createModelChoice(options),
     ...createModelInstalls(options),
     models: () => listModels(registry, installer),
-    ...createPaceCommands(options),
-    ...createTaggingCommands(options),
+    ...pace,
+    async setPaused(paused, seconds, source) {
+      meantSources(source, [ONLY_SOURCE]);
+      return pace.setPaused(paused, seconds);
+    },
+    async setThreshold(value, label, source) {
+      meantSources(source, [ONLY_SOURCE]);
+      return tagging.setThreshold(value, label);
+    },
+    async setLabels(labels, source) {
+      meantSources(source, [ONLY_SOURCE]);
+      return tagging.setLabels(labels);
+    },
     inputs: (signal) => input.list(signal),
-    setInput: (device, signal) => input.choose(device, signal),
+    async setInput(device, signal, source) {
+      meantSources(source, [ONLY_SOURCE]);
+      return input.choose(device, signal);
+    },
     restart: () => options.onRestart(),
     info: () => publishInfo(),
     health: () => Promise.resolve({ ...options.health() }),

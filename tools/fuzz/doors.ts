@@ -100,8 +100,10 @@ function topicDoor(): Door {
   return door(
     fc.tuple(part, fc.oneof(fc.constantFrom('attic', 'a-1'), part), part),
     async ([base, id, path]) => {
-      await refusing(['invalid_topic'], () => createTopics(base, id, path === '' ? undefined : path));
-      const topics = createTopics('soundpost', 'attic');
+      await refusing(['invalid_topic'], () =>
+        createTopics(base, id, { birthTopic: path === '' ? undefined : path }),
+      );
+      const topics = createTopics('soundpost', 'attic', { sources: path.length % 3 === 0 ? ['yard'] : [] });
       const topic = path.length % 2 === 0 ? path : `${topics.base}/${path}`;
       const command = topics.commandOf(topic);
       must(command === null || topic.startsWith(`${topics.base}/`), 'a command from a foreign topic');
@@ -113,7 +115,7 @@ function topicDoor(): Door {
 }
 
 function commandDoor(): Door {
-  const topics = createTopics('soundpost', 'attic');
+  const topics = createTopics('soundpost', 'attic', { sources: ['yard', 'nursery'] });
   const replies: Reply[] = [];
   return door(knock, async ({ path, ...message }) => {
     // A router of its own each time: nothing may wait from the last input.
