@@ -166,7 +166,7 @@ async function wire(
     version,
     link,
     catalogue: await knownModels(installer, log),
-    watched: () => announcer.named(),
+    sources: [{ name: 'main', watched: () => announcer.named(), calibrated: false }],
     keepsGone: safeMode !== null || options.configIncomplete === true,
     log,
   });

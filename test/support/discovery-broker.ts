@@ -8,6 +8,8 @@ export interface DiscoveryBroker {
   retained: Map<string, string>;
   /** All that it was sent and has taken, in order. */
   taken: { topic: string; text: string }[];
+  /** Takes nothing any more, or takes all that is to be said again and in that order. */
+  connect(on: boolean): void;
   /** Says, and means, that a text may have so many bytes from now on. */
   limit(bytes: number): void;
 }
@@ -20,12 +22,16 @@ export function createDiscoveryBroker(deviceId: string): DiscoveryBroker {
   /** As the link keeps them: what was said last on each topic. */
   const states = new Map<string, () => void>();
   let limitBytes = Infinity;
+  let isUp = true;
+  const resendStates = () => {
+    for (const send of [...states.values()]) send();
+  };
   const link = {
     topics: createTopics('soundpost', deviceId),
     publish: () => undefined,
     publishElsewhere(topic: string, text: string, { delivered }: { delivered?: () => void } = {}) {
       const send = () => {
-        if (Buffer.byteLength(text) > limitBytes) return;
+        if (!isUp || Buffer.byteLength(text) > limitBytes) return;
         taken.push({ topic, text });
         if (text === '') {
           retained.delete(topic);
@@ -43,14 +49,16 @@ export function createDiscoveryBroker(deviceId: string): DiscoveryBroker {
       listeners.add(listener);
       listener(limitBytes);
     },
-    resendStates() {
-      for (const send of [...states.values()]) send();
-    },
+    resendStates,
   } as unknown as Link;
   return {
     link,
     retained,
     taken,
+    connect(on) {
+      isUp = on;
+      resendStates();
+    },
     limit(bytes) {
       limitBytes = bytes;
       for (const listener of listeners) listener(bytes);

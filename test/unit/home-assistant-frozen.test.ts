@@ -38,14 +38,19 @@ t.test('one source is described as ever', async (t) => {
     catalogue,
     mirrored: false,
     digestRequired: true,
-    watched: () => watched,
+    sources: [{ name: 'main', watched: () => watched, calibrated: false }],
     keepsGone: false,
     log: silentLogger,
     random: () => 0,
     removalHoldMs: 20,
   });
   const texts = (count: number) =>
-    until(() => broker.taken.length === count, () => `${count} messages, not ${broker.taken.length}`, 30, 5);
+    until(
+      () => broker.taken.length === count,
+      () => `${count} messages, not ${broker.taken.length}`,
+      30,
+      5,
+    );
   homeAssistant.installed(['soundpost-home', 'mn04_as']);
   homeAssistant.stateChanges(workingState({ model: 'soundpost-home' }));
   await texts(1);
