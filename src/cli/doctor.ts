@@ -16,6 +16,7 @@ import { silentLogger, type Logger } from '../common/log.js';
 import { projectRoot } from '../common/project.js';
 import { megabytes } from '../common/size-text.js';
 import { loadConfig } from '../config/load.js';
+import { sourcesOf, type SourceConfig } from '../config/sources.js';
 import { openStateStore } from '../config/state-store.js';
 import type { Config } from '../config/schema.js';
 import { createStartEngine } from '../inference/start-engine.js';
@@ -23,7 +24,7 @@ import { summariseReport, verifyModel } from '../inference/verify.js';
 import { readCatalogue } from '../models/catalogue.js';
 import type { ModelRegistry } from '../models/registry.js';
 import { startEmbeddedBroker } from '../mqtt/broker.js';
-import { startingWishes, withUsableLabels } from '../service/remembered.js';
+import { sourceWishes, startingWishes, withUsableLabels } from '../service/remembered.js';
 import { thresholdsInForce, type ThresholdInForce } from '../tagging/thresholds.js';
 import { describeUnknown } from '../tagging/unknown.js';
 import { resolveWatched } from '../tagging/watch.js';
@@ -74,11 +75,12 @@ export async function doctorCommand(context: CommandContext): Promise<number> {
     ['sensors', () => checkSensors(config)],
     ['disk', () => checkDisk(config)],
     ['model', () => checkModel(registry, config)],
-    ['labels', () => checkLabels(registry, config)],
-    ['audio', () => checkAudio(config)],
+    ...perSource(config, 'labels', (source) => checkLabels(registry, config, source)),
+    ...perSource(config, 'audio', checkAudio),
     ['ffmpeg', () => checkFfmpeg(config)],
     ['broker', () => checkBroker(config)],
   ];
+  const width = Math.max(8, ...checks.map(([name]) => name.length));
   const findings: Finding[] = [];
   for (const [name, check] of checks) {
     const { rows = [], ...finding } = await check().catch((error: unknown): Check => ({
@@ -87,7 +89,7 @@ export async function doctorCommand(context: CommandContext): Promise<number> {
     }));
     findings.push({ name, ...finding });
     if (json) continue;
-    stdout.write(`${finding.verdict.padEnd(4)}  ${name.padEnd(8)} ${finding.detail}\n`);
+    stdout.write(`${finding.verdict.padEnd(4)}  ${name.padEnd(width)} ${finding.detail}\n`);
     if (rows.length > 0) stdout.write(table(rows).replace(/^/gm, INDENT).trimEnd() + '\n');
   }
   const ok = findings.every(({ verdict }) => verdict !== 'fail');
@@ -96,6 +98,19 @@ export async function doctorCommand(context: CommandContext): Promise<number> {
 }
 
 type Check = Omit<Finding, 'name'>;
+
+/** A check of each source; with several its name says of which. */
+function perSource(
+  config: Config,
+  name: string,
+  check: (source: SourceConfig) => Promise<Check>,
+): [name: string, check: () => Promise<Check>][] {
+  const sources = sourcesOf(config);
+  return sources.map((source) => [
+    sources.length === 1 ? name : `${name} ${source.name}`,
+    () => check(source),
+  ]);
+}
 
 function checkNode(): Promise<Check> {
   const supported = Number(process.versions.node.split('.')[0]) >= 20;
@@ -163,9 +178,11 @@ async function checkModel(registry: ModelRegistry, config: Config): Promise<Chec
  * What the service would listen for, with the thresholds that would be in force: by the configuration, and by what
  * was set over MQTT and is remembered.
  */
-async function checkLabels(registry: ModelRegistry, config: Config): Promise<Check> {
+async function checkLabels(registry: ModelRegistry, config: Config, source: SourceConfig): Promise<Check> {
   const store = await openStateStore({ dataDir: config.data_dir, log: silentLogger, isReadOnly: true });
-  const { tagging, modelId } = withUsableLabels(startingWishes(config, store), config, silentLogger);
+  const { modelId } = startingWishes(config, store);
+  const own = store.of(sourcesOf(config).length === 1 ? null : source.name);
+  const { tagging } = withUsableLabels(sourceWishes(source, own), source, silentLogger);
   const { labels } = await registry.get(modelId);
   const { items, unknown } = resolveWatched(labels, tagging);
   const thresholds = thresholdsInForce(items);
@@ -195,7 +212,7 @@ function thresholdRow({ label, group, threshold, from }: ThresholdInForce): stri
   return [group === null ? label : `${group}: ${label}`, thresholdText(threshold), originNames[from]];
 }
 
-async function checkAudio({ audio }: Config): Promise<Check> {
+async function checkAudio({ audio }: SourceConfig): Promise<Check> {
   const parts = { track: audio.track, ...(audio.channel !== 'mix' && { channel: audio.channel }) };
   switch (audio.source) {
     case 'demo':
@@ -271,13 +288,13 @@ async function checkHeard(
   return { verdict: oddities.length === 0 ? 'ok' : 'warn', detail: [what, ...oddities].join('; ') };
 }
 
-async function checkFfmpeg({ audio }: Config): Promise<Check> {
+async function checkFfmpeg(config: Config): Promise<Check> {
   try {
     const { stdout } = await promisify(execFile)('ffmpeg', ['-hide_banner', '-version']);
     return { verdict: 'ok', detail: stdout.split('\n')[0] ?? '' };
   } catch {
     return {
-      verdict: audio.source === 'stream' ? 'fail' : 'warn',
+      verdict: sourcesOf(config).some(({ audio }) => audio.source === 'stream') ? 'fail' : 'warn',
       detail: 'not found: network streams and recordings other than WAV need it (sudo apt install ffmpeg)',
     };
   }

@@ -39,7 +39,10 @@ export function shownState(state: StatePayload): StatePayload {
   };
 }
 
-function withFewLabels<T extends { labels: string[] }>(shown: T, most: number): T & { labels_omitted?: number } {
+function withFewLabels<T extends { labels: string[] }>(
+  shown: T,
+  most: number,
+): T & { labels_omitted?: number } {
   const { labels } = shown;
   if (labels.length <= most) return shown;
   return { ...shown, labels: labels.slice(0, most), labels_omitted: labels.length - most };

@@ -81,7 +81,11 @@ export function createThermalControl(options: {
     if (!isRunning) return READ_INTERVAL_MS;
     flags = reading.flags;
     if (state.now.paused) pace.reset();
-    else pace.add(now(), pipeline.sources.map((source) => source.counters()));
+    else
+      pace.add(
+        now(),
+        pipeline.sources.map((source) => source.counters()),
+      );
     const decision = step(state.now.rate_hz, reading);
     apply(state.now.rate_hz, decision);
     news.tell(decision, state.now.rate_hz);

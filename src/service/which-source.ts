@@ -19,7 +19,10 @@ export function meant<T extends { readonly name: string }>(
   name: string | undefined,
   sources: readonly T[],
 ): readonly T[] {
-  const names = meantSources(name, sources.map((source) => source.name));
+  const names = meantSources(
+    name,
+    sources.map((source) => source.name),
+  );
   return sources.filter((source) => names.includes(source.name));
 }
 

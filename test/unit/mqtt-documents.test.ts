@@ -72,8 +72,8 @@ t.test('the AsyncAPI document', async (t) => {
   const operations = document!.operations().all();
   t.equal(
     operations.filter((one) => one.isSend()).length,
-    outgoing.length + 1,
-    'all topics and the discovery',
+    outgoing.length + 2,
+    'all topics, and the discovery of boxes and of sources',
   );
   t.equal(
     operations.filter((one) => one.isReceive()).length,

@@ -338,7 +338,8 @@ t.test('documents are cut until a broker takes them, and say what was left out',
 t.test('the published state has so many labels at most', (t) => {
   const labels = Array.from({ length: 10_000 }, (_, n) => `Label ${n}`);
   const wishes = { paused: false, tagging: { labels, threshold: null }, audioDevice: '' };
-  const of = (name: string) => ({ config: { name }, audio: { kind: 'demo' }, wishes }) as unknown as ListeningTo;
+  const of = (name: string) =>
+    ({ config: { name }, audio: { kind: 'demo' }, wishes }) as unknown as ListeningTo;
   const pace = { rateHz: 1, telemetryIntervalSeconds: 30 };
   const shown = shownState(initialState(pace, [of('main')]));
   t.equal(shown.sources, undefined, 'there is only one');

@@ -45,7 +45,11 @@ export function createPaceCommands(options: {
       const ends = paused && seconds !== undefined;
       for (const source of about) {
         applyPause(source, paused);
-        if (ends) resumeTimers.set(source, setTimeout(() => applyPause(source, false), seconds * 1000));
+        if (ends)
+          resumeTimers.set(
+            source,
+            setTimeout(() => applyPause(source, false), seconds * 1000),
+          );
       }
       // A pause with an end is not remembered: after a restart nobody would end it.
       const saves = about.map((source) => source.store.set('paused', ends ? false : paused, false));

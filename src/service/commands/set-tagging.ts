@@ -43,8 +43,14 @@ export function createTaggingCommands(options: {
     async setLabels(labels, name) {
       const done = await carryOut(of(name).map((source) => source.planLabels(labels)));
       return {
-        labels: uniqueBy(done.flatMap((each) => each.labels), ({ slug }) => slug),
-        unknown: uniqueBy(done.flatMap((each) => each.unknown), (each) => each.name),
+        labels: uniqueBy(
+          done.flatMap((each) => each.labels),
+          ({ slug }) => slug,
+        ),
+        unknown: uniqueBy(
+          done.flatMap((each) => each.unknown),
+          (each) => each.name,
+        ),
         ...persistence(done.every(isPersisted)),
       };
     },
@@ -124,7 +130,11 @@ function createSourceTagging(
         announcer.update(tagging);
         state.change({ labels: labelNames(labels) });
         const saved = await store.set('labels', labels, config.tagging.labels);
-        return { labels: announcer.watched(), unknown: unknown.map((each) => ({ ...each })), ...persistence(saved) };
+        return {
+          labels: announcer.watched(),
+          unknown: unknown.map((each) => ({ ...each })),
+          ...persistence(saved),
+        };
       };
     },
   };

@@ -71,7 +71,7 @@ function topicsAtAGlance(
         .filter(([, { direction }]) => direction === 'in')
         .map(([, spec]) => [`\`B/${spec.template}\``, spec.description]),
     ),
-    'Unless `homeassistant.enabled` is false, there are two topics of Home Assistant as well ([home-assistant.md](home-assistant.md)); `{prefix}` is `homeassistant.prefix`, `{status_topic}` is `homeassistant.status_topic`:\n',
+    'Unless `homeassistant.enabled` is false, there are three topics of Home Assistant as well ([home-assistant.md](home-assistant.md)); `{prefix}` is `homeassistant.prefix`, `{status_topic}` is `homeassistant.status_topic`:\n',
     table(
       ['topic', ''],
       homeAssistantTopics.map(({ address, description }) => [`\`${address}\``, description]),
