@@ -16,6 +16,7 @@ import { silentLogger, type Logger } from '../common/log.js';
 import { projectRoot } from '../common/project.js';
 import { megabytes } from '../common/size-text.js';
 import { loadConfig } from '../config/load.js';
+import { sourcesOf } from '../config/sources.js';
 import { openStateStore } from '../config/state-store.js';
 import type { Config } from '../config/schema.js';
 import { createStartEngine } from '../inference/start-engine.js';
@@ -165,7 +166,11 @@ async function checkModel(registry: ModelRegistry, config: Config): Promise<Chec
  */
 async function checkLabels(registry: ModelRegistry, config: Config): Promise<Check> {
   const store = await openStateStore({ dataDir: config.data_dir, log: silentLogger, isReadOnly: true });
-  const { tagging, modelId } = withUsableLabels(startingWishes(config, store), config, silentLogger);
+  const { tagging, modelId } = withUsableLabels(
+    startingWishes(config, store),
+    sourcesOf(config)[0],
+    silentLogger,
+  );
   const { labels } = await registry.get(modelId);
   const { items, unknown } = resolveWatched(labels, tagging);
   const thresholds = thresholdsInForce(items);
