@@ -4,6 +4,7 @@ import { removeTemporaries } from '../common/atomic-file.js';
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { Config } from '../config/schema.js';
+import { sourcesOf } from '../config/sources.js';
 import { openStateStore, type StateStore } from '../config/state-store.js';
 import { convertCheckpoint } from '../convert/convert.js';
 import { optimizedFolderIn } from '../inference/optimized-copy.js';
@@ -92,7 +93,11 @@ async function prepareDataDir(dataDir: string): Promise<void> {
 
 function wishesOf({ config, safeModeReason, log }: DiskOptions, store: StateStore): Wishes {
   if (safeModeReason === null) {
-    const wishes = withUsableLabels(startingWishes(config, store), config, log);
+    const wishes = withUsableLabels(
+      startingWishes(config, store),
+      { tagging: sourcesOf(config)[0].tagging },
+      log,
+    );
     logRemembered(wishes, config, log);
     return wishes;
   }

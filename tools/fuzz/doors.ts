@@ -183,6 +183,12 @@ function environmentDoor(): Door {
   const values = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 60 }),
     fc.json(),
+    changedJson([
+      [
+        { name: 'yard', url: 'rtsp://me:hush@camera/1', labels: ['Dog'], loud: { above_background_db: 20 } },
+        { name: 'nursery', device: 'USB', threshold: 0.3, gain_db: 6 },
+      ],
+    ]),
     textOf([
       'mqtt://',
       'rtsp://',
@@ -201,7 +207,8 @@ function environmentDoor(): Door {
       'true',
     ]),
   );
-  const pair = fc.tuple(fc.constantFrom(...[...keys.keys()].map(environmentName)), values);
+  const names = [...keys.keys(), 'audio.sources', 'audio.sources'].map(environmentName);
+  const pair = fc.tuple(fc.constantFrom(...names), values);
   const sources = { root: projectRoot(), cwd: '/nonexistent', hostname: 'fuzzed', flags: {} };
   return door(fc.array(pair, { minLength: 1, maxLength: 4 }), async (pairs) => {
     const env = Object.fromEntries(pairs);
@@ -373,6 +380,7 @@ function stateDoor(folder: string): Door {
       thresholds: { value: { Dog: 0.4 }, configured: {} },
       paused: { value: true, configured: false },
     },
+    sources: { yard: { threshold: { value: 0.4, configured: null } } },
   };
   return fileDoor(
     folder,
@@ -382,6 +390,7 @@ function stateDoor(folder: string): Door {
       // As a second program reads it, which moves nothing aside: the folder would fill.
       const store = await openStateStore({ dataDir: folder, log: silentLogger, isReadOnly: true });
       const rate = store.get('rate_hz', 1);
+      store.of('yard').get('threshold', null);
       must(rate === undefined || rateHz.safeParse(rate).success, `a rate of ${rate}`);
     },
     [],

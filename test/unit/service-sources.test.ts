@@ -1,0 +1,81 @@
+import t from 'tap';
+import { silentLogger } from '../../src/common/log.js';
+import { loadConfig } from '../../src/config/load.js';
+import { sourcesOf, type SourceConfig } from '../../src/config/sources.js';
+import type { SourceStore } from '../../src/config/state-store.js';
+import { taggingSettings } from '../../src/config/tagging-settings.js';
+import { chooseSource } from '../../src/service/choose-source.js';
+import { sourceWishes, withUsableLabels } from '../../src/service/remembered.js';
+import { createRecordingLog } from '../support/recording-log.js';
+import { temporaryFolder } from '../support/temporary.js';
+
+/** Groups that contradict each other. */
+const TWINS = [
+  { name: 'A', labels: ['Dog'] },
+  { name: 'a', labels: ['Cat'] },
+];
+
+t.test('each source starts with what was set for it', (t) => {
+  const list = [
+    { name: 'nursery', device: 'USB', threshold: 0.3 },
+    { name: 'yard', url: 'rtsp://camera/1', labels: ['Dog'] },
+  ];
+  const env = { SOUNDPOST_AUDIO_SOURCES: JSON.stringify(list), SOUNDPOST_TAGGING_THRESHOLD: '0.6' };
+  const { config } = loadConfig({ env, flags: {} });
+  const [nursery, yard] = sourcesOf(config) as [SourceConfig, SourceConfig];
+  const asked: [string, unknown][] = [];
+  const nothing = {
+    get: (key: string, configured: unknown) => {
+      asked.push([key, configured]);
+      return undefined;
+    },
+  };
+  t.same(sourceWishes(nursery, nothing), {
+    paused: false,
+    tagging: taggingSettings(nursery),
+    audioDevice: 'USB',
+  });
+  t.same(Object.fromEntries(asked), {
+    threshold: 0.3,
+    paused: false,
+    labels: [],
+    thresholds: {},
+    audio_device: 'USB',
+  });
+  t.equal(sourceWishes(yard, nothing).tagging.threshold, 0.6);
+  const kept: Record<string, unknown> = {
+    paused: true,
+    threshold: null,
+    labels: TWINS,
+    audio_device: 'HDMI',
+  };
+  const remembering: Pick<SourceStore, 'get'> = { get: (key) => kept[key] as undefined };
+  const wishes = sourceWishes(yard, remembering);
+  t.match(wishes, { paused: true, tagging: { threshold: null, labels: TWINS }, audioDevice: 'HDMI' });
+  const log = createRecordingLog();
+  t.same(withUsableLabels(wishes, yard, log).tagging.labels, ['Dog']);
+  t.match(log.lines, [{ level: 'warn', message: /chosen over MQTT for yard cannot be watched/ }]);
+  t.end();
+});
+
+t.test('what a source says is what it is made with', async (t) => {
+  const folder = temporaryFolder(t);
+  const made = async (entry: object) => {
+    const env = { SOUNDPOST_AUDIO_SOURCES: JSON.stringify([{ name: 'a', ...entry }]) };
+    const { config } = loadConfig({ env, flags: {}, cwd: folder });
+    return chooseSource({
+      audio: sourcesOf(config)[0].audio,
+      dataDir: folder,
+      chunkSeconds: 0.1,
+      root: folder,
+      demoAllowed: true,
+      log: silentLogger,
+    });
+  };
+  // Where the broker is the embedded one, too: whoever lists a microphone wants none of the demo.
+  t.equal((await made({})).kind, 'microphone');
+  t.equal((await made({ url: 'rtsp://camera/1' })).kind, 'stream');
+  t.equal((await made({ file: 'x.wav' })).kind, 'file');
+  t.equal((await made({ source: 'stream', file: 'x.mp3' })).kind, 'stream');
+  t.equal((await made({ source: 'demo' })).kind, 'demo');
+});
