@@ -5,7 +5,7 @@ import { sourcesOf } from '../config/sources.js';
 import type { StateStore } from '../config/state-store.js';
 import { chooseSource } from './choose-source.js';
 import type { ListeningTo } from './listening.js';
-import { sourceWishes, withUsableLabels } from './remembered.js';
+import { logRememberedOf, sourceWishes, withUsableLabels } from './remembered.js';
 
 /**
  * What the configuration says is to be listened to, with what is remembered of it; none of it is at work yet. Throws
@@ -31,6 +31,7 @@ export async function openSources(options: {
     const kept = sourceWishes(source, isSafeMode ? { get: () => undefined } : store);
     const { tagging, name } = source;
     const wishes = withUsableLabels(kept, isOne ? { tagging } : { tagging, name }, log);
+    if (!isSafeMode) logRememberedOf(wishes, source, isOne ? '' : ` at ${name}`, log);
     const audio = await chooseSource({
       audio: source.audio,
       dataDir: config.data_dir,

@@ -2,7 +2,7 @@ import { codeOf, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { Config } from '../config/schema.js';
 import { taggingSettings } from '../config/tagging-settings.js';
-import { sourcesOf, type SourceConfig } from '../config/sources.js';
+import type { SourceConfig } from '../config/sources.js';
 import type { SourceStore, StateStore } from '../config/state-store.js';
 import { resolveWatched, type TaggingSettings } from '../tagging/watch.js';
 
@@ -14,8 +14,8 @@ export interface SourceWishes {
   audioDevice: string | number;
 }
 
-/** What the service starts with: the same of the device, and of its one source. */
-export interface Wishes extends SourceWishes {
+/** What the service starts with, of what is not set for each source by itself. */
+export interface Wishes {
   modelId: string;
   rateHz: number;
   telemetryIntervalSeconds: number;
@@ -43,7 +43,6 @@ export function sourceWishes(
 export function startingWishes(config: Config, store: Pick<StateStore, 'get'>): Wishes {
   const { telemetry } = config;
   return {
-    ...sourceWishes(sourcesOf(config)[0], store),
     modelId: store.get('model', config.model.id) ?? config.model.id,
     rateHz: store.get('rate_hz', config.inference.rate_hz) ?? config.inference.rate_hz,
     telemetryIntervalSeconds:
@@ -91,28 +90,39 @@ export function labelNames(labels: TaggingSettings['labels']): string[] {
 
 /** Says what differs from the configuration, so that nobody wonders at it. */
 export function logRemembered(wishes: Wishes, config: Config, log: Logger): void {
-  const { audio, tagging } = sourcesOf(config)[0];
   if (wishes.modelId !== config.model.id) {
     log.info({}, `Going on with the model ${wishes.modelId}, chosen over MQTT`);
   }
   if (wishes.rateHz !== config.inference.rate_hz) {
     log.info({}, `Going on at ${wishes.rateHz} Hz, set over MQTT`);
   }
-  const { threshold } = wishes.tagging;
-  if (threshold !== tagging.threshold) {
-    log.info({}, `Going on with the threshold ${threshold ?? 'of the model'}, set over MQTT`);
-  }
-  if (wishes.tagging.thresholds !== tagging.thresholds) {
-    log.info({}, 'Going on with thresholds of single labels that were set over MQTT');
-  }
-  if (wishes.tagging.labels !== tagging.labels) {
-    log.info({}, 'Going on with the labels that were chosen over MQTT');
-  }
-  if (wishes.audioDevice !== audio.device) {
-    log.info({}, `Going on with the microphone "${wishes.audioDevice || 'default input'}", chosen over MQTT`);
-  }
   if (wishes.telemetryIntervalSeconds !== config.telemetry.interval_seconds) {
     log.info({}, `Going on with telemetry every ${wishes.telemetryIntervalSeconds} s, set over MQTT`);
   }
-  if (wishes.paused) log.info({}, 'Still paused, as was asked over MQTT');
+}
+
+/** The same of one source. @param where ` at <source>` where there are several */
+export function logRememberedOf(
+  wishes: SourceWishes,
+  { audio, tagging }: SourceConfig,
+  where: string,
+  log: Logger,
+): void {
+  const { threshold } = wishes.tagging;
+  if (threshold !== tagging.threshold) {
+    log.info({}, `Going on with the threshold ${threshold ?? 'of the model'}${where}, set over MQTT`);
+  }
+  if (wishes.tagging.thresholds !== tagging.thresholds) {
+    log.info({}, `Going on with thresholds of single labels${where} that were set over MQTT`);
+  }
+  if (wishes.tagging.labels !== tagging.labels) {
+    log.info({}, `Going on with the labels${where} that were chosen over MQTT`);
+  }
+  if (wishes.audioDevice !== audio.device) {
+    log.info(
+      {},
+      `Going on with the microphone "${wishes.audioDevice || 'default input'}"${where}, chosen over MQTT`,
+    );
+  }
+  if (wishes.paused) log.info({}, `Still paused${where}, as was asked over MQTT`);
 }

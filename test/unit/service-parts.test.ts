@@ -10,6 +10,7 @@ import type { Problem } from '../../src/common/logger.js';
 import { createProblemFeed } from '../../src/common/problem-feed.js';
 import type { WindowResult } from '../../src/inference/window-report.js';
 import { loadConfig } from '../../src/config/load.js';
+import { sourcesOf } from '../../src/config/sources.js';
 import { readCatalogue } from '../../src/models/catalogue.js';
 import { parseManifest } from '../../src/models/manifest.js';
 import { createRegistry, type InstalledModel } from '../../src/models/registry.js';
@@ -24,7 +25,7 @@ import { createClockWatch } from '../../src/service/clock-watch.js';
 import { knownSummaries } from '../../src/service/info.js';
 import { initialState, shownState } from '../../src/service/state.js';
 import { openLabelMemory } from '../../src/service/label-memory.js';
-import { startingWishes, withUsableLabels } from '../../src/service/remembered.js';
+import { sourceWishes, withUsableLabels } from '../../src/service/remembered.js';
 import type { TaggingSettings } from '../../src/tagging/watch.js';
 import { createLatencyRecorder } from '../../src/telemetry/latency.js';
 import { createRecordingLog } from '../support/recording-log.js';
@@ -237,15 +238,16 @@ t.test('labels that contradict themselves are refused before there is a model, t
 
 t.test('remembered labels that contradict themselves do not keep the service from starting', (t) => {
   const { config } = loadConfig({ env: { SOUNDPOST_TAGGING_LABELS: '["Dog"]' }, flags: {} });
+  const [source] = sourcesOf(config);
   const log = createRecordingLog();
   const remembering = (labels: TaggingSettings['labels']) =>
-    startingWishes(config, {
-      get: (key, configured) => (key === 'labels' ? labels : configured),
+    sourceWishes(source, {
+      get: (key, configured) => (key === 'labels' ? labels : configured) as never,
     });
   const good = remembering(['Cat']);
-  t.equal(withUsableLabels(good, config, log), good);
+  t.equal(withUsableLabels(good, { tagging: source.tagging }, log), good);
   t.same(log.lines, []);
-  const { tagging, ...others } = withUsableLabels(remembering(TWINS), config, log);
+  const { tagging, ...others } = withUsableLabels(remembering(TWINS), { tagging: source.tagging }, log);
   t.same(tagging, { ...good.tagging, labels: ['Dog'] });
   t.match({ ...good }, others);
   t.match(log.lines, [
