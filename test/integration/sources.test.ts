@@ -133,7 +133,7 @@ t.test('two recordings in one list', { skip: noMosquitto }, async (t) => {
 
   await t.test('commands are for one or for all', async (t) => {
     const latest = () => console.all<StatePayload>('state').at(-1)!;
-    const ofSources = async <K extends 'paused' | 'threshold'>(key: K, ...values: unknown[]) => {
+    const ofSources = async (key: 'paused' | 'threshold', ...values: unknown[]) => {
       const fits = ({ sources }: StatePayload) =>
         sources!.every((source, index) => source[key] === values[index]);
       if (!fits(latest())) await console.on<StatePayload>('state', fits);
@@ -149,7 +149,7 @@ t.test('two recordings in one list', { skip: noMosquitto }, async (t) => {
     await console.on<TagsPayload>('source/kitchen/tags');
     t.equal(console.texts('source/yard/tags').length, heard, 'no window of the one that is paused');
 
-    console.publish(`${console.base}/source/kitchen/paused/set`, 'ON');
+    await console.publish(`${console.base}/source/kitchen/paused/set`, 'ON');
     await ofSources('paused', true, true);
     t.match(latest(), { paused: true });
     t.match(await console.request('resume'), { status: 'ok', data: { paused: false } });

@@ -96,7 +96,7 @@ export function breaches({ base, messages }: Console): string[] {
     // What is cleared is no message.
     if (text === '' && spec?.retain === true) return [];
     if (spec === undefined)
-      return /^request\/|^\w+\/set$/.test(path) ? [] : [`${topic}: not in the contract`];
+      return /^request\/|^(source\/[^/]+\/)?\w+\/set$/.test(path) ? [] : [`${topic}: not in the contract`];
     const code = path.startsWith('response/') && (JSON.parse(text) as Partial<Reply>).error?.code;
     if (code && !codesOf(path.replace(/^response\//, '')).includes(code)) {
       return [`${topic}: the code ${code} is not documented`];
