@@ -11,6 +11,12 @@ const OFF_FRACTION = 0.7;
 /** Blocks are whole numbers of samples, so that four of 50 ms may be a little less than 200 ms. */
 const ROUNDING_MS = 1;
 
+/**
+ * A background below this counts as this: where a camera's noise suppression or a gate makes pauses digitally silent,
+ * every sound would be far above them. It is about the noise of a good microphone in a quiet room.
+ */
+const QUIETEST_BACKGROUND_DBFS = -80;
+
 /** The level of a stretch of sound. Blocks follow each other without gaps; what breaks the sound calls `close`. */
 export interface LoudBlock {
   /** Milliseconds since the epoch of its end. */
@@ -86,7 +92,9 @@ export function createLoudWatch(options: {
   function whileOff(block: LoudBlock, decidedMs: number): TagEvent[] {
     // A background that was forgotten takes with it what was about to come on.
     if (block.backgroundDbfs === null) noise = null;
-    const backgroundDbfs = noise?.backgroundDbfs ?? block.backgroundDbfs;
+    const backgroundDbfs =
+      noise?.backgroundDbfs ??
+      (block.backgroundDbfs === null ? null : Math.max(QUIETEST_BACKGROUND_DBFS, block.backgroundDbfs));
     const aboveDb = backgroundDbfs === null ? -Infinity : block.dbfs - backgroundDbfs;
     if (backgroundDbfs === null || !(aboveDb >= aboveBackgroundDb)) {
       noise = null;

@@ -130,6 +130,13 @@ t.test('blocks of a rate that has no whole 50 ms are taken for what they are', (
   t.end();
 });
 
+t.test('a pause that is digitally silent is no background for every sound', (t) => {
+  const blocks = hear(watch(), { background: -120 });
+  t.same(blocks(20, -70), [], '50 dB above nothing is no noise');
+  t.match(blocks(20, -59), [{ event_type: 'started' }]);
+  t.end();
+});
+
 t.test('closing ends what is on, and forgets what was about to come on', (t) => {
   const loud = watch();
   const blocks = hear(loud, { background: -60 });
@@ -215,10 +222,10 @@ t.test('whatever else is heard: a noise that is loud and long enough is told of 
       fc.array(fc.integer({ min: 0, max: 30 }), { minLength: 4, maxLength: 60 }),
       (aboveBackgroundDb, quietBlocks, noise) => {
         const loud = watch({ aboveBackgroundDb });
-        const blocks = hear(loud, { background: -100 });
-        const events = blocks(quietBlocks, -100);
-        for (const dB of noise) events.push(...blocks(1, -100 + aboveBackgroundDb + dB));
-        events.push(...blocks(20, -100));
+        const blocks = hear(loud, { background: -70 });
+        const events = blocks(quietBlocks, -70);
+        for (const dB of noise) events.push(...blocks(1, -70 + aboveBackgroundDb + dB));
+        events.push(...blocks(20, -70));
         const [started, ended] = events;
         const highest = Math.min(1, 0.5 + (0.5 * Math.max(...noise)) / aboveBackgroundDb);
         return (
