@@ -66,12 +66,12 @@ export async function listenCommand(
   });
   const sink: AudioSink = {
     begin({ name, sampleRate }) {
-      pipeline.begin(sampleRate, source.realTime);
+      pipeline.sources[0]!.begin(sampleRate, source.realTime);
       screen.say(`hearing ${name} at ${sampleRate} Hz with ${model.manifest.id}`);
     },
     chunk(samples, endTimeMs) {
       level.add(samples);
-      return pipeline.chunk(samples, endTimeMs);
+      return pipeline.sources[0]!.chunk(samples, endTimeMs);
     },
     // The source itself says why it is silent, and when it tries again.
     status: () => undefined,

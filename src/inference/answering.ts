@@ -2,38 +2,34 @@ import { codeOf, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { InferenceEngine } from './engine.js';
 import type { EngineSeat } from './engine-seat.js';
-import type { KeptSound } from './kept-sound.js';
 import type { StreamRequest } from './model-stream.js';
-import { createWindowQueue, type DueWindow } from './window-queue.js';
-import { createWindowReporter, type WindowResult } from './window-report.js';
+import type { SourceFeed } from './source-feed.js';
+import type { DueWindow } from './window-queue.js';
+import type { WindowResult } from './window-report.js';
 
-/** Has the engine at work answer the windows that are due, one at a time. */
+/** Has the engine at work answer the windows that are due, one at a time: of all sources, in turn. */
 export interface Answering {
-  /** Another stream of sound, which can wait or not. */
-  begin(realTime: boolean): void;
-  /** The sound breaks off here: what waits or is being answered is not told any more. */
-  breakOff(): void;
+  /** Another stream of sound has begun, or the sound breaks off here: what waits or is being answered is not told any more. */
+  breakOff(feed: SourceFeed): void;
   /** What has come up to now is not to be told of. */
-  skipToNow(): void;
+  skipToNow(feed: SourceFeed): void;
   /**
    * Windows became due with a chunk that ended at `endMs` (wall clock) and arrived at `arrivedAt` (performance.now()).
    * For sources that can wait the promise resolves when there is room for more.
    * @param positions where they end, capture samples, oldest first
    */
-  due(positions: readonly number[], endMs: number, arrivedAt: number): void | Promise<void>;
-  /** Goes on where it can: the engine has come, or its stream. */
+  due(feed: SourceFeed, positions: readonly number[], endMs: number, arrivedAt: number): void | Promise<void>;
+  /** Goes on where it can: the engine has come, or a stream of it. */
   dispatch(): void;
   /**
    * Calls `act` once no engine is at work on a window, never before this returns. There is one at a time; `stop`
    * calls it as well.
    */
   betweenWindows(act: () => void): void;
-  /** Resolves when no window is waiting or being answered. */
-  idle(): Promise<void>;
+  /** Resolves when no window of these sources is waiting or being answered. */
+  idle(feeds: readonly SourceFeed[]): Promise<void>;
   /** For how long the oldest window has been waited for and what the last one took, both in ms. */
   waiting(now: number): { forMs: number; usualMs: number };
-  /** Windows since the service began. */
-  counters(): { processed: number; dropped: number };
   /** Nothing is told any more, and what waits for a moment between two windows gets it. */
   stop(): void;
 }
@@ -41,15 +37,15 @@ export interface Answering {
 /** How far a source that can wait may run ahead of the oldest unanswered window: well within what is kept. */
 const AHEAD_SECONDS = 1;
 
+/** @param options.isOn whether something is on at a source: then none of its windows is passed over */
 export function createAnswering(options: {
-  sound: Pick<KeptSound, 'captureRate' | 'position'>;
-  seat: Pick<EngineSeat, 'engine' | 'stream' | 'lost'>;
+  feeds: readonly SourceFeed[];
+  seat: Pick<EngineSeat, 'engine' | 'streamOf' | 'lost'>;
+  isOn: (source: number) => boolean;
   onResult(result: WindowResult): void;
   log: Logger;
 }): Answering {
-  const { sound, seat, log } = options;
-  const queue = createWindowQueue();
-  const reporter = createWindowReporter(sound);
+  const { feeds, seat, log } = options;
   const room = createWaiters();
   const rest = createWaiters();
   const turns = createTurns();
@@ -57,32 +53,71 @@ export function createAnswering(options: {
   let usualMs = 0;
   let isStopped = false;
 
+  /** The number of the last turn of each source. */
+  const turnOf = feeds.map(() => 0);
+  let turn = 0;
+
+  /**
+   * The source whose turn it is: of those of which a window waits, the one whose last turn lies furthest back. By the
+   * age of the windows alone those whose windows come last in a hop would lose all that the engine cannot keep up with.
+   */
+  function next(): SourceFeed | null {
+    let first: SourceFeed | null = null;
+    for (const feed of feeds) {
+      if (feed.queue.length === 0 || seat.streamOf(feed.source) === null) continue;
+      if (first === null || turnOf[feed.source]! < turnOf[first.source]!) first = feed;
+    }
+    return first;
+  }
+
   /** Sends the next due window to the engine, if it is free. */
   function dispatch(): void {
-    while (!turns.busy && queue.length > 0) {
-      const { engine, stream } = seat;
-      if (engine === null || stream === null) return;
-      const window = queue.take()!;
-      room.wake();
-      const request = stream.request(window.position, reporter.toldUntil);
-      if (request === 'too_early') queue.rest();
-      else if (request === 'gone') queue.gone();
-      else {
-        turns.begin();
-        void serve(engine, window, request).finally(windowDone);
-      }
+    while (!turns.busy) {
+      const feed = next();
+      if (feed === null) break;
+      take(feed);
     }
-    if (!turns.busy && queue.length === 0) {
+    if (turns.busy) return;
+    for (const { source, queue } of feeds) {
       // Where there is no engine what was due is still waited for, though it has been dropped.
-      if (seat.stream !== null) queue.caughtUp();
-      rest.wake();
+      if (queue.length === 0 && seat.streamOf(source) !== null) queue.caughtUp();
+    }
+    rest.wake();
+  }
+
+  /** Answers the oldest window of a source, or has the engine do so. */
+  function take(feed: SourceFeed): void {
+    const { queue, source } = feed;
+    const engine = seat.engine!;
+    const stream = seat.streamOf(source)!;
+    const window = queue.take()!;
+    turnOf[source] = turn += 1;
+    room.wake();
+    if (feed.mayRest(stream, window) && !options.isOn(source)) {
+      const seq = queue.answered(window)!;
+      queue.rest();
+      tell(feed.rested(engine, stream, window, seq));
+      return;
+    }
+    const request = feed.request(stream, window);
+    if (request === 'too_early') queue.rest();
+    else if (request === 'gone') queue.gone();
+    else {
+      turns.begin(source);
+      feed.ran(window);
+      void serve(feed, engine, window, request).finally(() => windowDone(feed));
     }
   }
 
   /** Has one window answered. Never rejects. */
-  async function serve(engine: InferenceEngine, window: DueWindow, request: StreamRequest): Promise<void> {
+  async function serve(
+    { source, queue, reporter }: SourceFeed,
+    engine: InferenceEngine,
+    window: DueWindow,
+    request: StreamRequest,
+  ): Promise<void> {
     try {
-      const result = await engine.infer(request);
+      const result = await engine.infer({ ...request, source });
       const seq = queue.answered(window);
       // What comes from before a break would switch on what has just been switched off.
       if (seq === null) return;
@@ -103,59 +138,54 @@ export function createAnswering(options: {
     }
   }
 
-  function windowDone(): void {
+  function windowDone({ queue }: SourceFeed): void {
     queue.rest();
     turns.end();
     room.wake();
     dispatch();
   }
 
-  const hasRoom = () => queue.hasRoom(sound.position, AHEAD_SECONDS * sound.captureRate);
+  const hasRoom = ({ queue, sound }: SourceFeed) =>
+    queue.hasRoom(sound.position, AHEAD_SECONDS * sound.captureRate);
 
-  async function waitForRoom(): Promise<void> {
-    while (!hasRoom()) await room.wait();
+  async function waitForRoom(feed: SourceFeed): Promise<void> {
+    while (!hasRoom(feed)) await room.wait();
   }
 
-  function wakeAll(): void {
+  const isResting = ({ source, queue }: SourceFeed) => turns.workingFor !== source && queue.length === 0;
+
+  function breakOff({ queue, reporter, sound }: SourceFeed): void {
+    queue.breakOff();
     reporter.skipTo(sound.position);
     room.wake();
     rest.wake();
   }
 
-  function breakOff(): void {
-    queue.breakOff();
-    wakeAll();
-  }
-
   return {
-    begin(realTime) {
-      queue.begin(realTime);
-      wakeAll();
-    },
     breakOff,
-    skipToNow: () => reporter.skipTo(sound.position),
-    due(positions, endMs, arrivedAt) {
+    skipToNow: ({ reporter, sound }) => reporter.skipTo(sound.position),
+    due(feed, positions, endMs, arrivedAt) {
+      const { queue, sound } = feed;
       for (const position of positions) {
         const behindMs = ((sound.position - position) * 1000) / sound.captureRate;
         queue.push(position, endMs - behindMs, arrivedAt);
       }
       queue.trim(positions.length);
       dispatch();
-      if (!hasRoom()) return waitForRoom();
+      if (!hasRoom(feed)) return waitForRoom(feed);
     },
     dispatch,
     betweenWindows: (act) => turns.between(act),
-    async idle() {
-      while (!isStopped && (turns.busy || queue.length > 0)) await rest.wait();
+    async idle(of) {
+      while (!isStopped && !of.every(isResting)) await rest.wait();
     },
     waiting(now) {
-      const since = queue.waitedSince;
-      return { forMs: since === null ? 0 : now - since, usualMs };
+      const waits = feeds.map(({ queue }) => (queue.waitedSince === null ? 0 : now - queue.waitedSince));
+      return { forMs: Math.max(0, ...waits), usualMs };
     },
-    counters: () => ({ processed: queue.processed, dropped: queue.dropped }),
     stop() {
       isStopped = true;
-      breakOff();
+      for (const feed of feeds) breakOff(feed);
       turns.callNow();
     },
   };
@@ -165,7 +195,9 @@ export function createAnswering(options: {
 interface Turns {
   /** Whether an engine is at work on a window, of this row or of an earlier one. */
   readonly busy: boolean;
-  begin(): void;
+  /** The source whose window that is; null where none is. */
+  readonly workingFor: number | null;
+  begin(source: number): void;
   end(): void;
   /** See `Answering.betweenWindows`. */
   between(act: () => void): void;
@@ -174,24 +206,28 @@ interface Turns {
 }
 
 function createTurns(): Turns {
-  let busy = false;
+  let workingFor: number | null = null;
   let next: (() => void) | null = null;
+  const isBusy = () => workingFor !== null;
   return {
     get busy() {
-      return busy;
+      return isBusy();
     },
-    begin() {
-      busy = true;
+    get workingFor() {
+      return workingFor;
+    },
+    begin(source) {
+      workingFor = source;
     },
     end() {
-      busy = false;
+      workingFor = null;
       const act = next;
       next = null;
       act?.();
     },
     between(act) {
-      const actOrWait = () => (busy ? (next = act) : act());
-      if (busy) next = act;
+      const actOrWait = () => (isBusy() ? (next = act) : act());
+      if (isBusy()) next = act;
       // In a later turn, so that an end of the engine that is known already is seen.
       else queueMicrotask(actOrWait);
     },

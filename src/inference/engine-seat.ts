@@ -6,19 +6,19 @@ import type { InferenceEngine } from './engine.js';
 import type { KeptSound } from './kept-sound.js';
 import type { ModelStream } from './model-stream.js';
 
-/** The engine at work, and its stream of the sound. */
+/** The engine at work, and its streams: one of the sound of each source. */
 export interface EngineSeat {
   /** Null while none is loaded, at the start and after one was lost. */
   readonly engine: InferenceEngine | null;
-  /** Null until the engine has the sound that is kept. */
-  readonly stream: ModelStream | null;
+  /** Its stream of a source; null until it has the sound that is kept. */
+  streamOf(source: number): ModelStream | null;
   /**
    * Makes an engine the one at work; between two windows only. The one before is left as it is.
-   * @param primed the stream that it has been given already, or null
+   * @param primed the streams that it has been given already, by source
    */
-  adopt(engine: InferenceEngine, primed: ModelStream | null): void;
-  /** The sound has started anew: the engine at work gets a stream of it. */
-  reconnect(): void;
+  adopt(engine: InferenceEngine, primed: readonly (ModelStream | null)[]): void;
+  /** The sound of a source has started anew: the engine at work gets a stream of it. */
+  reconnect(source: number): void;
   /** An engine failed or died: where it is the one at work it is forgotten and ended. */
   lost(engine: InferenceEngine, error: unknown): void;
   /** Takes the engine at work away for good, and returns it to be stopped. */
@@ -26,7 +26,8 @@ export interface EngineSeat {
 }
 
 export function createEngineSeat(options: {
-  sound: Pick<KeptSound, 'attach' | 'isLive' | 'detach'>;
+  /** Of each source. */
+  sounds: readonly Pick<KeptSound, 'attach' | 'isLive' | 'detach'>[];
   /** Another engine is at work: that of this model. */
   onAdopted(model: InstalledModel): void;
   /** The engine at work can take windows. */
@@ -35,19 +36,25 @@ export function createEngineSeat(options: {
   onLost(error: unknown): void;
   log: Logger;
 }): EngineSeat {
-  const { sound, log } = options;
+  const { sounds, log } = options;
   let current: InferenceEngine | null = null;
-  let stream: ModelStream | null = null;
+  const streams: (ModelStream | null)[] = sounds.map(() => null);
   let isVacated = false;
 
-  function letGoOfStream(): void {
-    if (stream !== null) sound.detach(stream);
-    stream = null;
+  function letGoOfStream(source: number): void {
+    const stream = streams[source];
+    if (stream != null) sounds[source]!.detach(stream);
+    streams[source] = null;
   }
 
-  function connect(engine: InferenceEngine, primed: ModelStream | null): void {
+  function letGoOfStreams(): void {
+    for (const source of sounds.keys()) letGoOfStream(source);
+  }
+
+  function connect(engine: InferenceEngine, source: number, primed: ModelStream | null): void {
+    const sound = sounds[source]!;
     if (primed !== null && sound.isLive(primed)) {
-      stream = primed;
+      streams[source] = primed;
       options.onReady();
       return;
     }
@@ -58,7 +65,7 @@ export function createEngineSeat(options: {
           sound.detach(attached);
           return;
         }
-        stream = attached;
+        streams[source] = attached;
         options.onReady();
       },
       (error: unknown) => lost(engine, error),
@@ -68,7 +75,7 @@ export function createEngineSeat(options: {
   function lost(engine: InferenceEngine, error: unknown): void {
     if (engine !== current || isVacated) return;
     current = null;
-    letGoOfStream();
+    letGoOfStreams();
     engine.stop().catch((stopError: unknown) => {
       log.warn({ code: 'inference_stop' }, messageOf(stopError));
     });
@@ -79,11 +86,9 @@ export function createEngineSeat(options: {
     get engine() {
       return current;
     },
-    get stream() {
-      return stream;
-    },
+    streamOf: (source) => streams[source] ?? null,
     adopt(engine, primed) {
-      letGoOfStream();
+      letGoOfStreams();
       current = engine;
       void engine.exited.then(async ({ reason }) => {
         // Where a window was being answered, its error says more.
@@ -91,18 +96,18 @@ export function createEngineSeat(options: {
         lost(engine, new SoundpostError('inference_died', reason));
       });
       options.onAdopted(engine.model);
-      connect(engine, primed);
+      for (const source of sounds.keys()) connect(engine, source, primed[source] ?? null);
     },
-    reconnect() {
-      letGoOfStream();
-      if (current !== null) connect(current, null);
+    reconnect(source) {
+      letGoOfStream(source);
+      if (current !== null) connect(current, source, null);
     },
     lost,
     vacate() {
       const engine = current;
       isVacated = true;
       current = null;
-      stream = null;
+      streams.fill(null);
       return engine;
     },
   };

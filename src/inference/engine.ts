@@ -2,9 +2,11 @@ import type { InstalledModel } from '../models/registry.js';
 
 /** One window for the network. */
 export interface InferenceRequest {
+  /** The number of the source whose sound it is; 0 where it is left out. Each source is a stream of its own. */
+  source?: number;
   /**
-   * New samples at the model's rate since the previous request, float32 mono. With `reset` they are the whole
-   * window: the stream before them is forgotten.
+   * New samples at the model's rate since the previous request of this source, float32 mono. With `reset` they are the
+   * whole window: the stream before them is forgotten.
    */
   samples: Float32Array;
   reset: boolean;

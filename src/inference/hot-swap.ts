@@ -15,8 +15,9 @@ export interface SwapOptions {
 }
 
 /**
- * Swaps engines: starts a second process with the model, feeds it the last seconds, lets it answer once, and has it
- * take over between two windows. Until then the engine at work goes on; on any error it simply stays.
+ * Swaps engines: starts a second process with the model, feeds it the last seconds of each source, lets it answer once
+ * for each, and has it take over between two windows, for all sources at once. Until then the engine at work goes on;
+ * on any error it simply stays.
  */
 export interface HotSwap {
   /**
@@ -33,11 +34,12 @@ export interface HotSwap {
 
 export function createHotSwap(options: {
   keeper: Pick<EngineKeeper, 'launch' | 'want'>;
-  sound: Pick<KeptSound, 'attach' | 'detach' | 'position'>;
-  seat: Pick<EngineSeat, 'engine' | 'stream' | 'adopt'>;
+  /** Of each source. */
+  sounds: readonly Primable[];
+  seat: Pick<EngineSeat, 'engine' | 'adopt'>;
   answering: Pick<Answering, 'betweenWindows'>;
 }): HotSwap {
-  const { keeper, sound, seat, answering } = options;
+  const { keeper, sounds, seat, answering } = options;
   /** `yields`: an attempt of our own. */
   let running: { abort: AbortController; settled: Promise<unknown>; yields: boolean } | null = null;
 
@@ -70,7 +72,8 @@ export function createHotSwap(options: {
   ): Promise<{ loadMs: number }> {
     onProgress(0.1);
     const engine = await keeper.launch(model, signal);
-    let stream: ModelStream | null = null;
+    /** By source. */
+    const streams: (ModelStream | null)[] = [];
     // A network that hangs would keep a swap that was called off.
     const giveUp = () => {
       if (engine !== seat.engine) void engine.stop();
@@ -78,15 +81,18 @@ export function createHotSwap(options: {
     signal.addEventListener('abort', giveUp, { once: true });
     try {
       onProgress(0.7);
-      stream = await prime(engine, sound);
+      // One after the other: the engine at work goes on meanwhile, and a machine has few cores.
+      for (const [source, sound] of sounds.entries()) streams.push(await prime(engine, source, sound));
       onProgress(0.9);
-      const old = await takeOver(engine, stream, signal);
+      const old = await takeOver(engine, streams, signal);
       onProgress(1);
       await old?.stop();
       return { loadMs: engine.loadMs };
     } catch (error) {
-      if (stream !== null && stream !== seat.stream) sound.detach(stream);
-      if (engine !== seat.engine) await engine.stop();
+      if (engine !== seat.engine) {
+        for (const [source, stream] of streams.entries()) if (stream !== null) sounds[source]!.detach(stream);
+        await engine.stop();
+      }
       throw error;
     } finally {
       signal.removeEventListener('abort', giveUp);
@@ -96,7 +102,7 @@ export function createHotSwap(options: {
   /** Between two windows, puts a primed engine to work. Resolves to the one before it. */
   function takeOver(
     engine: InferenceEngine,
-    stream: ModelStream | null,
+    streams: readonly (ModelStream | null)[],
     signal: AbortSignal,
   ): Promise<InferenceEngine | null> {
     let end: string | null = null;
@@ -109,7 +115,7 @@ export function createHotSwap(options: {
         }
         const old = seat.engine;
         keeper.want(engine.model);
-        seat.adopt(engine, stream);
+        seat.adopt(engine, streams);
         resolve(old);
       });
     });
@@ -134,18 +140,17 @@ export function createHotSwap(options: {
   };
 }
 
-/** Lets a new engine answer the latest window once: the last check, and its features are warm afterwards. */
-async function prime(
-  engine: InferenceEngine,
-  sound: Pick<KeptSound, 'attach' | 'detach' | 'position'>,
-): Promise<ModelStream | null> {
+type Primable = Pick<KeptSound, 'attach' | 'detach' | 'position'>;
+
+/** Lets a new engine answer the latest window of a source once: the last check, and its features are warm afterwards. */
+async function prime(engine: InferenceEngine, source: number, sound: Primable): Promise<ModelStream | null> {
   const stream = await sound.attach(engine);
   if (stream === null) return null;
   const { position } = sound;
   const request = stream.request(position, position);
   if (typeof request !== 'object') return stream;
   try {
-    await engine.infer(request);
+    await engine.infer({ ...request, source });
     return stream;
   } catch (error) {
     sound.detach(stream);

@@ -1,7 +1,7 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { SoundpostError } from '../common/errors.js';
 import type { InferenceRequest, InferenceResult } from './engine.js';
-import { createModelInput, type ModelInput } from './model-input.js';
+import { prepareModelInputs, type ModelInput } from './model-input.js';
 import { memoryFailure } from './network-memory.js';
 import { firstLine, openSession } from './open-session.js';
 import type { FramesSpec } from '../models/manifest.js';
@@ -35,11 +35,12 @@ export async function loadModel(request: LoadRequest, onProgress: () => void): P
   const { session, isProven, proven } = await openSession(runtime, request);
 
   const windowSamples = samplesOf(manifest.input.window_seconds, manifest.input.sample_rate);
-  const input = await createModelInput(manifest.input, windowSamples);
+  const createInput = await prepareModelInputs(manifest.input);
+  const input = createInput(windowSamples);
   input.push(new Float32Array(windowSamples));
   const { fixedWindow } = checkSignature(manifest, session, input.tensors(windowSamples));
 
-  const model = createLoadedModel(runtime, session, input, request, fixedWindow);
+  const model = createLoadedModel({ runtime, session, request, fixedWindow, createInput, firstInput: input });
   // The same bytes would give the same answers. A swap still has one real window answered before it switches.
   if (!isProven) await warmUp(model, request, onProgress);
   return { ...model, afterLoad: proven };
@@ -50,41 +51,54 @@ function samplesOf(seconds: number, sampleRate: number): number {
   return Math.round(seconds * sampleRate);
 }
 
-function createLoadedModel(
-  runtime: OnnxRuntime,
-  session: InferenceSession,
-  firstInput: ModelInput,
-  { manifest, labelCount, memoryBytes }: LoadRequest,
-  fixedWindow: boolean,
-): Omit<LoadedModel, 'afterLoad'> {
+/** What one source is heard with: its sound, and the tensors over it. */
+interface SourceInput {
+  input: ModelInput;
+  readonly feeds: Record<string, Tensor>;
+}
+
+function createLoadedModel(parts: {
+  runtime: OnnxRuntime;
+  session: InferenceSession;
+  request: LoadRequest;
+  fixedWindow: boolean;
+  createInput: (maxWindowSamples: number) => ModelInput;
+  /** The one that is there already. */
+  firstInput: ModelInput;
+}): Omit<LoadedModel, 'afterLoad'> {
+  const { runtime, session, fixedWindow, createInput, firstInput } = parts;
+  const { manifest, labelCount, memoryBytes } = parts.request;
   const { id, output } = manifest;
-  const feeds: Record<string, Tensor> = {};
+  const sources: (SourceInput | undefined)[] = [{ input: firstInput, feeds: {} }];
   // Only what is read: an embedding, or frames, that nobody wants are not computed.
   const scoresOnly = [output.scores];
   const withFrames = output.frames === null ? scoresOnly : [output.scores, output.frames.name];
-  let input = firstInput;
 
-  async function advance({ samples, reset, windowSamples }: InferenceRequest): Promise<void> {
+  /** Takes the new samples. */
+  function advance({ source = 0, samples, reset, windowSamples }: InferenceRequest): SourceInput {
     const refuse = (why: string) =>
       new SoundpostError('bad_request', `The model ${id} cannot tag this: ${why}.`);
     if (!Number.isInteger(windowSamples) || windowSamples < 1)
       throw refuse(`a window of ${windowSamples} samples`);
-    if (windowSamples > input.maxWindowSamples) {
-      if (!reset)
-        throw refuse(`a window of ${windowSamples} samples, longer than the ${input.maxWindowSamples} kept`);
-      input = await createModelInput(manifest.input, windowSamples);
+    const heard = (sources[source] ??= { input: createInput(firstInput.maxWindowSamples), feeds: {} });
+    const longest = heard.input.maxWindowSamples;
+    if (windowSamples > longest) {
+      if (!reset) throw refuse(`a window of ${windowSamples} samples, longer than the ${longest} kept`);
+      heard.input = createInput(windowSamples);
     }
-    if (reset) input.reset();
-    input.push(samples);
+    if (reset) heard.input.reset();
+    heard.input.push(samples);
+    return heard;
   }
 
   /** The same tensors again while the window's length stays: no new memory per hop. */
-  function feed(windowSamples: number): void {
+  function feed({ input, feeds }: SourceInput, windowSamples: number): Record<string, Tensor> {
     for (const { name, data, dims } of input.tensors(windowSamples)) {
       const fed = feeds[name];
       if (fed?.data === data && fed.dims.every((size, axis) => size === dims[axis])) continue;
       feeds[name] = new runtime.Tensor('float32', data, dims);
     }
+    return feeds;
   }
 
   /** The wanted rows of the frames, checked. */
@@ -111,8 +125,7 @@ function createLoadedModel(
     fixedWindow,
     async infer(request) {
       const started = performance.now();
-      await advance(request);
-      feed(request.windowSamples);
+      const feeds = feed(advance(request), request.windowSamples);
       const featuresDone = performance.now();
       const wanted = output.frames === null ? undefined : request.frames;
       let results: InferenceSession.OnnxValueMapType;

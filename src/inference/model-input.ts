@@ -1,4 +1,4 @@
-import { createFrontend } from '../features/frontend.js';
+import { createFrontend, type Frontend } from '../features/frontend.js';
 import { createStreamingLogMel } from '../features/streaming.js';
 import type { Manifest } from '../models/manifest.js';
 import { createSampleWindow } from './window.js';
@@ -33,18 +33,26 @@ interface Part {
 }
 
 /**
- * Makes the network's inputs as the manifest describes them: [1, samples] of the waveform, a streaming log-mel
- * [1, 1, frames, mels] (NCTF) or [1, 1, mels, frames] (NCFT), or both of the same window.
+ * The way to make the network's inputs, once for each stream of sound, as the manifest describes them: [1, samples] of
+ * the waveform, a streaming log-mel [1, 1, frames, mels] (NCTF) or [1, 1, mels, frames] (NCFT), or both of the same
+ * window. The filter bank and the FFT are there once for all streams.
  */
-export async function createModelInput(
+export async function prepareModelInputs(
   input: Manifest['input'],
-  maxWindowSamples: number,
-): Promise<ModelInput> {
-  const parts: Part[] = [];
-  if (input.kind !== 'waveform') parts.push(await createLogMelPart(input, maxWindowSamples));
-  if (input.kind === 'waveform') parts.push(createWaveformPart(input.name, maxWindowSamples));
-  if (input.kind === 'waveform_log_mel')
-    parts.push(createWaveformPart(input.waveform_name, maxWindowSamples));
+): Promise<(maxWindowSamples: number) => ModelInput> {
+  if (input.kind === 'waveform') {
+    return (maxWindowSamples) => joined(maxWindowSamples, [createWaveformPart(input.name, maxWindowSamples)]);
+  }
+  const frontend = await createFrontend(input.frontend, input.sample_rate);
+  return (maxWindowSamples) => {
+    const parts = [createLogMelPart(input, frontend, maxWindowSamples)];
+    if (input.kind === 'waveform_log_mel')
+      parts.push(createWaveformPart(input.waveform_name, maxWindowSamples));
+    return joined(maxWindowSamples, parts);
+  };
+}
+
+function joined(maxWindowSamples: number, parts: readonly Part[]): ModelInput {
   return {
     maxWindowSamples,
     reset() {
@@ -71,12 +79,12 @@ function createWaveformPart(name: string, maxWindowSamples: number): Part {
   };
 }
 
-async function createLogMelPart(
+function createLogMelPart(
   input: Exclude<Manifest['input'], { kind: 'waveform' }>,
+  frontend: Frontend,
   maxWindowSamples: number,
-): Promise<Part> {
+): Part {
   const { name, layout } = input;
-  const frontend = await createFrontend(input.frontend, input.sample_rate);
   const stream = createStreamingLogMel(frontend, { maxWindowSamples, layout });
   const mels = input.frontend.n_mels;
   return {

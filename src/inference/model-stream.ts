@@ -15,6 +15,13 @@ export interface ModelStream {
   readonly windowSamples: number;
   /** Seconds of a full window. */
   readonly windowSeconds: number;
+  /**
+   * For how many seconds more what has been told of may change what is told: as long as frames are looked at once more,
+   * and as the whole window where there are none.
+   */
+  readonly memorySeconds: number;
+  /** How many seconds of sound have to follow a moment before it can be told of. */
+  readonly contextSeconds: number;
   /** Capture samples, mono, that join what was appended before. */
   append(samples: Float32Array): void;
   /**
@@ -69,11 +76,14 @@ export async function createModelStream(options: {
   const resampler = await createStreamResampler(captureRate, rate, options.quality);
   const startPosition = options.startPosition();
   let sentUpTo = -1;
+  const { frames } = engine.model.manifest.output;
 
   return {
     engine,
     windowSamples,
     windowSeconds: windowSamples / rate,
+    memorySeconds: frames?.lookback_seconds ?? windowSamples / rate,
+    contextSeconds: frames?.context_seconds ?? 0,
     append(samples) {
       ring.append(resampler.process(samples));
     },

@@ -80,6 +80,20 @@ export function newFramesOf(
   };
 }
 
+/** A stretch of sound in which nothing was heard, as one frame. */
+export function silentFrame(startSeconds: number, endSeconds: number, noScores: Float32Array): NewFrames {
+  return {
+    startSeconds,
+    endSeconds,
+    frameSeconds: endSeconds - startSeconds,
+    count: 1,
+    before: 0,
+    values: noScores,
+    spreadSeconds: 0,
+    role: 'scores',
+  };
+}
+
 /** The same frames in milliseconds, `originMs` being the time of the stream's beginning. */
 export function inMilliseconds(frames: NewFrames, originMs: number): FreshFrames {
   const { startSeconds, endSeconds, frameSeconds, count, before, values, spreadSeconds, role } = frames;

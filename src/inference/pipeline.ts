@@ -6,9 +6,8 @@ import type { StartEngine } from './engine.js';
 import { createEngineKeeper, type EngineEvents, type EngineKeeper } from './engine-keeper.js';
 import { createEngineSeat, type EngineSeat } from './engine-seat.js';
 import { createHotSwap, type HotSwap, type SwapOptions } from './hot-swap.js';
-import { createKeptSound, type KeptSound } from './kept-sound.js';
 import type { GivenUp } from './second-chance.js';
-import { createScheduler, type Scheduler } from './scheduler.js';
+import { createSourceFeed, type SourceCounters, type SourceFeed } from './source-feed.js';
 import type { WindowResult } from './window-report.js';
 
 export interface PipelineEvents extends EngineEvents {
@@ -27,6 +26,13 @@ export interface PipelineOptions {
   threads: number;
   /** Seconds of sound to keep for a swap: what the longest installed window needs. */
   keepSeconds: number;
+  /** How many sources there are; 1 where it is left out. */
+  sources?: number;
+  /**
+   * Windows whose new sound is quieter than this everywhere are answered as silence, without a run, unless something
+   * is on at their source; none are where it is left out. Told the level by `PipelineSource.piece`.
+   */
+  idle?: { belowDbfs: number; isOn: (source: number) => boolean };
   log: Logger;
   events: PipelineEvents;
   /** How long to wait before an engine that died is started again. */
@@ -35,29 +41,50 @@ export interface PipelineOptions {
   retryDelays?: { firstMs: number; maxMs: number };
 }
 
+/** One source, as it talks to the pipeline. */
+export interface PipelineSource {
+  /**
+   * Sound starts anew, at another rate (Hz) perhaps: what is kept is forgotten.
+   * @param realTime the sound cannot wait
+   */
+  begin(sampleRate: number, realTime: boolean): void;
+  /** The level of a short piece of the sound of the next chunk; `endPosition` in samples since `begin`. */
+  piece(endPosition: number, dbfs: number): void;
+  /**
+   * Takes mono samples at the capture rate. `endMs` is the wall clock of the last one. For sources that can
+   * wait the promise resolves when there is room for more.
+   */
+  chunk(samples: Float32Array, endMs: number): void | Promise<void>;
+  /** Sound breaks off: what waits or is being answered would be told as if it were heard now. */
+  interrupt(): void;
+  /** In a pause sound is kept, and no window is due. */
+  setPaused(paused: boolean): void;
+  /** Resolves when none of its windows is waiting or being answered, an engine that has to be started again included. */
+  idle(): Promise<void>;
+  counters(): SourceCounters;
+}
+
 /**
- * From the capture stream to scores: keeps the last seconds, decides when a window is due, has one engine answer
- * it, and swaps engines between two windows. Where sound cannot wait, the oldest unserved window is dropped;
- * where it can (files), `chunk` returns a promise that holds the source back.
+ * From the capture streams to scores: keeps the last seconds of each source, decides when a window is due, has one
+ * engine answer those of all sources, and swaps engines between two windows. Where sound cannot wait, the oldest
+ * unserved window of a source is dropped; where it can (files), `chunk` returns a promise that holds the source back.
  *
- * Each part holds one piece of the state: the keeper which model is wanted, the sound what has been heard, the seat
- * which engine is at work, the answering what is due, the swap which engine is to come.
+ * Each part holds one piece of the state: the keeper which model is wanted, a feed what has been heard of a source and
+ * what is due of it, the seat which engine is at work, the answering whose turn it is, the swap which engine is to come.
  */
 export class Pipeline {
+  /** In the order of their numbers; at least one. */
+  readonly sources: readonly PipelineSource[];
   private readonly options: PipelineOptions;
   private readonly keeper: EngineKeeper;
-  private readonly sound: KeptSound;
+  private readonly feeds: readonly SourceFeed[];
   private readonly seat: EngineSeat;
   private readonly answering: Answering;
   private readonly hotSwap: HotSwap;
-  private scheduler: Scheduler | null = null;
-  private rateHz: number;
-  private isPaused = false;
 
   constructor(options: PipelineOptions) {
-    const { events, log, windowSeconds } = options;
+    const { events, log, windowSeconds, rateHz, keepSeconds, idle } = options;
     this.options = options;
-    this.rateHz = options.rateHz;
     this.keeper = createEngineKeeper({
       startEngine: options.startEngine,
       threads: options.threads,
@@ -66,27 +93,68 @@ export class Pipeline {
       retryDelays: options.retryDelays,
       tryAgain: (model) => this.hotSwap.attempt(model),
       events,
-      onRestarted: (engine) => this.seat.adopt(engine, null),
+      onRestarted: (engine) => this.seat.adopt(engine, []),
     });
-    this.sound = createKeptSound({ seconds: options.keepSeconds, windowSeconds });
+    this.feeds = Array.from({ length: options.sources ?? 1 }, (_, source) =>
+      createSourceFeed({
+        source,
+        rateHz,
+        keepSeconds,
+        windowSeconds,
+        idleBelowDbfs: idle?.belowDbfs ?? null,
+      }),
+    );
+    const sounds = this.feeds.map(({ sound }) => sound);
     this.seat = createEngineSeat({
-      sound: this.sound,
+      sounds,
       onAdopted: (model) => events.modelChanged(model),
       onReady: () => this.answering.dispatch(),
       onLost: (error) => this.keeper.failed(error),
       log,
     });
     this.answering = createAnswering({
-      sound: this.sound,
+      feeds: this.feeds,
       seat: this.seat,
+      isOn: idle?.isOn ?? (() => false),
       onResult: (result) => {
-        this.keeper.answered();
+        if (!result.idle) this.keeper.answered();
         events.result(result);
       },
       log,
     });
-    const { keeper, sound, seat, answering } = this;
-    this.hotSwap = createHotSwap({ keeper, sound, seat, answering });
+    const { keeper, seat, answering } = this;
+    this.hotSwap = createHotSwap({ keeper, sounds, seat, answering });
+    this.sources = this.feeds.map((feed) => this.sourceOf(feed));
+  }
+
+  private sourceOf(feed: SourceFeed): PipelineSource {
+    const { keeper, seat, answering } = this;
+    return {
+      begin: (captureRate, realTime) => {
+        const { input } = this.model.manifest;
+        const windowSeconds = this.options.windowSeconds ?? input.window_seconds;
+        const minSeconds = Math.min(input.min_seconds, windowSeconds);
+        feed.begin({ captureRate, realTime, minSeconds, windowSeconds });
+        answering.breakOff(feed);
+        seat.reconnect(feed.source);
+      },
+      piece: (endPosition, dbfs) => feed.piece(endPosition, dbfs),
+      chunk(samples, endMs) {
+        if (keeper.stopped) return;
+        const arrivedAt = performance.now();
+        const due = feed.take(samples);
+        return answering.due(feed, due, endMs, arrivedAt);
+      },
+      interrupt: () => answering.breakOff(feed),
+      setPaused(paused) {
+        if (!feed.setPaused(paused)) return;
+        if (paused) answering.breakOff(feed);
+        // What was to be heard during the pause is not to be told after it.
+        else answering.skipToNow(feed);
+      },
+      idle: () => answering.idle([feed]),
+      counters: () => feed.counters(),
+    };
   }
 
   get model(): InstalledModel {
@@ -122,9 +190,16 @@ export class Pipeline {
     return this.answering.waiting(now);
   }
 
-  /** Windows answered and dropped, and engines started again, since the start. */
-  counters(): { processed: number; dropped: number; restarts: number } {
-    return { ...this.answering.counters(), restarts: this.keeper.restarts };
+  /** Windows of all sources, and engines started again, since the start. */
+  counters(): SourceCounters & { restarts: number } {
+    const all = this.feeds.map((feed) => feed.counters());
+    const sum = (key: keyof SourceCounters) => all.reduce((total, counters) => total + counters[key], 0);
+    return {
+      processed: sum('processed'),
+      dropped: sum('dropped'),
+      idle: sum('idle'),
+      restarts: this.keeper.restarts,
+    };
   }
 
   /**
@@ -146,77 +221,27 @@ export class Pipeline {
       return this.keeper.launch(fallback);
     });
     if (this.ready) await first?.stop();
-    else if (first !== null) this.seat.adopt(first, null);
+    else if (first !== null) this.seat.adopt(first, []);
   }
 
-  /**
-   * Sound starts anew, at another rate (Hz) perhaps: what is kept is forgotten.
-   * @param realTime the sound cannot wait
-   */
-  begin(sampleRate: number, realTime: boolean): void {
-    this.sound.begin(sampleRate);
-    this.answering.begin(realTime);
-    const { input } = this.model.manifest;
-    const windowSeconds = this.options.windowSeconds ?? input.window_seconds;
-    this.scheduler = createScheduler({
-      sampleRate,
-      rateHz: this.rateHz,
-      minSeconds: Math.min(input.min_seconds, windowSeconds),
-      windowSeconds,
-    });
-    this.seat.reconnect();
-  }
-
-  /**
-   * Takes mono samples at the capture rate. `endMs` is the wall clock of the last one. For sources that can
-   * wait the promise resolves when there is room for more.
-   */
-  chunk(samples: Float32Array, endMs: number): void | Promise<void> {
-    const { scheduler, sound } = this;
-    if (scheduler === null || this.keeper.stopped) return;
-    const arrivedAt = performance.now();
-    sound.append(samples);
-    // Nothing waits in a pause: it began with a break.
-    if (this.isPaused) return;
-    return this.answering.due(scheduler.due(sound.position), endMs, arrivedAt);
-  }
-
-  /** Sound breaks off: what waits or is being answered would be told as if it were heard now. */
-  interrupt(): void {
-    this.answering.breakOff();
-  }
-
-  /** The inference rate in Hz, from the last window on. */
+  /** The inference rate of all sources in Hz, from the last window on. */
   setRate(rateHz: number): void {
-    this.rateHz = rateHz;
-    this.scheduler?.setRate(rateHz, this.sound.position);
-  }
-
-  /** In a pause sound is kept, and no window is due. */
-  setPaused(paused: boolean): void {
-    if (paused === this.isPaused) return;
-    this.isPaused = paused;
-    if (paused) this.interrupt();
-    else {
-      // What was to be heard during the pause is not to be told after it.
-      this.answering.skipToNow();
-      this.scheduler?.resume(this.sound.position);
-    }
+    for (const feed of this.feeds) feed.setRate(rateHz);
   }
 
   /** How many seconds of sound have to be kept for a swap to a model with a longer window. */
   keep(seconds: number): void {
-    this.sound.keep(seconds);
+    for (const { sound } of this.feeds) sound.keep(seconds);
   }
 
   /** Resolves when no window is waiting or being answered, an engine that has to be started again included. */
   idle(): Promise<void> {
-    return this.answering.idle();
+    return this.answering.idle(this.feeds);
   }
 
   /**
-   * Hot swap: starts a second process with the model, feeds it the last seconds, lets it answer once, and
-   * switches between two windows. Until then the old model goes on; on any error it simply stays. Throws a
+   * Hot swap: starts a second process with the model, feeds it the last seconds of each source, lets it
+   * answer once for each, and switches all of them between two windows. Until then the old model goes on; on any error it simply stays. Throws a
    * SoundpostError: `busy` while another swap runs, else what is wrong with the model.
    */
   async swap(model: InstalledModel, options: SwapOptions = {}): Promise<{ loadMs: number }> {
@@ -228,7 +253,7 @@ export class Pipeline {
   /** Ends every engine, and resolves when none is left. */
   async stop(): Promise<void> {
     const launched = this.keeper.stop();
-    this.sound.end();
+    for (const { sound } of this.feeds) sound.end();
     const swapped = this.hotSwap.stop();
     this.answering.stop();
     const engine = this.seat.vacate();

@@ -6,11 +6,11 @@ import type { InferenceRequest } from './engine.js';
  * The way of the samples to an inference process: a pipe of its own beside the channel of messages, which would copy
  * them four times (into a message, out of the pieces that arrive, into an array). Here the one copy is the kernel's.
  *
- * A request is a header of five 32-bit numbers in the byte order of the machine (how many samples follow, the
- * window's samples, 1 for a reset, the first frame that is wanted, the first that is not any more) and the samples,
- * float32.
+ * A request is a header of six 32-bit numbers in the byte order of the machine (how many samples follow, the
+ * window's samples, 1 for a reset, the first frame that is wanted, the first that is not any more, the number of the
+ * source) and the samples, float32.
  */
-const HEADER_NUMBERS = 5;
+const HEADER_NUMBERS = 6;
 
 /** Where an inference process finds the pipe. */
 export const REQUEST_FD = 4;
@@ -18,13 +18,16 @@ export const REQUEST_FD = 4;
 /** More than any window has; a number above it is no header. */
 const MAX_SAMPLES = 2 ** 28;
 
+/** More sources than any device has; each that is named takes memory. */
+const MAX_SOURCES = 256;
+
 /** Writes a request. Its samples must stay as they are until it has been answered. */
 export function writeRequest(
   pipe: Writable,
-  { samples, reset, windowSamples, frames }: InferenceRequest,
+  { source = 0, samples, reset, windowSamples, frames }: InferenceRequest,
 ): void {
   const { from, to } = frames ?? { from: 0, to: 0 };
-  const header = Uint32Array.of(samples.length, windowSamples, reset ? 1 : 0, from, to);
+  const header = Uint32Array.of(samples.length, windowSamples, reset ? 1 : 0, from, to, source);
   // Together: one call of the system, one wake-up of the process.
   pipe.cork();
   pipe.write(new Uint8Array(header.buffer));
@@ -55,12 +58,13 @@ export function createRequestReader(onRequest: (request: InferenceRequest) => vo
   let filled = 0;
 
   const complete = (): void => {
-    const [count = 0, windowSamples = 0, reset = 0, from = 0, to = 0] = header;
+    const [count = 0, windowSamples = 0, reset = 0, from = 0, to = 0, source = 0] = header;
     const samples = bodies[turn].subarray(0, count);
     turn = turn === 0 ? 1 : 0;
     into = headerBytes;
     filled = 0;
-    onRequest({ samples, windowSamples, reset: reset === 1, frames: to > from ? { from, to } : undefined });
+    const frames = to > from ? { from, to } : undefined;
+    onRequest({ source, samples, windowSamples, reset: reset === 1, frames });
   };
 
   return {
@@ -74,6 +78,8 @@ export function createRequestReader(onRequest: (request: InferenceRequest) => vo
       }
       const [count = 0] = header;
       if (count > MAX_SAMPLES) throw new RangeError(`a request of ${count} samples`);
+      const source = header[5]!;
+      if (source >= MAX_SOURCES) throw new RangeError(`a request of the source ${source}`);
       if (count === 0) {
         complete();
         return;

@@ -1,12 +1,14 @@
 import type { InstalledModel } from '../models/registry.js';
 import type { InferenceEngine, InferenceResult } from './engine.js';
-import type { StreamRequest } from './model-stream.js';
-import { inMilliseconds, newFramesOf, type FreshFrames } from './new-frames.js';
+import type { ModelStream, StreamRequest } from './model-stream.js';
+import { inMilliseconds, newFramesOf, silentFrame, type FreshFrames } from './new-frames.js';
 import type { DueWindow } from './window-queue.js';
 
 /** One answered window. */
 export interface WindowResult {
-  /** Counts every window that was due since the start; a gap is a dropped window. */
+  /** The number of the source that it was heard at. */
+  source: number;
+  /** Counts every window of the source that was due since the start; a gap is a dropped window. */
   seq: number;
   model: InstalledModel;
   /** Wall clock, ms since the epoch. */
@@ -22,6 +24,8 @@ export interface WindowResult {
   queueMs: number;
   featuresMs: number;
   inferenceMs: number;
+  /** Answered as silence, without a run; see `Rest`. */
+  idle: boolean;
 }
 
 /** Turns answers into results, and keeps up to where the sound has been told of, so that none is told of twice. */
@@ -38,11 +42,28 @@ export interface WindowReporter {
     request: StreamRequest,
     result: InferenceResult,
   ): WindowResult;
+  /** The result of a window that is answered as silence. */
+  silence(
+    seq: number,
+    engine: Pick<InferenceEngine, 'model'>,
+    window: DueWindow,
+    stream: Pick<ModelStream, 'windowSeconds' | 'contextSeconds'>,
+  ): WindowResult;
 }
 
+/**
+ * How much at the end of a window that was answered as silence is left to the next one, at least: what has not been
+ * measured yet may be the beginning of something.
+ */
+const UNTOLD_SECONDS = 0.1;
+
 /** @param sound whose capture rate (Hz) positions are counted at */
-export function createWindowReporter(sound: { readonly captureRate: number }): WindowReporter {
+export function createWindowReporter(
+  source: number,
+  sound: { readonly captureRate: number },
+): WindowReporter {
   let toldUntil = 0;
+  let noScores = new Float32Array(0);
 
   /** Takes the frames of a window that are new. */
   function takeFresh(
@@ -69,6 +90,7 @@ export function createWindowReporter(sound: { readonly captureRate: number }): W
       const { scores, featuresMs, inferenceMs } = result;
       const answeredAt = performance.now();
       return {
+        source,
         seq,
         model: engine.model,
         startMs: window.endMs - (request.endSeconds - request.startSeconds) * 1000,
@@ -80,6 +102,37 @@ export function createWindowReporter(sound: { readonly captureRate: number }): W
         queueMs: Math.max(0, answeredAt - window.arrivedAt - featuresMs - inferenceMs),
         featuresMs,
         inferenceMs,
+        idle: false,
+      };
+    },
+    silence(seq, { model }, window, { windowSeconds, contextSeconds }) {
+      const { captureRate } = sound;
+      if (noScores.length !== model.labels.length) noScores = new Float32Array(model.labels.length);
+      const endSeconds = window.position / captureRate;
+      const originMs = window.endMs - endSeconds * 1000;
+      const startSeconds = toldUntil / captureRate;
+      const untilSeconds = endSeconds - Math.max(contextSeconds, UNTOLD_SECONDS);
+      const answeredAt = performance.now();
+      let fresh: FreshFrames | null = null;
+      if (untilSeconds > startSeconds) {
+        toldUntil = untilSeconds * captureRate;
+        const silent = silentFrame(startSeconds, untilSeconds, noScores);
+        fresh = inMilliseconds(silent, originMs);
+      }
+      return {
+        source,
+        seq,
+        model,
+        startMs: originMs + Math.max(0, endSeconds - windowSeconds) * 1000,
+        endMs: window.endMs,
+        scores: noScores,
+        fresh,
+        arrivedAt: window.arrivedAt,
+        answeredAt,
+        queueMs: answeredAt - window.arrivedAt,
+        featuresMs: 0,
+        inferenceMs: 0,
+        idle: true,
       };
     },
   };

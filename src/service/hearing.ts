@@ -86,7 +86,7 @@ export function createHearing(options: {
       },
     },
   });
-  pipeline.setPaused(wishes.paused);
+  pipeline.sources[0]!.setPaused(wishes.paused);
 
   return {
     pipeline,
@@ -98,7 +98,7 @@ export function createHearing(options: {
       createSink({
         source,
         level,
-        pipeline,
+        pipeline: pipeline.sources[0]!,
         announcer,
         rate,
         link,

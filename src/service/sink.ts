@@ -1,7 +1,7 @@
 import type { LevelMeter } from '../audio/level.js';
 import type { AudioSink, AudioSource, AudioStatus } from '../audio/source.js';
 import type { Logger } from '../common/log.js';
-import type { Pipeline } from '../inference/pipeline.js';
+import type { PipelineSource } from '../inference/pipeline.js';
 import type { Link } from '../mqtt/link.js';
 import type { RateMeter } from '../telemetry/rate.js';
 import type { Announcer } from './announcer.js';
@@ -14,7 +14,7 @@ import { createClockWatch } from './clock-watch.js';
 export function createSink(options: {
   source: Pick<AudioSource, 'realTime'>;
   level: Pick<LevelMeter, 'add'>;
-  pipeline: Pick<Pipeline, 'begin' | 'chunk' | 'interrupt' | 'idle'>;
+  pipeline: Pick<PipelineSource, 'begin' | 'chunk' | 'interrupt' | 'idle'>;
   announcer: Pick<Announcer, 'close' | 'setAudible'>;
   rate: Pick<RateMeter, 'reset'>;
   link: Pick<Link, 'publish'>;

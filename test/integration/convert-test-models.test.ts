@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import t, { type Test } from 'tap';
-import { createModelInput } from '../../src/inference/model-input.js';
+import { prepareModelInputs } from '../../src/inference/model-input.js';
 import { manifestSchema } from '../../src/models/manifest.js';
 import { BAD_MODEL_KINDS, canCrash, installBadModel, type BadModelKind } from '../support/bad-models.js';
 import { installToneModel, tone } from '../support/tone-models.js';
@@ -85,7 +85,8 @@ t.test('the log-mel tone detector scores the tone that sounds, through the front
     logSeverityLevel: 4,
   });
   const rate = model.manifest.input.sample_rate;
-  const input = await createModelInput(model.manifest.input, rate);
+  const createInput = await prepareModelInputs(model.manifest.input);
+  const input = createInput(rate);
   for (const [heard, hz] of [undefined, ...model.tonesHz].entries()) {
     input.reset();
     input.push(hz === undefined ? new Float32Array(rate) : tone(hz, 1, rate, 0.2));

@@ -83,6 +83,34 @@ t.test('hops on a stream give what the whole window gives', async (t) => {
   t.equal(after.scores.length, 3);
 });
 
+t.test('each source is a stream of its own', async (t) => {
+  const { engine, tonesHz } = await startTone(t);
+  const hop = WAVEFORM_RATE / 4;
+  const sounds = [0, 1, 2].map((at) =>
+    tone(tonesHz[at]!, 2, WAVEFORM_RATE, 0.3).map((sample, n) => sample * (n / WAVEFORM_RATE)),
+  );
+  for (const [source, sound] of sounds.entries()) {
+    await engine.infer({ source, ...windowOf(sound.subarray(0, WAVEFORM_RATE)) });
+  }
+  for (let end = WAVEFORM_RATE + hop; end <= 2 * WAVEFORM_RATE; end += hop) {
+    for (const [source, sound] of sounds.entries()) {
+      const streamed = await engine.infer({
+        source,
+        samples: sound.subarray(end - hop, end),
+        reset: false,
+        windowSamples: WAVEFORM_RATE,
+      });
+      const whole = await engine.infer({ source: 7, ...windowOf(sound.slice(end - WAVEFORM_RATE, end)) });
+      t.strictSame(streamed.scores, whole.scores, `source ${source} up to ${end}`);
+    }
+  }
+  await t.rejects(
+    engine.infer({ source: 9, samples: sounds[0]!.subarray(0, hop), reset: false, windowSamples: hop * 2 }),
+    { code: 'bad_window' },
+    'of a source that is new there is nothing to go on from',
+  );
+});
+
 t.test('frames say when, in the rows that are asked for', async (t) => {
   const { engine, tonesHz } = await startTone(t, { windowSeconds: 2, frames: {} });
   const sound = new Float32Array(2 * WAVEFORM_RATE);

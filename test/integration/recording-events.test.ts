@@ -69,10 +69,10 @@ async function resultsOf(
   });
   try {
     await pipeline.start(model);
-    pipeline.begin(RATE, false);
+    pipeline.sources[0]!.begin(RATE, false);
     for (let at = 0, turn = 0; at < samples.length; turn += 1) {
       const to = Math.min(samples.length, at + pieces[turn % pieces.length]!);
-      await pipeline.chunk(samples.subarray(at, to), (to * 1000) / RATE);
+      await pipeline.sources[0]!.chunk(samples.subarray(at, to), (to * 1000) / RATE);
       at = to;
     }
     await pipeline.idle();

@@ -109,7 +109,8 @@ export function createEngines(
     const step = captureRate / rate;
     const faults: string[] = [];
     const fault = (text: string) => faults.push(`${model.manifest.id}#${index}: ${text}`);
-    let received = new Float32Array(0);
+    /** The last sound of each source. */
+    const received: Float32Array[] = [];
     let busy = false;
     let alive = true;
     let end: (reason: string) => void = () => undefined;
@@ -136,16 +137,17 @@ export function createEngines(
       return rows;
     }
 
-    function take({ samples, reset, windowSamples, frames }: InferenceRequest): InferenceResult {
+    function take({ source = 0, samples, reset, windowSamples, frames }: InferenceRequest): InferenceResult {
       if (reset && samples.length !== windowSamples) fault('a reset without the whole window');
       if (windowSamples > full) fault(`a window of ${windowSamples} samples, longer than ${full}`);
-      const before = reset ? new Float32Array(0) : received;
+      const before = reset ? new Float32Array(0) : (received[source] ?? new Float32Array(0));
       const all = new Float32Array(before.length + samples.length);
       all.set(before);
       all.set(samples, before.length);
       if (all.length < windowSamples) fault(`a window of ${windowSamples} samples of ${all.length}`);
-      received = all.slice(Math.max(0, all.length - full));
-      const window = received.subarray(Math.max(0, received.length - windowSamples));
+      const kept = all.slice(Math.max(0, all.length - full));
+      received[source] = kept;
+      const window = kept.subarray(Math.max(0, kept.length - windowSamples));
       // Where the sound begins, a resampler rings for some milliseconds.
       const settled = exact ? 1 : Math.min(window.length, Math.ceil(rate * 0.02));
       for (let at = settled; at < window.length; at += 1) {

@@ -78,7 +78,7 @@ function createRig(
     begin(captureRate = RATE, realTime = false) {
       rate = captureRate;
       position = 0;
-      pipeline.begin(captureRate, realTime);
+      pipeline.sources[0]!.begin(captureRate, realTime);
     },
     async play(seconds) {
       const end = position + Math.round(seconds * rate);
@@ -86,7 +86,7 @@ function createRig(
         const to = Math.min(end, position + rate / 10);
         const samples = ramp(position, to);
         position = to;
-        await pipeline.chunk(samples, (to * 1000) / rate);
+        await pipeline.sources[0]!.chunk(samples, (to * 1000) / rate);
       }
     },
     position: () => position,
@@ -255,12 +255,12 @@ t.test('each piece of sound is told of once in frames, whatever happens', async 
             } else {
               await pipeline.idle();
               floors = [...floors, rig.position()];
-              if (next.kind === 'break') pipeline.interrupt();
+              if (next.kind === 'break') pipeline.sources[0]!.interrupt();
               else {
-                pipeline.setPaused(true);
+                pipeline.sources[0]!.setPaused(true);
                 await rig.play(0.5);
                 floors.push(rig.position());
-                pipeline.setPaused(false);
+                pipeline.sources[0]!.setPaused(false);
               }
             }
           }
@@ -532,10 +532,10 @@ t.test('a pause', async (t) => {
   rig.begin();
   await rig.play(2.5);
   await rig.pipeline.idle();
-  rig.pipeline.setPaused(true);
+  rig.pipeline.sources[0]!.setPaused(true);
   await rig.play(10);
   t.equal(rig.results.length, 2);
-  rig.pipeline.setPaused(false);
+  rig.pipeline.sources[0]!.setPaused(false);
   await rig.play(2.1);
   await rig.pipeline.idle();
   t.strictSame(
@@ -556,8 +556,8 @@ t.test('a pause', async (t) => {
     await nextTurn();
     await rig.play(1.1);
     await rig.until(() => rig.engines.length === 1);
-    rig.pipeline.setPaused(true);
-    rig.pipeline.setPaused(false);
+    rig.pipeline.sources[0]!.setPaused(true);
+    rig.pipeline.sources[0]!.setPaused(false);
     open();
     await rig.pipeline.idle();
     t.strictSame(rig.results, []);
@@ -567,10 +567,10 @@ t.test('a pause', async (t) => {
     const rig = await startRig(t, {}, { infer: () => delay(10) });
     rig.begin();
     await rig.play(1.1);
-    rig.pipeline.setPaused(true);
+    rig.pipeline.sources[0]!.setPaused(true);
     rig.engines[0]!.die();
     await rig.until(() => rig.engines.length === 2 && rig.pipeline.ready);
-    rig.pipeline.setPaused(false);
+    rig.pipeline.sources[0]!.setPaused(false);
     await rig.play(1.1);
     await rig.pipeline.idle();
     t.strictSame(
@@ -587,7 +587,7 @@ t.test('sound that breaks off takes its unanswered windows along', async (t) => 
   await nextTurn();
   await nextTurn();
   await rig.play(2.5);
-  rig.pipeline.interrupt();
+  rig.pipeline.sources[0]!.interrupt();
   open();
   await rig.pipeline.idle();
   t.strictSame(rig.results, []);

@@ -6,6 +6,7 @@ import { createRequestReader, writeRequest } from '../../src/inference/request-p
 
 const requests = fc.array(
   fc.record({
+    source: fc.nat({ max: 255 }),
     samples: fc.float32Array({ maxLength: 40 }),
     reset: fc.boolean(),
     windowSamples: fc.nat({ max: 2 ** 32 - 1 }),
@@ -56,7 +57,7 @@ t.test('the samples of a request stay while the next one arrives', (t) => {
   const reader = createRequestReader(({ samples }) => seen.push(samples));
   for (const value of [1, 2]) {
     const bytes = new Uint8Array(
-      Float32Array.of(...new Float32Array(new Uint32Array([2, 2, 0, 0, 0]).buffer), value, value).buffer,
+      Float32Array.of(...new Float32Array(new Uint32Array([2, 2, 0, 0, 0, 1]).buffer), value, value).buffer,
     );
     for (const byte of bytes) {
       reader.room()[0] = byte;
@@ -74,8 +75,13 @@ t.test('the samples of a request stay while the next one arrives', (t) => {
 });
 
 t.test('what cannot be a header is refused', (t) => {
-  const reader = createRequestReader(() => t.fail('no request'));
-  reader.room().set(new Uint8Array(new Uint32Array([2 ** 31, 1, 0, 0, 0]).buffer));
-  t.throws(() => reader.arrived(20), RangeError);
+  for (const header of [
+    [2 ** 31, 1, 0, 0, 0, 0],
+    [0, 1, 0, 0, 0, 256],
+  ]) {
+    const reader = createRequestReader(() => t.fail('no request'));
+    reader.room().set(new Uint8Array(new Uint32Array(header).buffer));
+    t.throws(() => reader.arrived(24), RangeError);
+  }
   t.end();
 });

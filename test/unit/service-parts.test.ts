@@ -81,6 +81,8 @@ function makeAnnouncer(
   const window = (...scores: number[]) => {
     seq += 1;
     const result: WindowResult = {
+      source: 0,
+      idle: false,
       seq,
       model,
       startMs: seq * 1000,

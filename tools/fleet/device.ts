@@ -198,7 +198,18 @@ export async function createDevice(
       role: 'scores',
     };
     announcer.result(
-      { seq, model, scores, fresh, ...times, queueMs: 0.3, featuresMs: 0.9, inferenceMs: 7.4 },
+      {
+        source: 0,
+        idle: false,
+        seq,
+        model,
+        scores,
+        fresh,
+        ...times,
+        queueMs: 0.3,
+        featuresMs: 0.9,
+        inferenceMs: 7.4,
+      },
       -50 + Math.random() * 10,
     );
   }

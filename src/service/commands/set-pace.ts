@@ -11,7 +11,7 @@ import type { ThermalControl } from '../thermal.js';
 /** The commands that say how often the service listens, infers and tells of itself. */
 export function createPaceCommands(options: {
   config: Config;
-  pipeline: Pick<Pipeline, 'setPaused'>;
+  pipeline: Pick<Pipeline, 'sources'>;
   announcer: Pick<Announcer, 'close'>;
   telemetry: Pick<TelemetryLoop, 'setInterval'>;
   thermal: Pick<ThermalControl, 'request'>;
@@ -32,7 +32,7 @@ export function createPaceCommands(options: {
 
   function applyPause(paused: boolean): void {
     cancelResume();
-    pipeline.setPaused(paused);
+    for (const source of pipeline.sources) source.setPaused(paused);
     rate.reset();
     if (paused) announcer.close();
     state.change({ paused });
