@@ -1,3 +1,4 @@
+import { SOURCE_NAME } from '../common/rules.js';
 import { slugOf } from '../tagging/slug.js';
 import type { Topics } from '../mqtt/topics.js';
 import { entities, pausedTemplate, type Entity, type Options, type Platform } from './entities.js';
@@ -83,7 +84,8 @@ export function discoveryTopic(
 export function sourceOfTopic(prefix: string, deviceId: string, topic: string): string | null {
   const front = `${prefix}/device/soundpost_${deviceId}_`;
   if (!topic.startsWith(front)) return null;
-  return /^([a-z0-9][a-z0-9_-]{0,31})(?:\/part_\d+)?\/config$/.exec(topic.slice(front.length))?.[1] ?? null;
+  const name = /^([^/]+)(?:\/part_\d+)?\/config$/.exec(topic.slice(front.length))?.[1];
+  return name !== undefined && SOURCE_NAME.test(name) ? name : null;
 }
 
 /**
