@@ -30,13 +30,13 @@ export const threadCount = numberFrom(THREADS.min, THREADS.max).int();
 /** What identifies a device in topics and in Home Assistant. */
 export const deviceId = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/);
 
-/** What names one of several sources of sound: in the configuration, in topics and in commands. */
+/** What a source of sound is called in topics, commands and the configuration. */
 export const SOURCE_NAME = /^[a-z0-9][a-z0-9_-]{0,31}$/;
 export const sourceName = z
-  .string('has to be the name of a source')
+  .string('has to be text')
   .regex(
     SOURCE_NAME,
-    'has to be the name of a source: at most 32 of a-z, 0-9, "_" and "-", the first a letter or digit',
+    'has to be 1 to 32 lower-case letters, digits, "_" and "-", of which the first is a letter or a digit',
   );
 
 /** So many sources one device may have. */

@@ -3,7 +3,7 @@ import { isEncryptedAddress, tlsProblems } from '../common/broker-address.js';
 import { isLoopback } from '../common/loopback.js';
 import { addressesOf } from './addresses.js';
 import { keys, type Config } from './schema.js';
-import { WHEREABOUTS } from './source-list.js';
+import { WHEREABOUTS } from './source-rules.js';
 
 /** What is wrong between keys that are right by themselves, and the keys that are to blame. */
 export interface CrossProblem {

@@ -147,7 +147,10 @@ function readEntries(
       return {
         message: `${key}${placeOf(problem)} (${place}): ${problem.message}`,
         key,
-        ...(others && problem.index !== null && { remains: 'the other sources go on without this one' }),
+        ...(others && {
+          remains:
+            problem.index === null ? 'the first ones go on' : 'the other sources go on without this one',
+        }),
       };
     }),
   };

@@ -28,7 +28,7 @@ export interface LayerProblem {
   message: string;
   /** The key whose value is lost by it, where it is known. */
   key?: string;
-  /** What goes on all the same where what is wrong is left out; completes a sentence. */
+  /** What goes on all the same where what is wrong is left out; stands in brackets behind the message. */
   remains?: string;
   /** A name that may well be somebody else's, such as a variable that a container engine sets. */
   mayBeForeign?: boolean;

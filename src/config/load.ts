@@ -90,7 +90,7 @@ export function loadConfigAnyway(
   const { values, problems: found, notes, lost, fileLost } = gather(sources);
   const problems = found.map(({ level, message, remains }): ConfigProblem => ({
     level,
-    message: remains === undefined ? message : `${message}; ${remains}`,
+    message: remains === undefined ? message : `${message} (${remains})`,
   }));
   const noWay = fileLost && values.get('mqtt.url')!.value === '';
   const fatal = new Set(essentialKeys.filter((key) => lost.has(key)));

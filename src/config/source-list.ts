@@ -1,28 +1,17 @@
-import type { SourceKind } from '../audio/source.js';
 import { nearest } from '../common/nearest.js';
 import { MAX_SOURCES, sourceName } from '../common/rules.js';
 import { FormatError, formatOf, jsonOfText, type Format } from './format-of.js';
 import { isKey, leaves, mayComeFromFile } from './key.js';
 import type { EntryList, EntryProblem, Key, PartOf, Reach, Section } from './key.js';
+import { clashesOf, contradictions, type Problem, type ReadEntry } from './source-rules.js';
 
 /*
  * A list of sources as it is written: maps with a name each, and beside it any of the keys that there are for the one
- * source. The rules of a value are those of the single key; what stands here is what holds between the values.
+ * source. The rules of a value are those of the single key; what holds between values is in `source-rules.ts`.
  */
 
 /** An entry of such a list: what it leaves out is as the single keys say. */
 export type EntryOf<Keys> = { readonly name: string } & PartOf<Keys>;
-
-/** What an entry says of where its sound is. */
-export interface Whereabouts {
-  readonly source?: SourceKind | 'auto';
-  readonly device?: string | number;
-  readonly file?: string;
-  readonly url?: string;
-}
-
-/** The keys that say where the sound of a source is; no entry takes them from the single ones. */
-export const WHEREABOUTS = ['source', 'device', 'file', 'url'] as const satisfies (keyof Whereabouts)[];
 
 /** The name of a source. */
 export const nameFormat = formatOf(sourceName, {
@@ -42,7 +31,8 @@ const noReach: Reach = {
   meant: nearest,
 };
 
-type Map_ = Readonly<Record<string, unknown>>;
+/** What was written, by the names that it was written under. */
+type Given = Readonly<Record<string, unknown>>;
 
 /** A list of sources, each with a name and any of `keys`. */
 export function sourceList<Keys extends Section>(
@@ -72,12 +62,6 @@ function sentenceOf(problem: EntryProblem): string {
   return problem.index === null ? problem.message : `${placeOf(problem)}: ${problem.message}`;
 }
 
-/** What kind of source an entry asks for. `auto` is the microphone where nothing else is named, and never the demo. */
-export function kindOf({ source = 'auto', url = '', file = '' }: Whereabouts): SourceKind {
-  if (source !== 'auto') return source;
-  return url !== '' ? 'stream' : file !== '' ? 'file' : 'microphone';
-}
-
 function readList(
   keys: Section,
   value: unknown,
@@ -95,9 +79,9 @@ function readList(
   const clashes = clashesOf(read);
   const entries: object[] = [];
   read.forEach((found, index) => {
-    const all = [...found.problems, ...clashes[index]!.problems];
+    const all = [...found.problems, ...clashes[index]!];
     problems.push(...all.map((problem) => ({ index, ...problem })));
-    if (found.problems.length === 0 && !clashes[index]!.isOut) entries.push(found.entry);
+    if (all.length === 0) entries.push(found.entry);
   });
   return { entries, problems };
 }
@@ -114,14 +98,6 @@ function notJson(text: unknown): string {
     const position = error instanceof Error ? /at position (\d+)/.exec(error.message)?.[1] : undefined;
     return `is not valid JSON${position === undefined ? '' : ` (look at character ${Number(position) + 1})`}; `;
   }
-}
-
-type Problem = Omit<EntryProblem, 'index'>;
-
-interface ReadEntry {
-  /** What could be read of it. */
-  entry: Map_;
-  problems: readonly Problem[];
 }
 
 function readEntry(keys: Section, given: unknown, reach: Reach): ReadEntry {
@@ -145,11 +121,11 @@ function readEntry(keys: Section, given: unknown, reach: Reach): ReadEntry {
   return { entry, problems };
 }
 
-const isMap = (value: unknown): value is Map_ =>
+const isMap = (value: unknown): value is Given =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** An address that stands in `file` is checked and hidden like one in `url`, as it is with the single keys. */
-function addressInItsPlace(given: Map_): Map_ {
+function addressInItsPlace(given: Given): Given {
   const { file, url, ...rest } = given;
   const isAddress = typeof file === 'string' && /^[a-z][a-z0-9+.-]*:\/\//i.test(file);
   return isAddress && (url ?? '') === '' && !Object.hasOwn(given, 'url_file')
@@ -159,7 +135,7 @@ function addressInItsPlace(given: Map_): Map_ {
 
 function readSection(
   section: Section,
-  given: Map_,
+  given: Given,
   prefix: string,
   reach: Reach,
 ): { values: Record<string, unknown>; problems: Problem[] } {
@@ -237,88 +213,4 @@ function unknownKey(
   }
   const hint = meant === undefined ? `; there are ${known.join(', ')}` : `; did you mean ${meant}?`;
   return { key: prefix + written, message: `there is no such key${hint}` };
-}
-
-/** What contradicts itself in an entry of which each value is right. */
-function contradictions(entry: Whereabouts): Problem[] {
-  const { source = 'auto', device = '', file = '', url = '' } = entry;
-  const kind = kindOf(entry);
-  if (url !== '' && file !== '') {
-    return [
-      { key: 'file', message: 'url is given as well: a source has one place; take one of the two away' },
-    ];
-  }
-  if (kind === 'file' && file === '') {
-    return [{ key: 'source', message: '"file" needs file, the path of a recording' }];
-  }
-  if (kind === 'stream' && url === '' && file === '') {
-    return [
-      { key: 'source', message: '"stream" needs one of url (a network stream) and file (a recording)' },
-    ];
-  }
-  if ((source === 'microphone' || source === 'demo') && url + file !== '') {
-    const key = url === '' ? 'file' : 'url';
-    return [{ key, message: `does not go with the source "${source}"; take one of the two away` }];
-  }
-  if (kind !== 'microphone' && device !== '') {
-    return [
-      { key: 'device', message: `names a microphone, and the sound comes from a ${kind}; take it away` },
-    ];
-  }
-  return [];
-}
-
-/**
- * What each entry has in common with one before it and must not: its name, its microphone. An entry is out by it only
- * where the other one is not.
- */
-function clashesOf(read: readonly ReadEntry[]): { problems: readonly Problem[]; isOut: boolean }[] {
-  const holders = new Map<string, { index: number; isIn: boolean }>();
-  return read.map((found, index) => {
-    const claims = claimsOf(found);
-    const taken = claims.filter(({ id }) => holders.has(id));
-    const problems = taken.map(({ id, key, message }) => ({ key, message: message(holders.get(id)!.index) }));
-    const isOut = taken.some(({ id }) => holders.get(id)!.isIn);
-    for (const { id } of claims) {
-      if (holders.get(id)?.isIn !== true) {
-        holders.set(id, { index, isIn: found.problems.length === 0 && !isOut });
-      }
-    }
-    return { problems, isOut };
-  });
-}
-
-interface Claim extends Pick<Problem, 'key'> {
-  id: string;
-  /** What is said to an entry that claims the same as the one at `index`. */
-  message: (index: number) => string;
-}
-
-function claimsOf({ entry, problems }: ReadEntry): Claim[] {
-  const claims: Claim[] = [];
-  if (typeof entry['name'] === 'string') {
-    const message = (index: number) => `is that of [${index}] as well; every source has a name of its own`;
-    claims.push({ id: `name ${entry['name']}`, key: 'name', message });
-  }
-  const where: Whereabouts = entry;
-  // Of an entry that is half understood nobody can say which microphone it means.
-  if (problems.length > 0 || kindOf(where) !== 'microphone') return claims;
-  const device = String(where.device ?? '').toLowerCase();
-  const once = 'a microphone can be opened once';
-  claims.push(
-    device === ''
-      ? {
-          id: 'microphone',
-          key: '',
-          message: (index) =>
-            `listens to the default microphone, as [${index}] does, and ${once}: name each with device`,
-        }
-      : {
-          id: `microphone ${device}`,
-          key: 'device',
-          message: (index) =>
-            `names the microphone of [${index}], and ${once}: name another, or take one of the two away`,
-        },
-  );
-  return claims;
 }

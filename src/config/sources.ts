@@ -1,6 +1,6 @@
 import { deepFreeze } from '../common/deep-freeze.js';
 import type { Config, SourceEntry } from './schema.js';
-import { kindOf } from './source-list.js';
+import { kindOf } from './source-rules.js';
 
 /** What the configuration says of one source: whole, whatever an entry of a list leaves out. */
 export interface SourceConfig {

@@ -259,11 +259,15 @@ export const level = z.object({
   ts,
   dbfs: reading.describe('RMS level; digital silence is -120.'),
   peak_dbfs: reading.describe('Highest sample.'),
-  dba_fs: reading.optional().describe('A-weighted level (IEC 61672), 0 being as loud as `dbfs` 0 at 1 kHz.'),
-  leq_60s: reading.optional().describe('Equivalent level of the last 60 s, A-weighted like `dba_fs`.'),
+  dba_fs: reading.optional().describe('A-weighted RMS level (IEC 61672): at 1 kHz the same as `dbfs`.'),
+  leq_60s: reading
+    .optional()
+    .describe('Equivalent level of the last 60 s of sound, A-weighted like `dba_fs`.'),
   background_dbfs: reading
     .optional()
-    .describe('How quiet it is between sounds: the 10th percentile of the levels of the last 10 minutes.'),
+    .describe(
+      'How quiet it is between sounds: a tenth of the last 10 minutes of sound stays below this; not weighted.',
+    ),
   spl_dba: reading
     .optional()
     .describe('Sound pressure level, A-weighted; only where `audio.calibration_db` says what 0 dBFS is.'),

@@ -84,7 +84,9 @@ export function createLoudWatch(options: {
 
   /** No noise is on; one may be about to come on. */
   function whileOff(block: LoudBlock, decidedMs: number): TagEvent[] {
-    const backgroundDbfs: number | null = noise?.backgroundDbfs ?? block.backgroundDbfs;
+    // A background that was forgotten takes with it what was about to come on.
+    if (block.backgroundDbfs === null) noise = null;
+    const backgroundDbfs = noise?.backgroundDbfs ?? block.backgroundDbfs;
     const aboveDb = backgroundDbfs === null ? -Infinity : block.dbfs - backgroundDbfs;
     if (backgroundDbfs === null || !(aboveDb >= aboveBackgroundDb)) {
       noise = null;

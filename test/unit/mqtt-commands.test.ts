@@ -174,7 +174,7 @@ t.test('what is wrong is said, and nothing happens', async (t) => {
     ['source/yard/pause/set', 'ON', 'unknown_command', /pause\/set/],
     ['source/yard/paused/set', '{"paused":true,"source":"attic"}', 'invalid_request', /one of yard/],
     ['source/yard/paused/set', '{"paused":true,"source":null}', 'invalid_request', /another source/],
-    ['source/Yard/paused/set', 'ON', 'invalid_request', /^source: has to be the name of a source/],
+    ['source/Yard/paused/set', 'ON', 'invalid_request', /^source: has to be 1 to 32 lower-case letters/],
     ['source/yard/labels/set', 'Dog', 'invalid_payload', /JSON object only/],
     ['request/pause', '{"source":""}', 'invalid_request', /^source: /],
   ];

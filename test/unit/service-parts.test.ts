@@ -242,7 +242,7 @@ t.test('remembered labels that contradict themselves do not keep the service fro
   const log = createRecordingLog();
   const remembering = (labels: TaggingSettings['labels']) =>
     sourceWishes(source, {
-      get: (key, configured) => (key === 'labels' ? labels : configured) as never,
+      get: (key, configured) => (key === 'labels' ? labels : configured),
     });
   const good = remembering(['Cat']);
   t.equal(withUsableLabels(good, { tagging: source.tagging }, log), good);
