@@ -1,3 +1,4 @@
+import { SOURCE_NAME } from '../common/rules.js';
 import { slugOf } from '../tagging/slug.js';
 import type { Topics } from '../mqtt/topics.js';
 import { entities, pausedTemplate, type Entity, type Options, type Platform } from './entities.js';
@@ -66,8 +67,14 @@ export interface DiscoveryPayload {
 
 /**
  * Where Home Assistant looks for the device: `<prefix>/device/soundpost_<id>/config`, and for that of one of several
- * sources: `<prefix>/device/soundpost_<id>_<source>/config`. A description that is too large for one message has further
- * parts, counted from 2, at `<prefix>/device/soundpost_<id>/part_<n>/config` and so on.
+ * sources: `<prefix>/device/soundpost_<id>/source_<name>/config`. A description that is too large for one message has
+ * further parts, counted from 2, at `…/soundpost_<id>/part_<n>/config` and `…/soundpost_<id>/source_<name>_P<n>/config`.
+ *
+ * No topic is that of two of them. Another box is another one at the level of the id. Below it `part_` and `source_`
+ * tell the box from its sources; and since the name of a source has no capital letter (`SOURCE_NAME`), the one `P` that
+ * there may be ends the name, also where that is like `yard_2`.
+ * @param options.source null or left out: the box
+ * @param options.part counted from 1
  */
 export function discoveryTopic(
   prefix: string,
@@ -75,15 +82,17 @@ export function discoveryTopic(
   options: { source?: string | null; part?: number } = {},
 ): string {
   const { source = null, part = 1 } = options;
-  const device = `${prefix}/device/soundpost_${deviceId}${source === null ? '' : `_${source}`}`;
-  return part === 1 ? `${device}/config` : `${device}/part_${part}/config`;
+  const box = `${prefix}/device/soundpost_${deviceId}`;
+  if (source !== null) return `${box}/source_${source}${part === 1 ? '' : `_P${part}`}/config`;
+  return part === 1 ? `${box}/config` : `${box}/part_${part}/config`;
 }
 
-/** The source of this device whose topic this is; null where it is none, or could be none. */
+/** The source of this device whose topic this is, of any of its parts; null where it is none, or could be none. */
 export function sourceOfTopic(prefix: string, deviceId: string, topic: string): string | null {
-  const front = `${prefix}/device/soundpost_${deviceId}_`;
+  const front = `${prefix}/device/soundpost_${deviceId}/source_`;
   if (!topic.startsWith(front)) return null;
-  return /^([a-z0-9][a-z0-9_-]{0,31})(?:\/part_\d+)?\/config$/.exec(topic.slice(front.length))?.[1] ?? null;
+  const name = /^([^/]+?)(?:_P(?:[2-9]|[1-9]\d+))?\/config$/.exec(topic.slice(front.length))?.[1];
+  return name !== undefined && SOURCE_NAME.test(name) ? name : null;
 }
 
 /**

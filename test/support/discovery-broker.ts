@@ -8,6 +8,8 @@ export interface DiscoveryBroker {
   retained: Map<string, string>;
   /** All that it was sent and has taken, in order. */
   taken: { topic: string; text: string }[];
+  /** The topics that the link has something for, in the order of their first messages. */
+  said(): string[];
   /** Takes nothing any more, or takes all that is to be said again and in that order. */
   connect(on: boolean): void;
   /** Says, and means, that a text may have so many bytes from now on. */
@@ -55,6 +57,7 @@ export function createDiscoveryBroker(deviceId: string): DiscoveryBroker {
     link,
     retained,
     taken,
+    said: () => [...states.keys()],
     connect(on) {
       isUp = on;
       resendStates();

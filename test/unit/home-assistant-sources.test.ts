@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { silentLogger } from '../../src/common/log.js';
+import { SOURCE_NAME } from '../../src/common/rules.js';
 import type { DiscoveryMemory } from '../../src/home-assistant/discovery-memory.js';
 import { createHomeAssistant } from '../../src/home-assistant/home-assistant.js';
 import {
@@ -17,7 +18,7 @@ import { createTopics } from '../../src/mqtt/topics.js';
 import { uniqueSlugs } from '../../src/tagging/slug.js';
 import { createDiscoveryBroker, type DiscoveryBroker } from '../support/discovery-broker.js';
 import { readDescription } from '../support/home-assistant.js';
-import { discover, type HomeEntity } from '../support/home-assistant-schema.js';
+import { discover, discoveredAs, type HomeEntity } from '../support/home-assistant-schema.js';
 import { render, stateOf } from '../support/home-assistant-state.js';
 import { createQuickMemory } from '../support/quick-memory.js';
 import { createRecordingLog } from '../support/recording-log.js';
@@ -54,21 +55,85 @@ function entitiesOf(t: Test, payload: object): Map<string, HomeEntity> {
 }
 
 t.test('topics, and whose they are', (t) => {
-  t.equal(topicOf('front-yard'), 'homeassistant/device/soundpost_nursery_front-yard/config');
-  t.equal(topicOf('yard', 3), 'homeassistant/device/soundpost_nursery_yard/part_3/config');
+  const device = 'homeassistant/device/soundpost_nursery';
+  t.equal(topicOf('front-yard'), `${device}/source_front-yard/config`);
+  t.equal(topicOf('yard', 3), `${device}/source_yard_P3/config`);
+  t.equal(topicOf('yard_3'), `${device}/source_yard_3/config`);
   const whose = (topic: string) => sourceOfTopic('homeassistant', 'nursery', topic);
   t.equal(whose(topicOf('front-yard')), 'front-yard');
   t.equal(whose(topicOf('yard', 3)), 'yard');
+  t.equal(whose(topicOf('yard_3')), 'yard_3');
   for (const other of [
     TOPIC,
     discoveryTopic('homeassistant', 'nursery', { part: 2 }),
     discoveryTopic('ha', 'nursery', { source: 'yard' }),
     discoveryTopic('homeassistant', 'attic', { source: 'yard' }),
-    'homeassistant/device/soundpost_nursery_Yard/config',
-    'homeassistant/device/soundpost_nursery_yard/x/config',
+    ...[
+      'source_Yard',
+      'source_',
+      'source__P2',
+      'source_yard_P',
+      'source_yard_P1',
+      'source_yard_P02',
+      'yard',
+    ].map((level) => `${device}/${level}/config`),
+    `${device}_yard/config`,
+    `${device}/source_yard/x/config`,
+    `${device}/source_yard`,
   ]) {
     t.equal(whose(other), null, other);
   }
+  t.end();
+});
+
+t.test('no two descriptions have one topic, and Home Assistant takes none for another', (t) => {
+  // Names that are made of each other and of what stands between them.
+  const mixed = (words: readonly string[], allowed: RegExp) =>
+    fc
+      .array(fc.constantFrom(...words), { minLength: 1, maxLength: 5 })
+      .map((parts) => parts.join(''))
+      .filter((text) => allowed.test(text));
+  const id = fc.oneof(
+    fc.stringMatching(/^[a-zA-Z0-9_-]{1,64}$/),
+    mixed(['a', '_', 'yard', 'source_', 'part_', 'P2', '2'], /^[a-zA-Z0-9_-]{1,64}$/),
+  );
+  const name = fc.oneof(
+    fc.stringMatching(SOURCE_NAME),
+    mixed(['a', 'yard', '_', '-', 'p', 'part_', 'source_', 'p2', '2', '3'], SOURCE_NAME),
+  );
+  const part = fc.oneof(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 1000 }));
+  const described = fc.record({ id, source: fc.option(name), part });
+  const prefix = fc.constantFrom('homeassistant', 'site/ha');
+  fc.assert(
+    fc.property(prefix, described, described, fc.boolean(), (prefix, one, other, isSameBox) => {
+      const two = isSameBox ? { ...other, id: one.id } : other;
+      const topics = [one, two].map((each) => discoveryTopic(prefix, each.id, each));
+      const known = topics.map((topic) => discoveredAs(prefix, topic));
+      if (known.includes(null)) throw new Error('one that Home Assistant does not read');
+      const isSame = one.id === two.id && one.source === two.source && one.part === two.part;
+      if ((topics[0] === topics[1]) !== isSame) throw new Error(`one topic: ${topics[0]}`);
+      if ((known[0] === known[1]) !== isSame) throw new Error(`one device: ${known[0]}`);
+      for (const [index, each] of [one, two].entries()) {
+        const found = sourceOfTopic(prefix, one.id, topics[index]!);
+        if (found !== (each.id === one.id ? each.source : null))
+          throw new Error(`whose is ${topics[index]}?`);
+      }
+    }),
+    { numRuns: 2000 },
+  );
+  // And the other way: a topic that is taken for one of a source is one.
+  const level = mixed(['source_', 'yard', '_', 'P', '2', '0', '_P2', '-', 'A', '/', 'part_2'], /^/);
+  fc.assert(
+    fc.property(level, (text) => {
+      const topic = `homeassistant/device/soundpost_nursery/source_${text}/config`;
+      const source = sourceOfTopic('homeassistant', 'nursery', topic);
+      if (source === null) return;
+      const part = Number(/_P(\d+)\/config$/.exec(topic)?.[1] ?? 1);
+      if (!SOURCE_NAME.test(source) || topicOf(source, part) !== topic)
+        throw new Error(`${topic}: ${source}`);
+    }),
+    { numRuns: 2000 },
+  );
   t.end();
 });
 
@@ -138,7 +203,7 @@ t.test('each source is a device of its own', (t) => {
 });
 
 t.test('what Home Assistant is told of each of several sources, by its rules', (t) => {
-  const name = fc.stringMatching(/^[a-z0-9][a-z0-9_-]{0,31}$/);
+  const name = fc.stringMatching(SOURCE_NAME);
   const heard = fc.record({
     names: fc.uniqueArray(fc.string({ minLength: 1, unit: 'binary' }), { maxLength: 4 }),
     calibrated: fc.boolean(),
@@ -340,7 +405,7 @@ t.test('the box comes before what refers to it', (t) => {
   const homeAssistant = live(broker, createQuickMemory(), [yard, hall]);
   const inOrder = [TOPIC, topicOf('yard'), topicOf('hall')];
   const topics = () => broker.taken.splice(0).map(({ topic }) => topic);
-  t.same(topics(), []);
+  t.same(broker.said(), [TOPIC], 'and they wait until the broker has it');
   broker.connect(true);
   t.same(topics(), inOrder);
   broker.link.resendStates();

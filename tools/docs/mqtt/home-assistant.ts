@@ -56,7 +56,7 @@ export const homeAssistantTopics: readonly HomeAssistantTopic[] = [
     name: 'homeAssistantSource',
     address: discoveryTopic('{prefix}', '{device_id}', { source: '{source}' }),
     description:
-      'Only with several sources: describes one of them in the same way, as a device of its own behind that of the box.',
+      'Only with several sources: describes one of them in the same way, as a device of its own behind that of the box. Further parts follow at `{prefix}/device/soundpost_{device_id}/source_{source}_P2/config` and so on.',
     contentType: 'application/json',
     payload: deviceSchema,
     example: {
