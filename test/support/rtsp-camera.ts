@@ -14,6 +14,8 @@ export interface CameraManners {
   hasMuteTrack?: boolean;
   /** What it hears, over and over, [samples] at 8 kHz; a full-scale square wave where this is left out. */
   sound?: Float32Array;
+  /** Where it is; a free port where this is left out. */
+  port?: number;
   /** It sends whoever asks for a description there. */
   redirect?: string;
 }
@@ -69,7 +71,7 @@ export async function startRtspCamera(credentials: string, manners: CameraManner
       }
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(manners.port ?? 0, '127.0.0.1', resolve));
   return {
     port: (server.address() as AddressInfo).port,
     requests,
