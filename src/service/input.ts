@@ -89,11 +89,11 @@ export function createInputControl(options: {
       if (!isMicrophone(audio)) throw new SoundpostError('not_a_microphone', whyNot(audio.kind));
       const there = await devices(signal);
       const found = findDevice(there, device ?? undefined);
-      const taken = inUse().find((use) => use.name !== source.name && isSame(use.device, found));
+      const taken = sources.find((other) => other !== source && isHeldBy(other, found, there));
       if (taken !== undefined) {
         throw new SoundpostError(
           'device_in_use',
-          `The source ${taken.name} listens to ${found.name} already, and an input can be opened once.`,
+          `${found.name} is the input of the source ${taken.name}, and an input can be opened once.`,
         );
       }
       const chosen = device === null ? null : lastingName(device, found, there);
@@ -109,6 +109,19 @@ export function createInputControl(options: {
 
 function isMicrophone(source: AudioSource): source is Microphone {
   return source.kind === 'microphone';
+}
+
+/** Whether a source listens to an input, or is to as soon as it can be opened. */
+function isHeldBy({ audio, state }: Listening, device: InputDevice, there: readonly InputDevice[]): boolean {
+  if (!isMicrophone(audio)) return false;
+  const open = audio.current();
+  if (open !== undefined) return isSame(open, device);
+  try {
+    return isSame(findDevice(there, state.now.audio_device ?? undefined), device);
+  } catch {
+    // What it waits for is not there.
+    return false;
+  }
 }
 
 function openInput(source: AudioSource): InputDevice | undefined {

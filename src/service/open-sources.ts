@@ -1,11 +1,11 @@
 import { chunkSecondsFor } from '../audio/source.js';
-import type { Logger } from '../common/log.js';
+import { namedLogger, type Logger } from '../common/log.js';
 import type { Config } from '../config/schema.js';
-import { sourcesOf, type SourceConfig } from '../config/sources.js';
+import { sourcesOf } from '../config/sources.js';
 import type { StateStore } from '../config/state-store.js';
 import { chooseSource } from './choose-source.js';
 import type { ListeningTo } from './listening.js';
-import { logRememberedOf, sourceWishes, withUsableLabels, type SourceWishes } from './remembered.js';
+import { logRememberedOf, sourceWishes, withUsableLabels } from './remembered.js';
 
 /**
  * What the configuration says is to be listened to, with what is remembered of it; none of it is at work yet. Throws
@@ -25,14 +25,19 @@ export async function openSources(options: {
   const { config, isSafeMode, rateHz, root, demoAllowed, log } = options;
   const configured = sourcesOf(config);
   const isOne = configured.length === 1;
-  const opened: ListeningTo[] = [];
-  const taken = new Set<string>();
-  for (const source of configured) {
-    const store = options.store.of(isOne ? null : source.name);
-    const kept = sourceWishes(source, isSafeMode ? { get: () => undefined } : store);
+  const kept = configured.map((source): Kept => {
     const { tagging, name } = source;
-    const usable = withUsableLabels(kept, isOne ? { tagging } : { tagging, name }, log);
-    const wishes = withFreeDevice(usable, source, taken, log);
+    const store = options.store.of(isOne ? null : name);
+    const wishes = sourceWishes(source, isSafeMode ? { get: () => undefined } : store);
+    return {
+      config: source,
+      store,
+      wishes: withUsableLabels(wishes, isOne ? { tagging } : { tagging, name }, log),
+    };
+  });
+  const opened: ListeningTo[] = [];
+  for (const { config: source, store, wishes } of withFreeDevices(kept, log)) {
+    const { name } = source;
     if (!isSafeMode) logRememberedOf(wishes, source, isOne ? '' : ` at ${name}`, log);
     const audio = await chooseSource({
       audio: source.audio,
@@ -41,32 +46,48 @@ export async function openSources(options: {
       chunkSeconds: chunkSecondsFor(rateHz),
       root,
       demoAllowed,
-      log,
+      log: isOne ? log : namedLogger(log, name),
     });
     opened.push({ config: source, audio, wishes, store });
   }
   return opened;
 }
 
+type Kept = Omit<ListeningTo, 'audio'>;
+
 /**
- * The configured microphone, where the one that was chosen over MQTT has become that of a source before it: an input can
- * be opened once, and one of the two would never be heard.
+ * The same sources, with the configured microphone where the one that was chosen over MQTT has become that of another
+ * source: an input can be opened once, and one of the two would never be heard. What the configuration says is the newer
+ * wish; its microphones differ (`source-rules.ts`), so that in the end all do.
  */
-function withFreeDevice(
-  wishes: SourceWishes,
-  { name, audio }: SourceConfig,
-  taken: Set<string>,
-  log: Logger,
-): SourceWishes {
-  if (audio.source !== 'microphone') return wishes;
-  const isTaken = taken.has(String(wishes.audioDevice));
-  const audioDevice = isTaken ? audio.device : wishes.audioDevice;
-  if (isTaken) {
-    log.warn(
-      { code: 'device_in_use' },
-      `The microphone "${wishes.audioDevice}" that was chosen over MQTT for ${name} is that of another source now: going on with "${audio.device || 'default input'}", as the configuration says`,
-    );
-  }
-  taken.add(String(audioDevice));
-  return { ...wishes, audioDevice };
+function withFreeDevices(kept: readonly Kept[], log: Logger): readonly Kept[] {
+  const microphones = kept.filter(({ config }) => config.audio.source === 'microphone');
+  const loser = firstLoser(microphones);
+  if (loser === undefined) return kept;
+  const { config, wishes } = loser;
+  const { device } = config.audio;
+  log.warn(
+    { code: 'device_in_use' },
+    `The microphone "${wishes.audioDevice || 'default input'}" that was chosen over MQTT for ${config.name} is that of another source now: going on with "${device || 'default input'}", as the configuration says`,
+  );
+  const settled = { ...loser, wishes: { ...wishes, audioDevice: device } };
+  return withFreeDevices(
+    kept.map((one) => (one === loser ? settled : one)),
+    log,
+  );
+}
+
+/** The first source whose chosen microphone is that of another one by its configuration, or by an earlier choice. */
+function firstLoser(microphones: readonly Kept[]): Kept | undefined {
+  const keyOf = (device: string | number) => String(device).toLowerCase();
+  const isChosen = ({ config, wishes }: Kept) => keyOf(wishes.audioDevice) !== keyOf(config.audio.device);
+  const taken = new Set(
+    microphones.filter((one) => !isChosen(one)).map(({ wishes }) => keyOf(wishes.audioDevice)),
+  );
+  return microphones.filter(isChosen).find(({ wishes }) => {
+    const key = keyOf(wishes.audioDevice);
+    const isTaken = taken.has(key);
+    taken.add(key);
+    return isTaken;
+  });
 }

@@ -9,8 +9,8 @@ import type {
   TelemetryPayload,
 } from '../../src/mqtt/contract.js';
 import { startMosquitto, type Mosquitto } from '../support/broker.js';
-import { writeWav, type Console, type Settings } from '../support/service.js';
-import { start, stopsCleanly } from '../support/service-rig.js';
+import { writeWav, type Settings } from '../support/service.js';
+import { gaps, start, stopsCleanly } from '../support/service-rig.js';
 import { installToneModel, tone, waveformTonesHz } from '../support/tone-models.js';
 import { skipWithout } from '../support/tools.js';
 
@@ -52,12 +52,6 @@ const quick: Settings = {
   TAGGING_MIN_GAP_SECONDS: '0.5',
   TELEMETRY_INTERVAL_SECONDS: '1',
 };
-
-/** Of the tags of a source: numbers that are missing in the row. */
-function gapsOf(console: Console, source: string): number[] {
-  const seqs = console.all<TagsPayload>(`source/${source}/tags`).map(({ seq }) => seq);
-  return seqs.flatMap((seq, index) => (index > 0 && seq !== seqs[index - 1]! + 1 ? [seq] : []));
-}
 
 t.test('two recordings in one list', { skip: noMosquitto }, async (t) => {
   const started = await start(
@@ -126,7 +120,7 @@ t.test('two recordings in one list', { skip: noMosquitto }, async (t) => {
     t.match(await console.set('model/set', 'tone-logmel'), { status: 'ok' });
     for (const source of ['yard', 'kitchen']) {
       await console.on<TagsPayload>(`source/${source}/tags`, ({ model }) => model === 'tone-logmel');
-      t.same(gapsOf(console, source), [], source);
+      t.same(gaps(console, source), [], source);
     }
     t.match(await console.set('model/set', 'tone-waveform'), { status: 'ok' });
   });

@@ -112,9 +112,13 @@ function codesOf(command: string): readonly string[] {
   return [...commonErrors, ...(own[command] ?? [])];
 }
 
-/** Numbers that are missing in the row of windows. */
-export function gaps(console: Console): number[] {
-  const seqs = console.all<TagsPayload>('tags').map(({ seq }) => seq);
+/**
+ * Numbers that are missing in the row of windows.
+ * @param source of one of several
+ */
+export function gaps(console: Console, source?: string): number[] {
+  const topic = source === undefined ? 'tags' : `source/${source}/tags`;
+  const seqs = console.all<TagsPayload>(topic).map(({ seq }) => seq);
   return seqs.flatMap((seq, index) => (index > 0 && seq !== seqs[index - 1]! + 1 ? [seq] : []));
 }
 

@@ -2,9 +2,10 @@ import t from 'tap';
 import { silentLogger } from '../../src/common/log.js';
 import { loadConfig } from '../../src/config/load.js';
 import { sourcesOf, type SourceConfig } from '../../src/config/sources.js';
-import type { SourceStore } from '../../src/config/state-store.js';
+import type { SourceStore, StateStore } from '../../src/config/state-store.js';
 import { taggingSettings } from '../../src/config/tagging-settings.js';
 import { chooseSource } from '../../src/service/choose-source.js';
+import { openSources } from '../../src/service/open-sources.js';
 import { sourceWishes, withUsableLabels } from '../../src/service/remembered.js';
 import { createRecordingLog } from '../support/recording-log.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -78,4 +79,49 @@ t.test('what a source says is what it is made with', async (t) => {
   t.equal((await made({ file: 'x.wav' })).kind, 'file');
   t.equal((await made({ source: 'stream', file: 'x.mp3' })).kind, 'stream');
   t.equal((await made({ source: 'demo' })).kind, 'demo');
+});
+
+t.test('no two sources start with one microphone', async (t) => {
+  const folder = temporaryFolder(t);
+  const list = [
+    { name: 'a', device: 'desk' },
+    { name: 'b', device: 'Hall' },
+    { name: 'c', device: 'room' },
+    { name: 'd', file: 'x.wav' },
+  ];
+  const { config } = loadConfig({
+    env: { SOUNDPOST_AUDIO_SOURCES: JSON.stringify(list), SOUNDPOST_DATA_DIR: folder },
+    flags: {},
+    cwd: folder,
+  });
+  const startWith = async (chosen: Readonly<Record<string, string>>) => {
+    const log = createRecordingLog();
+    const sources = await openSources({
+      config,
+      store: {
+        of: (name: string | null) => ({
+          get: (key: string) => (key === 'audio_device' ? chosen[name!] : undefined),
+        }),
+      } as unknown as StateStore,
+      isSafeMode: false,
+      rateHz: 1,
+      root: folder,
+      demoAllowed: false,
+      log,
+    });
+    const losers = log.lines.filter(({ level }) => level === 'warn').map(({ message }) => message);
+    return { devices: sources.slice(0, 3).map(({ wishes }) => wishes.audioDevice), losers };
+  };
+  const { devices, losers } = await startWith({ a: 'attic' });
+  t.same([devices, losers], [['attic', 'Hall', 'room'], []]);
+  t.same((await startWith({ a: 'Hall', b: 'desk' })).devices, ['Hall', 'desk', 'room'], 'changed places');
+  // The configuration has since given it to another one, which stands behind the one that chose it.
+  const given = await startWith({ a: 'hall' });
+  t.same(given.devices, ['desk', 'Hall', 'room']);
+  t.match(given.losers, [/"hall" that was chosen over MQTT for a is that of another source now.*"desk"/]);
+  // One that has to go back takes away what another has chosen meanwhile.
+  const row = await startWith({ a: 'hall', c: 'desk' });
+  t.same(row.devices, ['desk', 'Hall', 'room']);
+  t.equal(row.losers.length, 2);
+  t.same((await startWith({ a: 'attic', c: 'Attic' })).devices, ['attic', 'Hall', 'room']);
 });

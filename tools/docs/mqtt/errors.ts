@@ -78,6 +78,7 @@ export const commandErrors: Partial<Record<CommandName, readonly ErrorCode[]>> =
   'labels/set': ['label_unknown', 'invalid_tagging', 'source_unknown'],
   'audio/list': ['naudiodon_missing', 'devices_failed', 'devices_timeout', 'no_resources'],
   'audio/set': [
+    'device_in_use',
     'source_unknown',
     'source_required',
     'not_a_microphone',
