@@ -113,7 +113,7 @@ async function listenTo({ audio }: SourceConfig): Promise<Finding> {
   const isSilent = level.peakDbfs <= LEVEL_FLOOR_DBFS;
   if (isSilent && oddities.length === 0) {
     oddities.push(
-      'not even noise: is the microphone of the camera switched on? Another audio.track or audio.channel may have the sound',
+      'not even noise: is the microphone of the camera switched on? Another track or channel may have the sound',
     );
   }
   const verdict = oddities.length === 0 ? 'ok' : 'warn';

@@ -19,6 +19,7 @@ import { readCatalogue } from '../models/catalogue.js';
 import type { ModelRegistry } from '../models/registry.js';
 import { startEmbeddedBroker } from '../mqtt/broker.js';
 import { sourceWishes, startingWishes, withUsableLabels } from '../service/remembered.js';
+import { LOUD_NOISE } from '../tagging/loud.js';
 import { thresholdsInForce, type ThresholdInForce } from '../tagging/thresholds.js';
 import { describeUnknown } from '../tagging/unknown.js';
 import { resolveWatched } from '../tagging/watch.js';
@@ -168,7 +169,9 @@ async function checkModel(registry: ModelRegistry, config: Config): Promise<Chec
 async function checkLabels(registry: ModelRegistry, config: Config, source: SourceConfig): Promise<Check> {
   const store = await openStateStore({ dataDir: config.data_dir, log: silentLogger, isReadOnly: true });
   const { modelId } = startingWishes(config, store);
-  const own = store.of(sourcesOf(config).length === 1 ? null : source.name);
+  const isOne = sourcesOf(config).length === 1;
+  const own = store.of(isOne ? null : source.name);
+  const originText = (text: string) => (isOne ? text : withoutSection(text));
   const { tagging } = withUsableLabels(sourceWishes(source, own), source, silentLogger);
   const { labels } = await registry.get(modelId);
   const { items, unknown } = resolveWatched(labels, tagging);
@@ -184,19 +187,34 @@ async function checkLabels(registry: ModelRegistry, config: Config, source: Sour
   const verdict = unknown.length === 0 ? 'ok' : 'warn';
   const isEvery = tagging.labels.length === 0;
   const what = isEvery
-    ? `every label of ${modelId} is watched, thresholds: ${summariseThresholds(thresholds)}`
+    ? `every label of ${modelId} is watched, thresholds: ${originText(summariseThresholds(thresholds))}`
     : `watched of ${modelId}, with the thresholds in force`;
   return {
     verdict,
-    detail: `${what}${unknownText}`,
+    detail: `${what}${loudText(source)}${unknownText}`,
     thresholds,
     // A list of hundreds would hide the findings around it; "models labels" has it.
-    rows: isEvery ? [] : thresholds.map(thresholdRow),
+    rows: isEvery ? [] : thresholds.map((one) => thresholdRow(one, originText)),
   };
 }
 
-function thresholdRow({ label, group, threshold, from }: ThresholdInForce): string[] {
-  return [group === null ? label : `${group}: ${label}`, thresholdText(threshold), originNames[from]];
+function thresholdRow(
+  { label, group, threshold, from }: ThresholdInForce,
+  originText: (text: string) => string,
+): string[] {
+  const name = group === null ? label : `${group}: ${label}`;
+  return [name, thresholdText(threshold), originText(originNames[from])];
+}
+
+/** What is watched without a model. */
+function loudText({ tagging: { loud } }: SourceConfig): string {
+  if (loud.above_background_db === null) return '';
+  return `; and ${LOUD_NOISE}, from ${loud.above_background_db} dB above the background on`;
+}
+
+/** What of several sources is set beside the name of one, or for all of them: the key is the same. */
+function withoutSection(text: string): string {
+  return text.replaceAll('tagging.', '');
 }
 
 async function checkFfmpeg(config: Config): Promise<Check> {

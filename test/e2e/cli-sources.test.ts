@@ -32,7 +32,7 @@ const rooms = write(
   speed: max
   sources:
     - {name: yard, file: ${crow}, labels: [Crow]}
-    - {name: attic, file: ${missing}}
+    - {name: attic, file: ${missing}, loud: {above_background_db: 25}}
     - {name: hall, file: ${tone}, labels: [Spech, Dog], threshold: 0.3}
 `,
 );
@@ -96,7 +96,10 @@ void t.test('doctor looks at each source', async (t) => {
     ['labels yard', 'labels attic', 'labels hall', 'audio yard', 'audio attic', 'audio hall'],
   );
   t.match(found.of('labels yard'), { verdict: 'ok', thresholds: [{ label: 'Crow' }] });
-  t.match(found.of('labels attic'), { verdict: 'ok', detail: /every label of soundpost-home/ });
+  t.match(found.of('labels attic'), {
+    verdict: 'ok',
+    detail: /every label of soundpost-home.*; and Loud noise, from 25 dB above the background on$/,
+  });
   t.match(found.of('labels hall'), {
     verdict: 'warn',
     detail: /does not know "Spech" \(did you mean "Speech"/,
@@ -112,6 +115,7 @@ void t.test('doctor looks at each source', async (t) => {
   const text = await cli(['doctor', '-c', rooms, '--broker.port', String(await freePort())], { env });
   t.equal(text.code, 1);
   t.match(text.stdout, /\nok +labels yard +watched of .*\n +Crow +0\.\d+ /);
+  t.match(text.stdout, /\n +Dog +0\.3 +threshold\n/, 'the key as an entry of the list has it');
   t.match(text.stdout, /\nok +audio yard +crow\.wav/);
   t.match(text.stdout, /\nfail +audio attic +.*missing\.wav does not exist/);
 });
@@ -220,6 +224,14 @@ void t.test('the service goes on without the source that is broken, and health s
   );
   service.child.kill('SIGTERM');
   t.equal((await service.ended).code, 0);
+});
+
+void t.test('config shows each source in a row', async (t) => {
+  const { code, stdout } = await cli(['config', '-c', rooms], { env });
+  t.equal(code, 0);
+  const rows = stdout.split('\n').filter((line) => line.startsWith('audio.sources'));
+  t.equal(rows.length, 3);
+  t.match(rows[2], /^audio\.sources\[2\] +\{"name":"hall",.*\} +\S+rooms\.yaml:\d+:\d+$/);
 });
 
 void t.test('one source in a list is as one without', { skip: skipWithout('ffmpeg') }, async (t) => {
