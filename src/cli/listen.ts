@@ -1,29 +1,40 @@
 import { once } from 'node:events';
-import { Writable } from 'node:stream';
-import { createLevelMeter, LEVEL_FLOOR_DBFS, type LevelMeter } from '../audio/level.js';
+import { createLevelMeter, type LevelMeter } from '../audio/level.js';
 import { createShaper } from '../audio/shaper.js';
 import type { AudioSink, AudioSource } from '../audio/source.js';
 import { messageOf } from '../common/errors.js';
+import type { Logger } from '../common/log.js';
 import { createLogger } from '../common/logger.js';
 import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';
 import { secretsOf } from '../config/mask.js';
+import type { Config } from '../config/schema.js';
 import { sourcesOf } from '../config/sources.js';
-import { Pipeline } from '../inference/pipeline.js';
+import { Pipeline, type PipelineSource } from '../inference/pipeline.js';
 import { createStartEngine } from '../inference/start-engine.js';
+import type { InstalledModel } from '../models/registry.js';
 import { chooseSource } from '../service/choose-source.js';
-import { topTags, type Tag } from '../tagging/top.js';
+import { topTags } from '../tagging/top.js';
 import type { CommandContext } from './context.js';
+import { createScreen, type Screen } from './listen-screen.js';
 import { openRegistry } from './models.js';
-import { clip, terminalWidth } from './table.js';
 import { positive } from './tag.js';
 
-const METER_WIDTH = 30;
 const METER_INTERVAL_MS = 200;
 
+/** A source that is listened to in the terminal. */
+interface Heard {
+  /** Null for the only one. */
+  readonly name: string | null;
+  readonly audio: AudioSource;
+  readonly meter: LevelMeter;
+  readonly sink: AudioSink;
+}
+
 /**
- * `soundpost listen`: level meters and top tags of all sources, live, without a broker. On a terminal one picture that is
- * drawn over; elsewhere a line for each window; with --json an object for each window.
+ * `soundpost listen`: level meters and top tags of all sources, live, without a broker; see `createScreen`. Ends when the
+ * recordings are over, after `--seconds`, or on a signal. Of several sources one that cannot be opened is told and left
+ * out; throws what is wrong where none can be.
  */
 export async function listenCommand(
   context: CommandContext,
@@ -45,82 +56,26 @@ export async function listenCommand(
     stream: screen.stderr,
   });
   const over = new AbortController();
-
-  const pipeline = new Pipeline({
-    startEngine: createStartEngine({ log }),
-    fallback: model,
-    rateHz: config.inference.rate_hz,
-    windowSeconds: config.inference.window_seconds,
-    threads: config.model.threads,
-    keepSeconds: config.inference.window_seconds ?? model.manifest.input.window_seconds,
-    sources: configured.length,
-    log,
-    events: {
-      result: ({ source, scores, endMs }) => {
-        // On a terminal the meters move by themselves; a line tells the level since the line before.
-        if (!screen.live) showLevel(source);
-        screen.tags(source, topTags(scores, model.labels, top), endMs);
-      },
-      modelChanged: () => undefined,
-      engineLost: ({ reason }) => screen.say(reason),
-      fellBack: () => undefined,
-      stillOut: () => undefined,
-      cameBack: () => undefined,
-    },
-  });
-  const opened: { audio: AudioSource; meter: LevelMeter; sink: AudioSink }[] = [];
-  let playing = configured.length;
-  for (const [source, { audio: settings }] of configured.entries()) {
-    const audio = await chooseSource({
-      audio: settings,
-      dataDir: config.data_dir,
-      // Finer than the meter, so that it finds something new each time.
-      chunkSeconds: METER_INTERVAL_MS / 2000,
-      root: projectRoot(),
-      demoAllowed: true,
-      log,
-    });
-    const meter = createLevelMeter();
-    const shaper = createShaper({ gainDb: settings.gain_db, highpassHz: settings.highpass_hz });
-    const windows = pipeline.sources[source]!;
-    const sink: AudioSink = {
-      begin({ name, sampleRate }) {
-        shaper.begin(sampleRate);
-        windows.begin(sampleRate, audio.realTime);
-        const where = names[source] === null ? '' : `${names[source]}: `;
-        screen.say(`${where}hearing ${name} at ${sampleRate} Hz with ${model.manifest.id}`);
-      },
-      chunk(samples, endTimeMs) {
-        const shaped = shaper.process(samples);
-        meter.add(shaped);
-        return windows.chunk(shaped, endTimeMs);
-      },
-      // The source itself says why it is silent, and when it tries again.
-      status: () => undefined,
-      end: () =>
-        void windows.idle().then(() => {
-          playing -= 1;
-          if (playing === 0) over.abort();
-        }),
-    };
-    opened.push({ audio, meter, sink });
-  }
-  const stopSources = () => Promise.all(opened.map(({ audio }) => audio.stop()));
   const stop = () => over.abort();
-  process.once('SIGINT', stop).once('SIGTERM', stop);
-  let deadline: NodeJS.Timeout | undefined;
-  const showLevel = (source: number) => {
-    const now = opened[source]!.meter.take();
+  const pipeline = openPipeline({ config, model, sources: names.length, top, screen, log, showLevel });
+  const playing = createCountdown(names.length, stop);
+  const heard = await openAll({ config, names, model, pipeline, screen, onEnd: playing.less, log });
+  const stopSources = () => Promise.all(heard.map(({ audio }) => audio.stop()));
+
+  function showLevel(source: number): void {
+    const now = heard[source]!.meter.take();
     if (now !== null) screen.level(source, now.dbfs);
-  };
+  }
   const showLevels = () => {
-    for (const source of opened.keys()) showLevel(source);
+    for (const source of heard.keys()) showLevel(source);
     screen.draw();
   };
+  process.once('SIGINT', stop).once('SIGTERM', stop);
   const meters = screen.live ? setInterval(showLevels, METER_INTERVAL_MS) : undefined;
+  let deadline: NodeJS.Timeout | undefined;
   try {
     await pipeline.start(model);
-    await Promise.all(opened.map(({ audio, sink }) => audio.start(sink)));
+    await startAll(heard, screen, playing.less);
     if (seconds !== null) {
       // What was due by then is still shown.
       const finish = () =>
@@ -140,101 +95,136 @@ export async function listenCommand(
   return 0;
 }
 
-interface Screen {
-  /** A picture that is drawn over, instead of lines. */
-  readonly live: boolean;
-  /** Where logs go: above the picture. */
-  readonly stderr: Writable & { isTTY: boolean };
-  say(text: string): void;
-  /** Of a source, by its number. */
-  level(source: number, dbfs: number): void;
-  tags(source: number, tags: readonly Tag[], endMs: number): void;
-  draw(): void;
+/** The network that answers the windows of all sources, to the screen. */
+function openPipeline(options: {
+  config: Config;
+  model: InstalledModel;
+  /** How many there are. */
+  sources: number;
+  top: number;
+  screen: Screen;
+  showLevel: (source: number) => void;
+  log: Logger;
+}): Pipeline {
+  const { config, model, sources, top, screen, showLevel, log } = options;
+  return new Pipeline({
+    startEngine: createStartEngine({ log }),
+    fallback: model,
+    rateHz: config.inference.rate_hz,
+    windowSeconds: config.inference.window_seconds,
+    threads: config.model.threads,
+    keepSeconds: config.inference.window_seconds ?? model.manifest.input.window_seconds,
+    sources,
+    log,
+    events: {
+      result: ({ source, scores, endMs }) => {
+        // On a terminal the meters move by themselves; a line tells the level since the line before.
+        if (!screen.live) showLevel(source);
+        screen.tags(source, topTags(scores, model.labels, top), endMs);
+      },
+      modelChanged: () => undefined,
+      engineLost: ({ reason }) => screen.say(reason),
+      fellBack: () => undefined,
+      stillOut: () => undefined,
+      cameBack: () => undefined,
+    },
+  });
 }
 
-/** @param names of the sources where there are several; null for the only one */
-function createScreen(
-  { json, stdout }: CommandContext,
-  { top, names }: { top: number; names: readonly (string | null)[] },
-): Screen {
-  const live = !json && process.stdout.isTTY;
-  const sources = names.map((name) => ({ name, tags: [] as readonly Tag[], level: LEVEL_FLOOR_DBFS }));
-  const nameWidth = Math.max(...names.map((name) => name?.length ?? 0));
-  let drawnLines = 0;
-
-  const bar = (share: number) => {
-    const full = Math.round(Math.max(0, Math.min(1, share)) * METER_WIDTH);
-    return '█'.repeat(full) + '░'.repeat(METER_WIDTH - full);
-  };
-  const erased = () => {
-    const text = drawnLines === 0 ? '' : `\x1b[${drawnLines}A\x1b[J`;
-    drawnLines = 0;
-    return text;
-  };
-  const aside = (text: string) => {
-    if (live) stdout.write(erased());
-    process.stderr.write(text);
-  };
-  // -60 dBFS is a quiet room: the left end of the meter.
-  const meterOf = (level: number) => `${bar(1 + level / 60)} ${level.toFixed(0).padStart(4)} dBFS`;
-  const named = (tags: readonly Tag[]) =>
-    tags.map(({ label, score }) => `${label} ${score.toFixed(2)}`).join(' · ');
-  /** One source has a line for each tag, several a line each. */
-  const picture = (): string[] => {
-    const [only] = sources;
-    if (sources.length > 1 || only === undefined) {
-      return sources.map(
-        ({ name, level, tags }) => `${name!.padEnd(nameWidth)} ${meterOf(level)}  ${named(tags)}`,
-      );
-    }
-    const tagLines = Array.from({ length: top }, (_, place) => {
-      const tag = only.tags[place];
-      return tag === undefined ? '' : `${bar(tag.score)} ${tag.score.toFixed(2)} ${tag.label}`;
+/** The sources of the configuration, each with its place in the pipeline; none of them is at work yet. */
+async function openAll(options: {
+  config: Config;
+  names: readonly (string | null)[];
+  model: InstalledModel;
+  pipeline: Pipeline;
+  screen: Screen;
+  /** A source has been heard to its end. */
+  onEnd: () => void;
+  log: Logger;
+}): Promise<Heard[]> {
+  const { config, names, model, pipeline, screen, onEnd, log } = options;
+  const heard: Heard[] = [];
+  for (const [source, { audio: settings }] of sourcesOf(config).entries()) {
+    const audio = await chooseSource({
+      audio: settings,
+      dataDir: config.data_dir,
+      // Finer than the meter, so that it finds something new each time.
+      chunkSeconds: METER_INTERVAL_MS / 2000,
+      root: projectRoot(),
+      demoAllowed: true,
+      log,
     });
-    return [meterOf(only.level), ...tagLines];
-  };
-  const draw = () => {
-    const lines = picture();
-    // A line that the terminal wraps, or a picture higher than it, could not be drawn over.
-    const shown = process.stdout.rows > 1 ? lines.slice(0, process.stdout.rows - 1) : lines;
-    const text = shown.map((line) => `${clip(line, terminalWidth(process.stdout) - 1)}\n`).join('');
-    // In one piece, so that the picture does not flicker.
-    stdout.write(erased() + text);
-    drawnLines = shown.length;
-  };
+    const name = names[source] ?? null;
+    const meter = createLevelMeter();
+    const sink = createListenSink({
+      audio,
+      sound: { gainDb: settings.gain_db, highpassHz: settings.highpass_hz },
+      meter,
+      windows: pipeline.sources[source]!,
+      onBegin: (device, sampleRate) =>
+        screen.say(`${prefixOf(name)}hearing ${device} at ${sampleRate} Hz with ${model.manifest.id}`),
+      onEnd,
+    });
+    heard.push({ name, audio, meter, sink });
+  }
+  return heard;
+}
 
+function createListenSink(options: {
+  audio: AudioSource;
+  sound: { gainDb: number; highpassHz: number };
+  meter: LevelMeter;
+  windows: PipelineSource;
+  onBegin: (device: string, sampleRate: number) => void;
+  onEnd: () => void;
+}): AudioSink {
+  const { audio, meter, windows, onBegin, onEnd } = options;
+  const shaper = createShaper(options.sound);
   return {
-    live,
-    stderr: Object.assign(
-      new Writable({
-        write(line: Buffer, _encoding, done) {
-          aside(line.toString());
-          done();
-        },
-      }),
-      { isTTY: process.stderr.isTTY },
-    ),
-    say: (text) => aside(`${text}\n`),
-    level(source, dbfs) {
-      sources[source]!.level = dbfs;
+    begin({ name, sampleRate }) {
+      shaper.begin(sampleRate);
+      windows.begin(sampleRate, audio.realTime);
+      onBegin(name, sampleRate);
     },
-    tags(source, next, endMs) {
-      const of = sources[source]!;
-      of.tags = next;
-      const { name, level, tags } = of;
-      const ts = new Date(endMs).toISOString();
-      if (live) {
-        draw();
-      } else if (json) {
-        const which = name === null ? {} : { source: name };
-        stdout.write(`${JSON.stringify({ ts, ...which, level_dbfs: level, tags })}\n`);
-      } else {
-        const which = name === null ? '' : `${name.padEnd(nameWidth)}  `;
-        stdout.write(`${ts}  ${which}${level.toFixed(0).padStart(4)} dBFS  ${named(tags)}\n`);
-      }
+    chunk(samples, endTimeMs) {
+      const shaped = shaper.process(samples);
+      meter.add(shaped);
+      return windows.chunk(shaped, endTimeMs);
     },
-    draw: () => {
-      if (live) draw();
+    // The source itself says why it is silent, and when it tries again.
+    status: () => undefined,
+    end: () => void windows.idle().then(onEnd),
+  };
+}
+
+/** Begins to listen to all of them. Throws where none can be listened to. */
+async function startAll(heard: readonly Heard[], screen: Screen, onFailed: () => void): Promise<void> {
+  const outcomes = await Promise.allSettled(heard.map(({ audio, sink }) => audio.start(sink)));
+  const reasons = outcomes.map((outcome) =>
+    outcome.status === 'rejected' ? messageOf(outcome.reason) : null,
+  );
+  const [first] = outcomes;
+  if (first?.status === 'rejected' && !reasons.includes(null)) throw first.reason;
+  for (const [source, { name }] of heard.entries()) {
+    const reason = reasons[source] ?? null;
+    if (reason === null) continue;
+    screen.say(`${prefixOf(name)}${reason}`);
+    onFailed();
+  }
+}
+
+/** Calls `onNone` once `less` was called for each of `count`. */
+function createCountdown(count: number, onNone: () => void): { less: () => void } {
+  let left = count;
+  return {
+    less() {
+      left -= 1;
+      if (left === 0) onNone();
     },
   };
+}
+
+/** Of a line about one of several sources. */
+function prefixOf(name: string | null): string {
+  return name === null ? '' : `${name}: `;
 }

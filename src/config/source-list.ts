@@ -211,6 +211,14 @@ function unknownKey(
       message: `has a key that there is not${mayBeValue ? ' (text with a comma in it must stand in quotes)' : ''}; there are ${known.join(', ')}`,
     };
   }
+  const misplaced = isMap(value) ? Object.keys(value).filter((key) => known.includes(key)) : [];
+  if (misplaced.length > 0) {
+    const where = prefix === '' ? 'name' : prefix.slice(0, -1);
+    return {
+      key: prefix + written,
+      message: `there is no such key; write what stands in it (${misplaced.join(', ')}) directly beside ${where}`,
+    };
+  }
   const hint = meant === undefined ? `; there are ${known.join(', ')}` : `; did you mean ${meant}?`;
   return { key: prefix + written, message: `there is no such key${hint}` };
 }

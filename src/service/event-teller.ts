@@ -35,13 +35,11 @@ export function createEventTeller(options: {
   const { link, sourceCount, windowMs } = options;
   const fusion = createFusion({ windowMs, sourceCount, newId: options.newId });
   const isFused = sourceCount > 1 && windowMs > 0;
-  /** Who heard the newest event of an item. */
-  const heardBy = new Map<string, string>();
   let timer: NodeJS.Timeout | null = null;
 
-  function publish({ event, source, sources }: FusedEvent): void {
+  function publish({ event, source, sources, heardBy }: FusedEvent): void {
     const payload: EventPayload = {
-      ...eventPayload(event, heardBy.get(event.slug) ?? ''),
+      ...eventPayload(event, heardBy),
       source,
       sources: sources.map(({ name, score, levelDbfs }) => ({
         name,
@@ -50,7 +48,6 @@ export function createEventTeller(options: {
       })),
     };
     link.publish('event', payload);
-    if (event.event_type === 'ended') heardBy.delete(event.slug);
   }
 
   function tell(events: readonly FusedEvent[]): void {
@@ -66,18 +63,15 @@ export function createEventTeller(options: {
   return {
     of(own) {
       const { source } = own;
-      return (event, by, levelDbfs) => {
-        const payload = eventPayload(event, by);
+      return (event, heardBy, levelDbfs) => {
+        const payload = eventPayload(event, heardBy);
         if (source === null) {
           link.publish('event', payload);
           return;
         }
         own.event({ ...payload, source });
         if (!isFused) link.publish('event', { ...payload, source });
-        else {
-          heardBy.set(event.slug, by);
-          tell(fusion.take({ event, source, levelDbfs }, performance.now()));
-        }
+        else tell(fusion.take({ event, source, levelDbfs, heardBy }, performance.now()));
       };
     },
     stop() {

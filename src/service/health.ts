@@ -131,9 +131,11 @@ function audioCheck(sources: readonly Listening[]): HealthCheck {
   const [only] = checks;
   if (only !== undefined && checks.length === 1) return { ...only, name: 'audio' };
   const silent = checks.filter(({ ok }) => !ok);
+  const heard = checks.length - silent.length;
+  const without = silent.map(({ name, detail: why }) => `${name} (${why})`).join(', ');
   const detail =
     silent.length === 0
       ? `sound arrives from all ${checks.length} sources`
-      : `no sound from ${silent.map(({ name, detail: why }) => `${name} (${why})`).join(', ')}`;
-  return { name: 'audio', ok: silent.length < checks.length, detail };
+      : `sound arrives from ${heard} of ${checks.length} sources; none from ${without}`;
+  return { name: 'audio', ok: heard > 0, detail };
 }

@@ -86,7 +86,10 @@ export function createInputControl(options: {
     async choose(device, signal, name) {
       const source = meantOne(name);
       const { audio, config, store } = source;
-      if (!isMicrophone(audio)) throw new SoundpostError('not_a_microphone', whyNot(audio.kind));
+      if (!isMicrophone(audio)) {
+        const why = sources.length === 1 ? whyNot(audio.kind) : whyNotOfSeveral(audio.kind, name);
+        throw new SoundpostError('not_a_microphone', why);
+      }
       const there = await devices(signal);
       const found = findDevice(there, device ?? undefined);
       const taken = sources.find((other) => other !== source && isHeldBy(other, found, there));
@@ -147,4 +150,10 @@ function whyNot(kind: AudioSource['kind']): string {
   return kind === 'demo'
     ? 'The demo recording plays, because there was no microphone at the start or because audio.source says so. Plug in a microphone and restart.'
     : `The sound comes from a ${kind}: set audio.source to "microphone" and restart.`;
+}
+
+/** @param name of the source that was named; left out: none of them is a microphone */
+function whyNotOfSeveral(kind: AudioSource['kind'], name: string | undefined): string {
+  if (name === undefined) return 'None of the sources in audio.sources is a microphone.';
+  return `The sound of ${name} comes from a ${kind}: to hear a microphone there, name it as its device in audio.sources and restart.`;
 }

@@ -1,5 +1,6 @@
 import type { LoudnessReader } from '../audio/loudness.js';
 import type { AudioSource, AudioStatus } from '../audio/source.js';
+import { codeOf, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { SourceConfig } from '../config/sources.js';
 import type { SourceStore } from '../config/state-store.js';
@@ -45,8 +46,10 @@ export interface Listening extends ListeningTo {
   setPaused(paused: boolean): void;
   /** Another microphone, or none: how loud it was says nothing any more. */
   forgetLoudness(): void;
-  /** Begins to listen. */
+  /** Begins to listen. Throws as `AudioSource.start` does. */
   start(): Promise<void>;
+  /** It could not begin: its sound does not come, and why. */
+  fail(error: unknown): void;
 }
 
 export function createListening(
@@ -139,6 +142,7 @@ export function createListening(
     },
     forgetLoudness: () => sink.forgetLoudness(),
     start: () => audio.start(sink),
+    fail: (error) => sink.status({ state: 'offline', code: codeOf(error), reason: messageOf(error) }),
   };
 }
 

@@ -17,6 +17,7 @@ import { startLevelLoop } from './level-loop.js';
 import { createLife, type Life } from './life.js';
 import { watchModels } from './model-watch.js';
 import { sourceWishes } from './remembered.js';
+import { startSources, stopSources } from './start-sources.js';
 import { createState, initialState, shownState, type StateHolder } from './state.js';
 import { createSteering, type Steering } from './steering.js';
 
@@ -245,11 +246,8 @@ async function setToWork(
   life.onStop(watchModels({ folder: disk.registry.installedFolder, onChange: () => info.again() }));
   life.goOn();
 
-  life.onStop(async () => {
-    await Promise.all(sources.map(({ audio }) => audio.stop()));
-  });
-  await Promise.all(sources.map((source) => source.start()));
-  life.goOn();
+  life.onStop(() => stopSources(sources));
+  await startSources(sources, life, options.log);
 
   telemetry.start();
   life.onStop(() => telemetry.stop());

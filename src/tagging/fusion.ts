@@ -7,6 +7,8 @@ export interface HeardEvent {
   readonly source: string;
   /** How loud it is there, dBFS; null where that is not known. */
   readonly levelDbfs: number | null;
+  /** The id of the model that heard it, or what else did. */
+  readonly heardBy: string;
 }
 
 /** How one source heard a fused event. */
@@ -25,6 +27,8 @@ export interface FusedEvent {
   readonly source: string;
   /** Each source that heard it, once, the loudest first; see `byLoudness`. */
   readonly sources: readonly HeardAt[];
+  /** Of the source with the highest peak, as the label is. */
+  readonly heardBy: string;
 }
 
 /**
@@ -69,6 +73,7 @@ interface Joined {
   /** Its last word: `started` as long as it is on there. */
   event: TagEvent;
   levelDbfs: number | null;
+  readonly heardBy: string;
 }
 
 interface Fused {
@@ -136,12 +141,12 @@ export function createFusion(options: {
     }
   }
 
-  function begin({ event, source, levelDbfs }: HeardEvent, nowMs: number, told: FusedEvent[]): void {
+  function begin({ event, source, levelDbfs, heardBy }: HeardEvent, nowMs: number, told: FusedEvent[]): void {
     const before = parts.get(source)?.get(event.slug);
     if (before?.joined.event.id === event.id) return;
     if (before !== undefined) end(before, endedAt(before.joined.event, event.started_at), null, told);
     const fused = nearest(event, source) ?? newFused(event, nowMs);
-    const joined: Joined = { source, event, levelDbfs };
+    const joined: Joined = { source, event, levelDbfs, heardBy };
     fused.joined.push(joined);
     fused.earliestMs = Math.min(fused.earliestMs, event.started_at);
     fused.latestMs = Math.max(fused.latestMs, event.started_at);
@@ -263,8 +268,8 @@ function endedAt(event: TagEvent, wallMs: number): TagEvent {
   };
 }
 
-function passed({ event, source, levelDbfs }: HeardEvent): FusedEvent {
-  return { event, source, sources: [{ name: source, score: event.peak, levelDbfs }] };
+function passed({ event, source, levelDbfs, heardBy }: HeardEvent): FusedEvent {
+  return { event, source, sources: [{ name: source, score: event.peak, levelDbfs }], heardBy };
 }
 
 function startOf(fused: Fused): FusedEvent {
@@ -282,7 +287,8 @@ function telling(
   what: Pick<TagEvent, 'event_type' | 'ended_at' | 'duration_s'>,
 ): FusedEvent {
   const events = joined.map(({ event }) => event);
-  const { label, mid, group, peak } = events.reduce((best, each) => (each.peak > best.peak ? each : best));
+  const best = joined.reduce((before, each) => (each.event.peak > before.event.peak ? each : before));
+  const { label, mid, group, peak } = best.event;
   const sources = joined
     .map(({ source, event, levelDbfs }) => ({ name: source, score: event.peak, levelDbfs }))
     .sort(byLoudness);
@@ -300,5 +306,5 @@ function telling(
     duration_s: what.duration_s,
     detected_at: Math.max(...events.map(({ detected_at: detectedAt }) => detectedAt)),
   };
-  return { event, source: sources[0]!.name, sources };
+  return { event, source: sources[0]!.name, sources, heardBy: best.heardBy };
 }

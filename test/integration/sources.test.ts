@@ -170,6 +170,12 @@ t.test('two recordings in one list', { skip: noMosquitto }, async (t) => {
       t.match(await console.request(command, request), { status: 'error', error: { code } }, command);
     }
     t.match(await console.request('pause', { source: 'yrad' }), { error: { message: /yard.*kitchen/ } });
+    t.match(await console.request('audio/set', { device: null }), {
+      error: { message: /None of the sources/ },
+    });
+    t.match(await console.request('audio/set', { device: null, source: 'yard' }), {
+      error: { message: /sound of yard comes from a file.*audio\.sources/ },
+    });
     t.same(latest().sources, before.sources, 'nothing was changed');
     const health = await console.request('health');
     t.match(health.data, {

@@ -159,6 +159,7 @@ t.test('what is refused, and where', (t) => {
     [{ name: 'yard', min_confidence: 1 }, /\[1\]\.min_confidence .*did you mean threshold\?/],
     [{ name: 'yard', gain: 1 }, /\[1\]\.gain .*did you mean gain_db\?/],
     [{ name: 'yard', colour: 'red' }, /\[1\]\.colour .*there is no such key; there are source, device/],
+    [{ name: 'yard', tagging: { threshold: 0.4 } }, /\[1\]\.tagging .*\(threshold\) directly beside name/],
     [{ name: 'yard', top_k: 3 }, /\[1\]\.top_k .*no such key/],
     [{ name: 'yard', sources: [] }, /\[1\]\.sources .*no such key/],
     [{ name: 'yard', file_file: 'x' }, /\[1\]\.file_file .*no such key/],

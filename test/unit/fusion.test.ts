@@ -27,7 +27,7 @@ function event(change: Partial<TagEvent> & Pick<TagEvent, 'id' | 'started_at'>):
 }
 
 function heard(source: string, levelDbfs: number | null, what: Parameters<typeof event>[0]): HeardEvent {
-  return { source, levelDbfs, event: event(what) };
+  return { source, levelDbfs, event: event(what), heardBy: 'model' };
 }
 
 const brief = (told: readonly FusedEvent[]) =>
@@ -65,6 +65,7 @@ t.test('what several hear within the window is told once, with the loudest first
         { name: 'hall', score: 0.9, levelDbfs: -20 },
         { name: 'yard', score: 0.6, levelDbfs: -30 },
       ],
+      heardBy: 'model',
     },
   ]);
   t.equal(fusion.nextDueMs, null);
@@ -250,7 +251,7 @@ function storyOf(steps: readonly Step[], sourceCount: number) {
     on.delete(`${sound.source} ${sound.slug}`);
     const { source, slug, id, startMs, score } = sound;
     const ended = event({ id, slug, started_at: startMs, ended_at: sound.endMs, peak: score, score });
-    takes.push({ heard: { source, levelDbfs, event: ended }, nowMs });
+    takes.push({ heard: { source, levelDbfs, event: ended, heardBy: 'model' }, nowMs });
   };
   for (const { kind, source: index, slug: number, agoMs, passMs, setMs, levelDbfs, score } of steps) {
     const source = `s${index % sourceCount}`;
@@ -274,7 +275,7 @@ function storyOf(steps: readonly Step[], sourceCount: number) {
       sounds.push(sound);
       on.set(`${source} ${slug}`, sound);
       const started = event({ id, slug, started_at: startMs, peak: score, score });
-      takes.push({ heard: { source, levelDbfs, event: started }, nowMs });
+      takes.push({ heard: { source, levelDbfs, event: started, heardBy: 'model' }, nowMs });
     }
     // Two things at the same time would leave it open which was first.
     nowMs += 1;

@@ -1,4 +1,6 @@
 import t from 'tap';
+import type { AudioSource } from '../../src/audio/source.js';
+import { SoundpostError } from '../../src/common/errors.js';
 import { silentLogger } from '../../src/common/log.js';
 import { loadConfig } from '../../src/config/load.js';
 import { sourcesOf, type SourceConfig } from '../../src/config/sources.js';
@@ -7,6 +9,7 @@ import { taggingSettings } from '../../src/config/tagging-settings.js';
 import { chooseSource } from '../../src/service/choose-source.js';
 import { openSources } from '../../src/service/open-sources.js';
 import { sourceWishes, withUsableLabels } from '../../src/service/remembered.js';
+import { startSources, stopSources } from '../../src/service/start-sources.js';
 import { createRecordingLog } from '../support/recording-log.js';
 import { temporaryFolder } from '../support/temporary.js';
 
@@ -124,4 +127,54 @@ t.test('no two sources start with one microphone', async (t) => {
   t.same(row.devices, ['desk', 'Hall', 'room']);
   t.equal(row.losers.length, 2);
   t.same((await startWith({ a: 'attic', c: 'Attic' })).devices, ['attic', 'Hall', 'room']);
+});
+
+t.test('a source that cannot begin takes no others along', async (t) => {
+  const missing = new SoundpostError('file_unreadable', 'yard.wav does not exist');
+  const source = (name: string, error?: Error) => {
+    const failures: unknown[] = [];
+    return {
+      name,
+      failures,
+      start: () => (error === undefined ? Promise.resolve() : Promise.reject(error)),
+      fail: (reason: unknown) => void failures.push(reason),
+    };
+  };
+  const goOn = { goOn: () => undefined };
+  const log = createRecordingLog();
+  const [yard, hall] = [source('yard', missing), source('hall')];
+  await startSources([yard, hall], goOn, log);
+  t.same([yard.failures, hall.failures], [[missing], []]);
+  t.match(log.lines, [
+    { level: 'error', message: /^The source yard is not heard .*yard\.wav does not exist$/ },
+  ]);
+
+  const silent = createRecordingLog();
+  await t.rejects(startSources([yard], goOn, silent), missing, 'the only one');
+  await t.rejects(startSources([yard, source('attic', missing)], goOn, silent), missing, 'all');
+  const calledOff = new SoundpostError('aborted', 'The start was called off');
+  const life = {
+    goOn() {
+      throw calledOff;
+    },
+  };
+  await t.rejects(startSources([yard, hall], life, silent), calledOff, 'whoever stops it hears no complaint');
+  t.same(silent.lines, []);
+});
+
+t.test('sources are stopped all, whatever one of them says', async (t) => {
+  const stopped: string[] = [];
+  const source = (name: string, error?: Error) => ({
+    audio: {
+      async stop() {
+        await Promise.resolve();
+        if (error !== undefined) throw error;
+        await new Promise((resolve) => setImmediate(resolve));
+        stopped.push(name);
+      },
+    } as unknown as AudioSource,
+  });
+  const odd = new Error('odd');
+  await t.rejects(stopSources([source('yard', odd), source('hall')]), odd);
+  t.same(stopped, ['hall']);
 });

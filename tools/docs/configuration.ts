@@ -57,7 +57,7 @@ const namesOf = (section: object): string =>
 
 const severalSources = `## Several sources
 
-One device can hear several places: a microphone and four cameras, or two microphones in two rooms. \`audio.sources\` lists them, at most ${MAX_SOURCES}; without it there is one source, which \`audio.*\` describes.
+One device can hear several places: a microphone and four cameras, or two microphones in two rooms. \`audio.sources\` lists them, at most ${MAX_SOURCES}; without it there is one source, which \`audio.*\` describes. [several-sources.md](several-sources.md) leads through it; here are the rules.
 
 \`\`\`yaml
 audio:

@@ -56,7 +56,7 @@ MQTT 3.1.1 has no words for a refusal, and neither do many brokers of MQTT 5: th
 
 export const severalSources = `## Several sources
 
-One device can hear several places (\`audio.sources\`). With one source nothing below applies: every topic is as it always was. With several, each is called by its \`name\` in the configuration:
+One device can hear several places (\`audio.sources\`, [several-sources.md](several-sources.md)). With one source nothing below applies: every topic is as it always was. With several, each is called by its \`name\` in the configuration:
 
 | with one source | with several |
 | --- | --- |
