@@ -14,11 +14,13 @@ export interface CameraManners {
   hasMuteTrack?: boolean;
   /** It sends whoever asks for a description there. */
   redirect?: string;
+  /** What it hears, over and over: µ-law at 8 kHz, at least 20 ms; a full-scale square wave where it is left out. */
+  sound?: Uint8Array;
 }
 
 /**
  * A camera as small as can be: RTSP (RFC 2326) with a picture nobody gets and a sound track in G.711 at 8 kHz, sent
- * as RTP inside the RTSP connection, in real time: a full-scale square wave. It wants a user and a password.
+ * as RTP inside the RTSP connection, in real time. It wants a user and a password.
  */
 export async function startRtspCamera(credentials: string, manners: CameraManners = {}): Promise<RtspCamera> {
   const requests: string[] = [];
@@ -62,7 +64,10 @@ export async function startRtspCamera(credentials: string, manners: CameraManner
         }
         respond('200 OK', answerTo(method, channel, manners));
         if (method !== 'PLAY' || bad === 'mute') continue;
-        playing = play(socket, soundChannel, bad === 'burst' ? BURST_PACKETS : Infinity);
+        playing = play(socket, soundChannel, {
+          most: bad === 'burst' ? BURST_PACKETS : Infinity,
+          sound: manners.sound ?? SQUARE_WAVE,
+        });
       }
     });
   });
@@ -107,22 +112,39 @@ function answerTo(method: string, channel: number, manners: CameraManners): stri
   }
 }
 
-/** 20 ms packets: 0x00 and 0x80 are the lowest and the highest value of µ-law. */
-function play(socket: Socket, channel: number, most: number): NodeJS.Timeout {
-  const samples = Buffer.from(Array.from({ length: 160 }, (_, i) => (i % 80 < 40 ? 0x00 : 0x80)));
+const PACKET_MS = 20;
+const PACKET_SAMPLES = 160;
+
+/** 0x00 and 0x80 are the lowest and the highest value of µ-law. */
+const SQUARE_WAVE = Uint8Array.from({ length: PACKET_SAMPLES }, (_, i) => (i % 80 < 40 ? 0x00 : 0x80));
+
+/** Packets of 20 ms. A timer alone would be late by a little each time, and the sound slower than it was. */
+function play(
+  socket: Socket,
+  channel: number,
+  { most, sound }: { most: number; sound: Uint8Array },
+): NodeJS.Timeout {
+  const begunAt = performance.now();
+  const perRound = Math.floor(sound.length / PACKET_SAMPLES);
   let packets = 0;
   return setInterval(() => {
     if (packets === most) socket.destroy();
-    if (packets >= most) return;
-    const head = Buffer.alloc(16);
-    head.write('$', 'latin1');
-    head.writeUInt8(channel, 1);
-    head.writeUInt16BE(12 + samples.length, 2);
-    head.writeUInt8(0x80, 4);
-    head.writeUInt16BE(packets & 0xffff, 6);
-    head.writeUInt32BE(packets * samples.length, 8);
-    head.writeUInt32BE(1, 12);
-    packets += 1;
-    socket.write(Buffer.concat([head, samples]));
-  }, 20);
+    const due = Math.min(most, Math.floor((performance.now() - begunAt) / PACKET_MS));
+    for (; packets < due; packets += 1) {
+      const at = (packets % perRound) * PACKET_SAMPLES;
+      socket.write(packetOf(packets, channel, sound.subarray(at, at + PACKET_SAMPLES)));
+    }
+  }, PACKET_MS);
+}
+
+function packetOf(number: number, channel: number, samples: Uint8Array): Buffer {
+  const head = Buffer.alloc(16);
+  head.write('$', 'latin1');
+  head.writeUInt8(channel, 1);
+  head.writeUInt16BE(12 + samples.length, 2);
+  head.writeUInt8(0x80, 4);
+  head.writeUInt16BE(number & 0xffff, 6);
+  head.writeUInt32BE((number * samples.length) >>> 0, 8);
+  head.writeUInt32BE(1, 12);
+  return Buffer.concat([head, samples]);
 }
