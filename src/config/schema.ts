@@ -265,7 +265,7 @@ export const schema = {
       defaultDoc: 'the model’s own',
     }),
     idle_below_dbfs: key(optional(numeric(numberFrom(-120, 0), 'dBFS')), null, {
-      doc: 'A quiet room costs nothing: where all that is new with an inference is quieter than this and nothing was on before, the answer is silence without a run of the model. Once a minute it is run all the same.',
+      doc: 'A quiet room costs nothing: where all that is new with an inference is quieter than this and nothing was on before (the label “Silence” is nothing), the answer is silence without a run of the model. Once a minute it is run all the same.',
       defaultDoc: 'the model is always run',
     }),
   },

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../common/log.js';
 import type { WindowResult } from '../inference/window-report.js';
+import { isSilence } from '../models/labels.js';
 import type { InstalledModel } from '../models/registry.js';
 import type { SourceLink } from '../mqtt/source-link.js';
 import { createLoudWatch, LOUD_NOISE, LOUD_NOISE_SLUG, type LoudBlock } from '../tagging/loud.js';
@@ -31,7 +32,7 @@ export interface Announcer {
   close(): void;
   /** Ends what the network has heard: it is gone, or another one comes. */
   closeHeard(): void;
-  /** Whether the network hears anything that is watched. */
+  /** Whether the network hears anything that is watched; silence is nothing. */
   isOn(): boolean;
   /**
    * Without sound nothing is on and nothing begins, whatever the network makes of digital silence; `B/tags` go on.
@@ -163,7 +164,7 @@ export function createAnnouncer(options: {
     },
     close,
     closeHeard,
-    isOn: () => tagger !== null && tagger.on().length > 0,
+    isOn: () => tagger !== null && tagger.on().some((item) => !isSilence(item)),
     setAudible(next) {
       audible = next;
       if (!audible) close();

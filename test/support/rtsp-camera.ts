@@ -140,7 +140,7 @@ function play(socket: Socket, channel: number, sound: Uint8Array, most: number):
     head.writeUInt16BE(12 + samples.length, 2);
     head.writeUInt8(0x80, 4);
     head.writeUInt16BE(packets & 0xffff, 6);
-    head.writeUInt32BE(packets * samples.length, 8);
+    head.writeUInt32BE((packets * samples.length) >>> 0, 8);
     head.writeUInt32BE(1, 12);
     packets += 1;
     socket.write(Buffer.concat([head, samples]));

@@ -83,7 +83,7 @@ function makeAnnouncer(
   };
   const model = modelOf([
     ['Dog', null],
-    ['Silence', null],
+    ['Silence', '/m/028v0c'],
   ]);
   if (loaded) announcer.modelChanged(model);
   let seq = 0;
@@ -121,6 +121,18 @@ function makeAnnouncer(
       .map(({ topic, payload }) => [topic.split('/').pop(), payload]);
   return { announcer, model, window, published, takenAway, retired, labelsSaid, modelOf };
 }
+
+t.test('silence is nothing that is on', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'soundpost-announcer-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const { announcer, window, labelsSaid } = makeAnnouncer(folder);
+  window(0, 0.9);
+  t.same(labelsSaid(), [['silence', 'ON']]);
+  t.equal(announcer.isOn(), false);
+  window(0.9, 0);
+  t.equal(announcer.isOn(), true);
+  t.end();
+});
 
 t.test('without sound nothing is on, whatever the network makes of zeros', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'soundpost-announcer-'));
