@@ -226,6 +226,21 @@ void t.test('the service goes on without the source that is broken, and health s
   t.equal((await service.ended).code, 0);
 });
 
+void t.test('doctor measures what the model is to hear', async (t) => {
+  const { of } = await doctor([
+    '--audio.sources',
+    JSON.stringify([
+      { name: 'soft', file: tone, gain_db: -40 },
+      { name: 'shrill', file: tone, gain_db: 40 },
+    ]),
+  ]);
+  t.match(of('audio soft'), { verdict: 'ok', detail: /heard 3\.0 s of -4\d dBFS/ });
+  t.match(of('audio shrill'), {
+    verdict: 'warn',
+    detail: /samples were too loud after gain_db: 40 is too much/,
+  });
+});
+
 void t.test('config shows each source in a row', async (t) => {
   const { code, stdout } = await cli(['config', '-c', rooms], { env });
   t.equal(code, 0);
