@@ -2,6 +2,7 @@ import { describeDevices, findDevice, listInputDevices, type InputDevice } from 
 import { createFileSource } from '../audio/file-source.js';
 import { hear, type Heard } from '../audio/hear.js';
 import { LEVEL_FLOOR_DBFS } from '../audio/level.js';
+import { createShaper } from '../audio/shaper.js';
 import type { AudioSource } from '../audio/source.js';
 import { createStreamSource } from '../audio/stream-source.js';
 import { messageOf } from '../common/errors.js';
@@ -105,16 +106,21 @@ async function listenTo({ audio }: SourceConfig): Promise<Finding> {
     },
   };
   const isStream = audio.source === 'stream';
-  const heard = await hear(
-    isStream ? openStream(audio, log) : openFile(audio, log),
-    isStream ? STREAM : RECORDING,
-  );
+  const { gain_db: gainDb, highpass_hz: highpassHz } = audio;
+  const shaper = createShaper({ gainDb, highpassHz });
+  const heard = await hear(isStream ? openStream(audio, log) : openFile(audio, log), {
+    ...(isStream ? STREAM : RECORDING),
+    shaper,
+  });
   const { level } = heard;
   const isSilent = level.peakDbfs <= LEVEL_FLOOR_DBFS;
   if (isSilent && oddities.length === 0) {
     oddities.push(
       'not even noise: is the microphone of the camera switched on? Another track or channel may have the sound',
     );
+  }
+  if (gainDb > 0 && shaper.clipped > 0) {
+    oddities.push(`${shaper.clipped} samples were too loud after gain_db: ${gainDb} is too much here`);
   }
   const verdict = oddities.length === 0 ? 'ok' : 'warn';
   return { verdict, detail: [describe(heard, isSilent), ...oddities].join('; ') };

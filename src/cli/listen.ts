@@ -3,7 +3,7 @@ import { createLevelMeter, type LevelMeter } from '../audio/level.js';
 import { createShaper } from '../audio/shaper.js';
 import type { AudioSink, AudioSource } from '../audio/source.js';
 import { messageOf } from '../common/errors.js';
-import type { Logger } from '../common/log.js';
+import { namedLogger, type Logger } from '../common/log.js';
 import { createLogger } from '../common/logger.js';
 import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';
@@ -145,6 +145,7 @@ async function openAll(options: {
   const { config, names, model, pipeline, screen, onEnd, log } = options;
   const heard: Heard[] = [];
   for (const [source, { audio: settings }] of sourcesOf(config).entries()) {
+    const name = names[source] ?? null;
     const audio = await chooseSource({
       audio: settings,
       dataDir: config.data_dir,
@@ -152,9 +153,8 @@ async function openAll(options: {
       chunkSeconds: METER_INTERVAL_MS / 2000,
       root: projectRoot(),
       demoAllowed: true,
-      log,
+      log: name === null ? log : namedLogger(log, name),
     });
-    const name = names[source] ?? null;
     const meter = createLevelMeter();
     const sink = createListenSink({
       audio,

@@ -12,9 +12,9 @@ import type { SourceConfig } from '../config/sources.js';
 const DEMO_RECORDING = join('models', 'demo', 'day-at-home.wav');
 
 /**
- * Makes the source that the configuration asks for: the one there is, or one of several (`sourcesOf`). `auto` is the microphone; only where there is none **and**
- * nobody but this machine listens (`demoAllowed`: the broker is the embedded one), it is the demo recording: a
- * demo must never trigger something at a real broker.
+ * Makes the source that the configuration asks for: the one there is, or one of several (`sourcesOf`). `auto` is the
+ * microphone; only where there is none **and** nobody but this machine listens (`demoAllowed`: the broker is the embedded
+ * one), it is the demo recording: a demo must never trigger something at a real broker.
  *
  * Throws SoundpostError `config` where the source lacks what it needs.
  */

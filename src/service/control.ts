@@ -19,7 +19,10 @@ import type { StateHolder } from './state.js';
 import type { TelemetryLoop } from './telemetry.js';
 import type { ThermalControl } from './thermal.js';
 
-/** What commands do to the service. Each change is applied, remembered, and then shown in `B/state`. `commands/` has them by family. */
+/**
+ * What commands do to the service. Each change is applied, remembered, and then shown in `B/state`. `commands/` has them
+ * by family.
+ */
 export function createControl(options: {
   config: Config;
   registry: ModelRegistry;

@@ -14,7 +14,10 @@ export interface TellEvent {
   (event: TagEvent, heardBy: string, levelDbfs: number | null): void;
 }
 
-/** `B/event`: of one source as it hears; of several with the name of the source, and one event a sound where that is asked for. */
+/**
+ * `B/event`: of one source as it hears; of several with the name of the source, and one event for a sound that several
+ * hear, where that is asked for.
+ */
 export interface EventTeller {
   /** How one source tells its events. */
   of(link: SourceLink): TellEvent;

@@ -12,7 +12,7 @@ import { createLatencyRecorder, type LatencyRecorder } from '../telemetry/latenc
 import type { Disk } from './disk.js';
 import { createEventTeller } from './event-teller.js';
 import { clearFormerSources } from './former-sources.js';
-import { openLabelMemory } from './label-memory.js';
+import { openLabelMemory, type LabelMemory } from './label-memory.js';
 import type { Life } from './life.js';
 import { createListening, type Listening, type ListeningTo } from './listening.js';
 import { createModelNews } from './model-news.js';
@@ -51,17 +51,7 @@ export function createHearing(options: {
   const { config, disk, to, installed, link, state, log } = options;
   const isOne = to.length === 1;
   const latency = createLatencyRecorder();
-  const memory = openLabelMemory({ dataDir: config.data_dir, log });
-  options.life.onStop(() => memory.stop());
-  const former = clearFormerSources({
-    dataDir: config.data_dir,
-    sources: isOne ? [] : to.map((one) => one.config.name),
-    link,
-    labels: memory,
-    installed,
-    log,
-  });
-  options.life.onStop(() => former.stop());
+  const memory = openMemory({ ...options, sources: isOne ? [] : to.map((one) => one.config.name) });
   const teller = createEventTeller({
     link,
     sourceCount: to.length,
@@ -132,6 +122,25 @@ export function createHearing(options: {
       teller.stop();
     },
   };
+}
+
+/** What has retained topics at the broker; those of sources that are gone are cleared. */
+function openMemory(options: {
+  config: Config;
+  /** Their names where there are several now; none where there is one. */
+  sources: readonly string[];
+  installed: readonly InstalledModel[];
+  link: Link;
+  life: Pick<Life, 'onStop'>;
+  log: Logger;
+}): LabelMemory {
+  const { config, life, ...others } = options;
+  const { data_dir: dataDir } = config;
+  const labels = openLabelMemory({ dataDir, log: options.log });
+  life.onStop(() => labels.stop());
+  const former = clearFormerSources({ ...others, dataDir, labels });
+  life.onStop(() => former.stop());
+  return labels;
 }
 
 /** Whether the sound of all sources arrives. */

@@ -6,7 +6,10 @@ import type { SourceLabels } from './label-memory.js';
 /** Topics `B/label/<slug>` at the broker at once; nobody watches as many. */
 const MAX_LABEL_TOPICS = 2000;
 
-/** The topics `B/label/<slug>`, or those of one of several sources: all of them are remembered, since they are retained, and there are never too many. */
+/**
+ * The topics `B/label/<slug>`, or those of one of several sources: all of them are remembered, since they are retained,
+ * and there are never too many.
+ */
 export interface LabelTopics {
   show(slug: string, text: 'ON' | 'OFF'): void;
   /** Groups may have ever new names: what is not watched any more must not be kept for ever. */

@@ -87,6 +87,16 @@ void t.test('listen shows all sources, and says which one cannot be heard', asyn
   t.match(one.stderr, /^hearing tone\.wav at 16000 Hz/m);
 });
 
+void t.test('listen says which stream is silent', { skip: skipWithout('ffmpeg') }, async (t) => {
+  const closed = { name: 'cellar', url: `http://127.0.0.1:${await freePort()}/` };
+  const hall = { name: 'hall', file: tone };
+  const gone = startCli(['listen', '--audio.sources', JSON.stringify([closed, hall])], { env });
+  t.teardown(() => gone.child.kill('SIGKILL'));
+  await gone.printed('stderr', /cellar: No sound from the stream/);
+  gone.child.kill('SIGINT');
+  t.equal((await gone.ended).code, 0);
+});
+
 void t.test('doctor looks at each source', async (t) => {
   const found = await doctor(['-c', rooms]);
   t.equal(found.code, 1);
@@ -156,7 +166,7 @@ void t.test(
         { verdict: 'ok', detail: /heard \d\.\d s of -\d+ dBFS/ },
       ],
     );
-    t.match(of('audio gone'), { verdict: 'fail', detail: /404/ });
+    t.match(of('audio gone'), { verdict: 'fail', detail: /404.*path of the address/ });
     t.notMatch(of('audio gone')!.detail, /s3cret|heidi/);
   },
 );
@@ -224,6 +234,21 @@ void t.test('the service goes on without the source that is broken, and health s
   );
   service.child.kill('SIGTERM');
   t.equal((await service.ended).code, 0);
+});
+
+void t.test('doctor measures what the model is to hear', async (t) => {
+  const { of } = await doctor([
+    '--audio.sources',
+    JSON.stringify([
+      { name: 'soft', file: tone, gain_db: -40 },
+      { name: 'shrill', file: tone, gain_db: 40 },
+    ]),
+  ]);
+  t.match(of('audio soft'), { verdict: 'ok', detail: /heard 3\.0 s of -4\d dBFS/ });
+  t.match(of('audio shrill'), {
+    verdict: 'warn',
+    detail: /samples were too loud after gain_db: 40 is too much/,
+  });
 });
 
 void t.test('config shows each source in a row', async (t) => {

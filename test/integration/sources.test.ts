@@ -149,6 +149,13 @@ t.test('two recordings in one list', { skip: noMosquitto }, async (t) => {
     t.match(await console.request('resume'), { status: 'ok', data: { paused: false } });
     await ofSources('paused', false, false);
 
+    t.match(await console.request('pause', { source: 'yard' }), { status: 'ok' });
+    t.match(await console.request('pause', { seconds: 0.5 }), { data: { paused: true, seconds: 0.5 } });
+    await ofSources('paused', true, true);
+    await ofSources('paused', true, false);
+    t.match(await console.request('resume'), { status: 'ok' });
+    await ofSources('paused', false, false);
+
     t.match(await console.request('threshold/set', { value: 0.6, source: 'kitchen' }), { status: 'ok' });
     await ofSources('threshold', 0.4, 0.6);
     t.match(await console.set('threshold/set', '0.5'), { status: 'ok' });

@@ -32,6 +32,16 @@ export function createPaceCommands(options: {
     source.setPaused(paused);
   }
 
+  /**
+   * Those that a pause is about. One of several that is paused without an end stays so where all of them are paused for a
+   * while: whoever wanted it to be deaf has not taken that back.
+   */
+  function pausedBy(name: string | undefined, ends: boolean): readonly Listening[] {
+    const about = meant(name, sources);
+    if (!ends || name !== undefined || sources.length === 1) return about;
+    return about.filter((source) => !source.state.now.paused || resumeTimers.has(source));
+  }
+
   return {
     async setRate(hz) {
       thermal.request(hz);
@@ -41,8 +51,8 @@ export function createPaceCommands(options: {
     },
 
     async setPaused(paused, seconds, name) {
-      const about = meant(name, sources);
       const ends = paused && seconds !== undefined;
+      const about = pausedBy(name, ends);
       for (const source of about) {
         applyPause(source, paused);
         if (ends)
