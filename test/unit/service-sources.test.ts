@@ -1,5 +1,7 @@
+import { Writable } from 'node:stream';
 import t from 'tap';
-import { silentLogger } from '../../src/common/log.js';
+import { namedLogger, silentLogger } from '../../src/common/log.js';
+import { createLogger } from '../../src/common/logger.js';
 import { loadConfig } from '../../src/config/load.js';
 import { sourcesOf, type SourceConfig } from '../../src/config/sources.js';
 import type { SourceStore, StateStore } from '../../src/config/state-store.js';
@@ -124,4 +126,23 @@ t.test('no two sources start with one microphone', async (t) => {
   t.same(row.devices, ['desk', 'Hall', 'room']);
   t.equal(row.losers.length, 2);
   t.same((await startWith({ a: 'attic', c: 'Attic' })).devices, ['attic', 'Hall', 'room']);
+});
+
+t.test('what two sources say in the same words are two messages', (t) => {
+  const problems: string[] = [];
+  const stream = new Writable({ write: (_, __, done) => done() });
+  const log = createLogger({
+    level: 'info',
+    format: 'json',
+    stream,
+    onProblem: ({ code, message }) => problems.push(`${code}, ${message}`),
+  });
+  for (const name of ['yard', 'door', 'yard']) {
+    namedLogger(log, name).warn({ code: 'stream_stalled' }, 'No sound from the stream');
+  }
+  t.same(problems, [
+    'stream_stalled, yard: No sound from the stream',
+    'stream_stalled, door: No sound from the stream',
+  ]);
+  t.end();
 });

@@ -23,7 +23,10 @@ const recording = (name: string) => ({ name, source: 'file', file: 'sound.wav' }
 const beeping = inRealTime(endlessWav(beeps(), RATE));
 
 /** Resolves once each of them is heard. */
-async function withSources(owner: Owner, ...list: readonly { name: string; [key: string]: unknown }[]): Promise<Rig> {
+async function withSources(
+  owner: Owner,
+  ...list: readonly { name: string; [key: string]: unknown }[]
+): Promise<Rig> {
   const broker = await startBroker(owner);
   const rig = await startRig(owner, {
     url: broker.url,
