@@ -43,8 +43,10 @@ const SOUND_SECONDS = 1.5;
  */
 const LENGTH_SECONDS = 0.7;
 const DISTANCE_SECONDS = 2.5;
-/** One hop: the rate is 1 Hz. */
-const HOP_MS = 1000;
+/** This is about what sources do to each other: a machine that is held up for a second must not lose a window by that. */
+const RATE_HZ = 0.5;
+/** Half a hop. */
+const LATENCY_MS = 1000;
 const LOOK_MS = 5_000;
 /** A stream that stays ahead is told of after 30 s of sound, which take five minutes at 1.1 times real time. */
 const LIMIT_MS = 400_000;
@@ -175,7 +177,7 @@ t.test(
           { name: 'microphone' },
           ...badNames.map((name) => ({ name, url: server.url(name) })),
         ]),
-        INFERENCE_RATE_HZ: '1',
+        INFERENCE_RATE_HZ: String(RATE_HZ),
         TAGGING_MIN_GAP_SECONDS: '0.5',
         TAGGING_LABELS: JSON.stringify(tones.map((_, k) => `Tone ${k}`)),
         TELEMETRY_INTERVAL_SECONDS: '5',
@@ -206,8 +208,8 @@ t.test(
           `${name}: ${latencies.length} windows, p95 ${p95.toFixed(0)} ms, worst ${Math.max(...latencies).toFixed(0)} ms`,
         );
         t.same(gaps(console, name), [], `${name} has every window`);
-        t.ok(latencies.length >= 0.9 * seconds, `${name} has ${latencies.length} windows`);
-        t.ok(p95 <= HOP_MS, `${name}: ${p95} ms`);
+        t.ok(latencies.length >= 0.9 * seconds * RATE_HZ, `${name} has ${latencies.length} windows`);
+        t.ok(p95 <= LATENCY_MS, `${name}: ${p95} ms`);
       }
       t.end();
     });

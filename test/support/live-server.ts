@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { createRandom } from './random.js';
 import { makeWav } from './wav.js';
 
 /*
@@ -90,6 +90,9 @@ export function inRealTime(
   };
 }
 
+/** In a hundredth of a second; a whole number of them is sent over and over. */
+const GARBAGE_BYTES = 1 << 14;
+
 /** A recording as fast as it is taken. */
 export function asFastAsTaken({ head, body }: Recording): Broadcast {
   return (response) => {
@@ -102,10 +105,17 @@ export function asFastAsTaken({ head, body }: Recording): Broadcast {
   };
 }
 
-/** Random bytes without end. */
+/** Bytes without any meaning, the same ones for every connection, without end. */
 export function garbage(): Broadcast {
+  const random = createRandom(7);
+  const bytes = Buffer.from(Array.from({ length: 1 << 20 }, () => Math.floor(256 * random())));
   return (response) => {
-    const timer = setInterval(() => response.write(randomBytes(16_384)), 10);
+    let sent = 0;
+    const timer = setInterval(() => {
+      const at = sent % bytes.length;
+      sent += GARBAGE_BYTES;
+      response.write(bytes.subarray(at, at + GARBAGE_BYTES));
+    }, 10);
     response.on('close', () => clearInterval(timer));
   };
 }

@@ -1,7 +1,9 @@
+import { Writable } from 'node:stream';
 import t from 'tap';
 import type { AudioSource } from '../../src/audio/source.js';
 import { SoundpostError } from '../../src/common/errors.js';
-import { silentLogger } from '../../src/common/log.js';
+import { namedLogger, silentLogger } from '../../src/common/log.js';
+import { createLogger } from '../../src/common/logger.js';
 import { loadConfig } from '../../src/config/load.js';
 import { sourcesOf, type SourceConfig } from '../../src/config/sources.js';
 import type { SourceStore, StateStore } from '../../src/config/state-store.js';
@@ -177,4 +179,23 @@ t.test('sources are stopped all, whatever one of them says', async (t) => {
   const odd = new Error('odd');
   await t.rejects(stopSources([source('yard', odd), source('hall')]), odd);
   t.same(stopped, ['hall']);
+});
+
+t.test('what two sources say in the same words are two messages', (t) => {
+  const problems: string[] = [];
+  const stream = new Writable({ write: (_, __, done) => done() });
+  const log = createLogger({
+    level: 'info',
+    format: 'json',
+    stream,
+    onProblem: ({ code, message }) => problems.push(`${code}, ${message}`),
+  });
+  for (const name of ['yard', 'door', 'yard']) {
+    namedLogger(log, name).warn({ code: 'stream_stalled' }, 'No sound from the stream');
+  }
+  t.same(problems, [
+    'stream_stalled, yard: No sound from the stream',
+    'stream_stalled, door: No sound from the stream',
+  ]);
+  t.end();
 });

@@ -55,6 +55,8 @@ export async function startWatcher(
     const path = topic.slice(base.length + 1);
     const text = payload.toString();
     states.set(path, text);
+    // A retained message that was cleared.
+    if (text === '') return;
     if (path === 'event') events.push(JSON.parse(text) as EventPayload);
     else if (path === 'log') codes.push((JSON.parse(text) as { code: string }).code);
     else if (/^(source\/[^/]+\/)?tags$/.test(path) && !packet.retain) {

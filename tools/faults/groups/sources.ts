@@ -22,12 +22,18 @@ const recording = (name: string) => ({ name, source: 'file', file: 'sound.wav' }
 /** Live sound, which cannot wait: what is not answered in time is lost. */
 const beeping = inRealTime(endlessWav(beeps(), RATE));
 
-async function withSources(owner: Owner, ...list: readonly object[]): Promise<Rig> {
+/** Resolves once each of them is heard. */
+async function withSources(
+  owner: Owner,
+  ...list: readonly { name: string; [key: string]: unknown }[]
+): Promise<Rig> {
   const broker = await startBroker(owner);
-  return startRig(owner, {
+  const rig = await startRig(owner, {
     url: broker.url,
     settings: { AUDIO_SOURCE: '', AUDIO_FILE: '', AUDIO_SOURCES: JSON.stringify(list) },
   });
+  for (const { name } of list) await tells(rig, name, 4);
+  return rig;
 }
 
 const statusOf = ({ watcher }: Rig, source: string): string | undefined =>
@@ -86,8 +92,6 @@ export const sources = {
       { name: 'yard', url },
     );
     const isYard = (status: string) => () => statusOf(rig, 'yard') === status;
-    await until(isYard('online'), 'sound of the camera', 30);
-    await tells(rig, 'yard', 4);
     first.close();
     verdict.within(await secondsUntil(isYard('offline'), 30), 20, 'offline after');
     verdict.hold(rig.watcher.states.get('audio/status') === 'offline', 'B/audio/status is offline');
@@ -113,8 +117,6 @@ export const sources = {
       { name: 'kitchen', url: server.url('kitchen') },
       { name: 'yard', url: server.url('flood') },
     );
-    await tells(rig, 'kitchen', 4);
-    await tells(rig, 'yard', 4);
     const before = {
       yard: rig.watcher.windowsOf('yard').told,
       kitchen: rig.watcher.windowsOf('kitchen').told,
@@ -146,7 +148,6 @@ export const sources = {
   'source-unknown': async (owner, verdict) => {
     const rig = await withSources(owner, recording('kitchen'), recording('yard'));
     const { watcher } = rig;
-    await tells(rig, 'yard', 4);
     const settings = () => JSON.stringify(watcher.json<StatePayload>('state').sources);
     const before = settings();
     for (const [command, request] of [
