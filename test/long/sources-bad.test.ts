@@ -183,7 +183,11 @@ t.test(
         TELEMETRY_INTERVAL_SECONDS: '5',
       },
       async (dataDir) => {
-        await installToneModel(dataDir, 'waveform', { labels: LABELS, frames: {} });
+        await installToneModel(dataDir, 'waveform', {
+          labels: LABELS,
+          windowSeconds: 1 / RATE_HZ,
+          frames: {},
+        });
         await writeWav(join(dataDir, 'recording.wav'), scene(good.recording), RATE);
       },
       microphone.env,
