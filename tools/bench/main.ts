@@ -31,7 +31,7 @@ const SPACED_RUNS = 15;
 const SECONDS = 60;
 /** Of each run with one or several sources. */
 const SOURCES_SECONDS = 20;
-/** V8 takes back what the start has left behind 40 to 50 s after it, some 25 MB. */
+/** V8 takes back what the start has left behind 40 to 50 s after it, some 25 MB, and compiles until then. */
 const SOURCES_SETTLE_SECONDS = 45;
 const SOURCES_WINDOW_SECONDS = 10;
 

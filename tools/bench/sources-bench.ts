@@ -33,7 +33,6 @@ const QUIET_SECONDS = 20;
 /** A quiet room at night, in a microphone that is not turned up. */
 const QUIET_DBFS = -70;
 const IDLE_BELOW_DBFS = -55;
-const SHORT_SECONDS = 10;
 /** What the camera wants to hear. */
 const CREDENTIALS = 'bench:bench';
 
@@ -63,11 +62,7 @@ export async function benchSources(options: SourcesBenchOptions): Promise<Source
         signal.throwIfAborted();
         progress(`round ${round + 1} of ${options.rounds}: ${name}`);
         const folder = await freshFolder(options);
-        // Of the others only what they compute is of interest.
-        const settleSeconds = isCompared(name)
-          ? options.settleSeconds
-          : Math.min(options.settleSeconds, SHORT_SECONDS);
-        runs.set(name, await runSources({ ...options, folder, sources, idleBelowDbfs, settleSeconds }));
+        runs.set(name, await runSources({ ...options, folder, sources, idleBelowDbfs }));
         await rm(folder, { recursive: true });
       }
       const of = (name: CaseName) => runs.get(name) ?? null;
@@ -87,8 +82,6 @@ export async function benchSources(options: SourcesBenchOptions): Promise<Source
 
 type CaseName =
   'one source' | 'several sources' | 'a camera' | 'a quiet room' | 'a quiet room that may be idle';
-
-const isCompared = (name: CaseName) => name === 'one source' || name === 'several sources';
 
 interface Case {
   name: CaseName;
