@@ -4,6 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import { startShortage, startChild } from '../common/child.js';
 import { childEnvironment } from '../common/child-environment.js';
 import { messageOf, SoundpostError } from '../common/errors.js';
+import { readLines } from './child-lines.js';
 import { bytesPerFrame, createMixer, type Mixer, type PcmFormat } from './pcm.js';
 import type { PcmReader } from './pcm-reader.js';
 import { parseWavHeader } from './wav-header.js';
@@ -59,6 +60,16 @@ const HEADER_BYTES = 4096;
 /** How much of what ffmpeg said last is looked through for a reason. */
 const KEPT_LINES = 8;
 
+/** More than anything has that people listen to; each is remembered with its description. */
+const MOST_TRACKS = 100;
+
+/**
+ * What a live stream may have at most: every sample of every channel passes through this process, and what others hear
+ * with it must not suffer. 384 kHz is the highest rate of any converter, and ten channels of it are within the sum.
+ */
+const MOST_LIVE_HZ = 384_000;
+const MOST_LIVE_SAMPLES_PER_SECOND = 4_000_000;
+
 /** What ffmpeg says about sound with nothing wrong about it. */
 const EVERYDAY =
   /Guessed Channel Layout|Estimating duration|Skipping unhandled metadata|timestamps for (skipped|discarded) samples|^To ignore this/i;
@@ -79,8 +90,8 @@ const INSTALL =
  * and channels come with the sound itself (no ffprobe needed) and the channels are mixed in the same way as those
  * of a WAV file. Resolves when the first sound is there. `rewind` starts ffmpeg anew.
  *
- * Throws SoundpostError `ffmpeg_missing`, `not_audio`, `no_such_track`, `no_such_channel`, `no_resources` (see
- * common/child.ts).
+ * Throws SoundpostError `ffmpeg_missing`, `not_audio`, `no_such_track`, `no_such_channel`, `bad_sample_rate` (more than
+ * a live stream may have), `no_resources` (see common/child.ts).
  */
 export async function openWithFfmpeg(input: FfmpegInput, signal?: AbortSignal): Promise<FfmpegReader> {
   signal?.throwIfAborted();
@@ -226,7 +237,7 @@ function startRun(input: FfmpegInput, how: Handover, notes: string[]): Run {
   child.on('error', (error) => {
     spawnError = error;
   });
-  onEachLine(child.stderr, (raw) => {
+  readLines(child.stderr, (raw) => {
     const [, named, text = raw] = LEVEL.exec(raw) ?? [];
     level = named ?? level;
     const line = input.clean?.(text) ?? text;
@@ -234,7 +245,7 @@ function startRun(input: FfmpegInput, how: Handover, notes: string[]): Run {
     if (level === 'info') {
       inputIsDescribed ||= /^(Stream mapping|Output #)/.test(line);
       const track = AUDIO_TRACK.exec(line)?.[1];
-      if (track !== undefined && !inputIsDescribed) {
+      if (track !== undefined && !inputIsDescribed && tracks.length < MOST_TRACKS) {
         tracks.push(track);
         input.onTrack?.(track);
       }
@@ -326,8 +337,17 @@ async function open(run: Run, input: FfmpegInput): Promise<Opened> {
   );
   // ffmpeg writes the header even where decoding then gives nothing.
   if (head.length === dataOffset) throw await run.failure();
+  if (input.live === true) checkLive(format, input.name);
   run.unread(head.subarray(dataOffset));
   return { format, frameBytes: bytesPerFrame(format), mixer: createMixer(format, input.name, input.channel) };
+}
+
+function checkLive({ sampleRate, channels }: PcmFormat, name: string): void {
+  if (sampleRate <= MOST_LIVE_HZ && sampleRate * channels <= MOST_LIVE_SAMPLES_PER_SECOND) return;
+  throw new SoundpostError(
+    'bad_sample_rate',
+    `${name} has ${channels} channel${channels === 1 ? '' : 's'} of ${sampleRate} Hz, which is more than can be taken of a stream (${MOST_LIVE_HZ} Hz, and ${MOST_LIVE_SAMPLES_PER_SECOND} samples a second in all channels)`,
+  );
 }
 
 async function collect(run: Run, bytes: number): Promise<Buffer> {
@@ -358,17 +378,6 @@ async function fill(run: Run, { frameBytes, mixer }: Opened, out: Float32Array):
     else cut = rest.length > 0 ? rest : null;
   }
   return done;
-}
-
-function onEachLine(stream: Readable, callback: (line: string) => void): void {
-  let text = '';
-  stream.setEncoding('utf8');
-  stream.on('data', (part: string) => {
-    const lines = (text + part).split(/[\r\n]+/);
-    text = (lines.pop() ?? '').slice(-2000);
-    for (const line of lines) if (line.trim() !== '') callback(line.trim());
-  });
-  stream.on('error', () => undefined);
 }
 
 /** The reason among ffmpeg's last lines, without the name of the input, which the caller gives in its own words. */

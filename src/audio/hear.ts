@@ -1,6 +1,7 @@
 import { isErrorCode } from '../common/error-codes.js';
 import { SoundpostError } from '../common/errors.js';
 import { createLevelMeter, type Level } from './level.js';
+import type { Shaper } from './shaper.js';
 import type { AudioSource, AudioStatus } from './source.js';
 
 /** What was heard of a source. */
@@ -17,14 +18,16 @@ export interface Heard {
 
 /**
  * Starts a source, listens until `seconds` of sound have come in one piece or the source ends, and stops it again.
+ * What is measured is the sound after `shaper`, where one is given.
  *
  * Throws what `start` throws; and where less came within `deadlineMs`, or nothing before the end, SoundpostError with
  * the source's own reason, or `no_sound`.
  */
 export async function hear(
   source: AudioSource,
-  options: { seconds: number; deadlineMs: number },
+  options: { seconds: number; deadlineMs: number; shaper?: Shaper },
 ): Promise<Heard> {
+  const { shaper } = options;
   const meter = createLevelMeter();
   const state = { name: '', sampleRate: 0, samples: 0, isOver: false };
   let offline: Extract<AudioStatus, { state: 'offline' }> | undefined;
@@ -36,10 +39,11 @@ export async function hear(
       begin(format) {
         Object.assign(state, format, { samples: 0 });
         meter.take();
+        shaper?.begin(format.sampleRate);
       },
       chunk(samples) {
         if (state.isOver) return;
-        meter.add(samples);
+        meter.add(shaper?.process(samples) ?? samples);
         state.samples += samples.length;
         if (state.samples >= options.seconds * state.sampleRate) finish();
       },

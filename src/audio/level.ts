@@ -78,6 +78,7 @@ export function levelOf(samples: Float32Array): Level {
   return meter.take() ?? { dbfs: LEVEL_FLOOR_DBFS, peakDbfs: LEVEL_FLOOR_DBFS };
 }
 
-function toDbfs(magnitude: number): number {
+/** A root mean square or a magnitude as a level, not below `LEVEL_FLOOR_DBFS`. */
+export function toDbfs(magnitude: number): number {
   return Math.max(LEVEL_FLOOR_DBFS, 20 * Math.log10(magnitude));
 }

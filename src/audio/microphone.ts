@@ -76,7 +76,8 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
   let wanted = options.device;
   let sink: AudioSink | undefined;
   let capture: WatchedCapture | undefined;
-  let saidCancelling = false;
+  /** What was said of the input, by its code; once each, until another is asked for. */
+  const said = new Set<string>();
   /** What is listened to, said at info when it is news. */
   let announced = '';
 
@@ -85,6 +86,12 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
     if (status.state === 'online') log.info({}, 'The microphone delivers sound');
     else log.warn({ code: status.code }, `No sound from the microphone: ${status.reason}`);
     sink?.status(status);
+  };
+
+  const sayOnce = (code: string, warning: string) => {
+    if (said.has(code)) return;
+    said.add(code);
+    log.warn({ code }, warning);
   };
 
   const events: CaptureEvents = {
@@ -111,9 +118,16 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
       log.debug({}, 'The input had sound that was not taken in time; some of it is lost');
     },
     onCancelling(device, lossDb) {
-      if (saidCancelling) return;
-      saidCancelling = true;
-      log.warn({ code: 'channels_cancel' }, cancellationText(`"${device?.name ?? '?'}"`, lossDb));
+      sayOnce('channels_cancel', cancellationText(`"${device?.name ?? '?'}"`, lossDb));
+    },
+    onUnusable({ name }) {
+      sayOnce('odd_sound', `"${name}" gives samples that are not usable numbers; they count as silence`);
+    },
+    onTooFast({ name }) {
+      sayOnce(
+        'too_fast',
+        `"${name}" gives sound much faster than it sounds, which no microphone does: it is held back, and some of it may be lost`,
+      );
     },
     onFailed: (code, reason) => report(liveness.fail(code, reason)),
     onGone(lost) {
@@ -173,7 +187,7 @@ export function createMicrophone(options: MicrophoneOptions): Microphone {
     },
     async setDevice(device) {
       wanted = device;
-      saidCancelling = false;
+      said.clear();
       await drop();
       retries.succeeded();
       if (sink !== undefined && capture === undefined && !retries.isPlanned) launch();

@@ -30,7 +30,10 @@ const READ: Record<Encoding, (view: DataView, at: number) => number> = {
   f64: (view, at) => view.getFloat64(at, true),
 };
 
-/** Beyond this a float sample is not sound but a damaged file; what follows (squares, logarithms) must stay finite. */
+/**
+ * Beyond this a float sample is not sound but damage; what follows (squares, logarithms, filters that remember) must stay
+ * finite. All sound comes in through a mixer or, from the capture process, past `silenceUnusable`.
+ */
 const LOUDEST = 1e6;
 
 /**
@@ -43,10 +46,21 @@ export function bytesPerFrame(format: PcmFormat): number {
   return format.channels * SAMPLE_BYTES[format.encoding];
 }
 
+/** Makes what is no number, infinite or absurd (above 1e6) silence, in place. Returns how many samples that were. */
+export function silenceUnusable(samples: Float32Array): number {
+  let unusable = 0;
+  for (let i = 0; i < samples.length; i += 1) {
+    if (Math.abs(samples[i]!) <= LOUDEST) continue;
+    samples[i] = 0;
+    unusable += 1;
+  }
+  return unusable;
+}
+
 /**
  * A mixer that takes the mean of the channels, or the one `channel` that is named (1 is the first). Integers are
  * divided by the magnitude of their lowest value, so that they fall into [-1, 1). Floats stay as they are, even
- * beyond 1; those that are no numbers, infinite or absurd (above 1e6) become 0 and are counted. Warns of sound far
+ * beyond 1; frames with some that are no numbers, infinite or absurd (above 1e6) become 0 and are counted. Warns of sound far
  * beyond full scale, and of channels that cancel each other out.
  *
  * Throws SoundpostError `no_such_channel`; its message calls the sound `name`.
@@ -65,6 +79,7 @@ export function createMixer(format: PcmFormat, name: string, channel?: number): 
   const skipped = channel === undefined ? 0 : (channel - 1) * sampleBytes;
   const mixed = channel === undefined ? channels : 1;
   const cancellation = createPhaseCancellation(mixed, format.sampleRate);
+  const mostSquares = mixed * LOUDEST ** 2;
   let unusable = 0;
   let loudest = 0;
   return {
@@ -83,7 +98,8 @@ export function createMixer(format: PcmFormat, name: string, channel?: number): 
         start += frameBytes;
         const mean = sum / mixed;
         const magnitude = Math.abs(mean);
-        if (magnitude <= LOUDEST) {
+        // Not the mean alone: absurd channels may cancel each other out.
+        if (squares <= mostSquares) {
           out[at + frame] = mean;
           meanSquares += mean * mean;
           channelSquares += squares;

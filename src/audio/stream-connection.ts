@@ -39,7 +39,7 @@ export function createStreamConnection(options: {
   channel: number | undefined;
   ffmpeg: string | undefined;
   /** See StreamTiming. */
-  timing: { readonly connectMs: number; readonly stallMs: number };
+  timing: { readonly connectMs: number; readonly stallMs: number; readonly burstMs: number };
   log: Logger;
 }): StreamConnection {
   const { address, raw, timing, log } = options;
@@ -48,6 +48,7 @@ export function createStreamConnection(options: {
   /** Says what is odd about the sound, once. */
   const warnOf = tellOnce((warning) => log.warn({ code: 'odd_sound' }, warning));
   let reader: FfmpegReader | undefined;
+  let saidTooFast = false;
 
   function open(
     connection: AbortController,
@@ -89,6 +90,15 @@ export function createStreamConnection(options: {
     );
   }
 
+  function onTooFast(): void {
+    if (saidTooFast) return;
+    saidTooFast = true;
+    log.warn(
+      { code: 'too_fast' },
+      `${address.shown} sends faster than it sounds, like a recording and no live stream: it is held back and heard as fast as it sounds`,
+    );
+  }
+
   function onSilence(): void {
     log.warn(
       { code: 'digital_silence' },
@@ -120,6 +130,8 @@ export function createStreamConnection(options: {
         await passOn(reader, sink, {
           signal: connection.signal,
           watch: () => watch(timing.stallMs, `it delivered nothing for ${timing.stallMs / 1000} s`),
+          burstSeconds: timing.burstMs / 1000,
+          onTooFast,
           onSound,
           onSilence,
           lookAt: warnOf,

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf, messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { createLiveness } from './liveness.js';
+import { createPace } from './pace.js';
 import { createPlaybackClock } from './playback-clock.js';
 import type { PcmReader } from './pcm-reader.js';
 import type { AudioSink } from './source.js';
@@ -15,20 +16,39 @@ const CHUNK_SECONDS = 0.1;
 const FASTEST = 1.1;
 const MOST_BEHIND_MS = 1_000;
 
+/** No stream whose clock is right is faster than this in the long run. */
+const LASTING_SPEED = 1.005;
+
 /** How often what is odd about the sound is looked at. */
 const LOOK_SECONDS = 2;
 
 /** Music may pause; a camera that has its microphone switched off sends zeros for ever. */
 const SILENCE_SECONDS = 30;
 
+/** Monotonic time, ms. */
+interface Time {
+  readonly now: () => number;
+  /** Rejects where `signal` fires. */
+  readonly sleep: (ms: number, signal: AbortSignal) => Promise<unknown>;
+}
+
+const REAL_TIME: Time = {
+  now: () => performance.now(),
+  sleep: (ms, signal) => sleep(ms, undefined, { signal }),
+};
+
 /**
- * Hands the sound of a stream on until there is none. Rejects where reading does, and where `signal` fires in a wait.
+ * Hands the sound of a stream on until there is none, as fast as it sounds; see `FASTEST` and `createPace`. Rejects where reading does, and where `signal` fires in a wait.
  */
 export async function passOn(
   reader: Pick<PcmReader, 'sampleRate' | 'read' | 'warnings'>,
   sink: Pick<AudioSink, 'chunk'>,
   options: {
     signal: AbortSignal;
+    /** How far sound may be ahead of the clock until the stream is held to `LASTING_SPEED`. */
+    burstSeconds: number;
+    /** It is held to that; called once. */
+    onTooFast: () => void;
     /** Watches over one read; returns what ends that. */
     watch: () => () => void;
     /** So many more seconds have come; they are handed on next. */
@@ -38,12 +58,14 @@ export async function passOn(
     /** To look now and then at what is odd about the sound. */
     lookAt: (reader: Pick<PcmReader, 'warnings'>) => void;
     log: Logger;
+    time?: Time;
   },
 ): Promise<void> {
   const { sampleRate } = reader;
-  const { signal, log } = options;
+  const { signal, burstSeconds, onTooFast, log, time = REAL_TIME } = options;
   const chunk = new Float32Array(Math.max(1, Math.round(sampleRate * CHUNK_SECONDS)));
   const clock = createPlaybackClock({ mostBehindMs: MOST_BEHIND_MS, speed: FASTEST });
+  const pace = createPace({ burstSeconds, speed: LASTING_SPEED, onTooFast, now: time.now });
   const liveness = createLiveness({ silenceSeconds: SILENCE_SECONDS });
   liveness.begin(sampleRate);
   let heard = 0;
@@ -53,8 +75,10 @@ export async function passOn(
     if (count === 0) return;
     const samples = count === chunk.length ? chunk : chunk.subarray(0, count);
     const seconds = count / sampleRate;
-    const waitMs = clock.dueMs(seconds, performance.now()) - performance.now();
-    if (waitMs > 1) await sleep(waitMs, undefined, { signal });
+    const nowMs = time.now();
+    const waitMs = Math.max(clock.dueMs(seconds, nowMs) - nowMs, pace.take(seconds));
+    // Nothing is read meanwhile: the pipe fills, ffmpeg waits, and with it the server.
+    if (waitMs > 1) await time.sleep(waitMs, signal);
     options.onSound(seconds);
     if (liveness.chunk(samples)?.state === 'offline') options.onSilence();
     if (heard - lookedAt >= LOOK_SECONDS) {

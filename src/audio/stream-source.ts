@@ -12,6 +12,11 @@ export interface StreamTiming {
   connectMs: number;
   /** A stream that delivers nothing for so long is taken for lost. */
   stallMs: number;
+  /**
+   * So much more sound than time may have passed, before a stream is taken for one that is faster than it sounds. Radio
+   * and HLS begin with up to 30 s of what they kept.
+   */
+  burstMs: number;
   /** The first wait before the next attempt; it doubles up to `maxRetryMs`. */
   firstRetryMs: number;
   maxRetryMs: number;
@@ -20,6 +25,7 @@ export interface StreamTiming {
 const DEFAULT_TIMING: StreamTiming = {
   connectMs: 20_000,
   stallMs: 10_000,
+  burstMs: 30_000,
   firstRetryMs: 1_000,
   maxRetryMs: 60_000,
 };

@@ -5,6 +5,7 @@ import type { CaptureMessage } from './capture/messages.js';
 import type { CaptureRequest } from './capture/protocol.js';
 import { createSampleReader } from './capture/samples.js';
 import type { InputDevice } from './capture/select.js';
+import { createPace } from './pace.js';
 
 /** One life of the capture process, watched: it opens an input and delivers, or it is ended. */
 export interface WatchedCapture {
@@ -21,6 +22,10 @@ export interface CaptureEvents {
   /** Mono samples; only valid until the call returns. */
   onSamples(samples: Float32Array, sampleRate: number): void;
   onOverrun(): void;
+  /** The input gives what are no usable numbers; it is made silence. Called once. */
+  onUnusable(device: InputDevice): void;
+  /** The input is faster than any real one, and is held back. Called once. */
+  onTooFast(device: InputDevice): void;
   /** The channels cancel each other out in their mean, which is so many dB quieter than they are. */
   onCancelling(device: InputDevice | undefined, lossDb: number): void;
   /** This life is over; the process is being ended. Called once, the first reason counts. */
@@ -28,6 +33,12 @@ export interface CaptureEvents {
   /** After `onFailed`, when the process is gone. `lost`: there was, or should have been, an input at work. */
   onGone(lost: boolean): void;
 }
+
+/**
+ * A driver's clock may be wrong by much, and sound that is then held back is lost in it; this is about inputs that are
+ * read from a file, or from nothing, as fast as they are read.
+ */
+const PACE = { burstSeconds: 5, speed: 1.5 };
 
 /** How long `drop` waits for the capture process to be gone. */
 const LET_GO_MS = 900;
@@ -56,6 +67,7 @@ export function startCapture(
   /** Why it is over, as far as what is to be done next goes; set before the process is gone. */
   let failure: { lost: boolean } | undefined;
   const isOver = () => isDropped || failure !== undefined;
+  let held: NodeJS.Timeout | undefined;
   const { workFolder, env } = options;
   const process = launchCapture(request, { workFolder, env, chatter, onMessage: listen });
   let watchdog = setTimeout(() => {
@@ -70,6 +82,7 @@ export function startCapture(
 
   function end(): void {
     clearTimeout(watchdog);
+    clearTimeout(held);
     process.pcm.removeAllListeners('data');
     process.kill();
   }
@@ -109,9 +122,28 @@ export function startCapture(
     setImmediate(() => setImmediate(judge));
   }
 
+  /** Reads nothing for so long: the pipe fills, and the capture process waits. */
+  function hold(ms: number): void {
+    process.pcm.pause();
+    held = setTimeout(() => {
+      watchdog.refresh();
+      process.pcm.resume();
+    }, ms);
+  }
+
   /** Passes the samples on from now. Data that came before this call waits in the pipe. */
   function take(from: InputDevice, sampleRate: number, channels: number): void {
-    const read = createSampleReader((samples) => events.onSamples(samples, sampleRate));
+    const pace = createPace({ ...PACE, onTooFast: () => events.onTooFast(from) });
+    let saidUnusable = false;
+    const read = createSampleReader((samples, unusable) => {
+      if (unusable > 0 && !saidUnusable) {
+        saidUnusable = true;
+        events.onUnusable(from);
+      }
+      events.onSamples(samples, sampleRate);
+      const waitMs = pace.take(samples.length / sampleRate);
+      if (waitMs > 0) hold(waitMs);
+    });
     process.pcm.on('data', (bytes: Buffer) => {
       if (reads === 0) events.onFirst(from, sampleRate, channels);
       reads += 1;

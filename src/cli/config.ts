@@ -16,10 +16,19 @@ export function configCommand(context: CommandContext): Promise<number> {
       context.stdout.write(`${JSON.stringify({ config: maskConfig(config), entries: shown }, null, 2)}\n`);
       return 0;
     }
-    const rows = shown.map((entry) => [entry.key, textOf(entry.value), entry.origin]);
+    const rows = shown.flatMap(({ key, value, origin }) =>
+      key === 'audio.sources' ? sourceRows(key, value, origin) : [[key, textOf(value), origin]],
+    );
     context.stdout.write(table([['KEY', 'VALUE', 'FROM'], ...rows]));
     return 0;
   });
+}
+
+/** A row for each source: in one line nobody could read them. */
+function sourceRows(key: string, value: unknown, origin: string): string[][] {
+  const sources = Array.isArray(value) ? (value as unknown[]) : [];
+  if (sources.length < 2) return [[key, textOf(value), origin]];
+  return sources.map((source, index) => [`${key}[${index}]`, textOf(source), origin]);
 }
 
 function textOf(value: unknown): string {

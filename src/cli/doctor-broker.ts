@@ -15,11 +15,7 @@ import { subscribe } from '../mqtt/subscribe.js';
 import { connectOptions, createNegotiation, type Terms } from '../mqtt/terms.js';
 import { createTopics } from '../mqtt/topics.js';
 import { brokerAccess } from '../service/broker-access.js';
-
-export interface BrokerFinding {
-  verdict: 'ok' | 'warn' | 'fail';
-  detail: string;
-}
+import type { Finding } from './finding.js';
 
 /** More attempts than there are terms to try: the broker does not know what it wants. */
 const MAX_ATTEMPTS = 12;
@@ -28,8 +24,8 @@ const MAX_ATTEMPTS = 12;
  * Tries every address of the configuration, one after the other: in a cluster the second connection with one id ends
  * the first. The service is well with one of them; whoever wrote down several wants to know of each.
  */
-export async function checkOwnBroker(config: Config, timeoutMs: number): Promise<BrokerFinding> {
-  const found: BrokerFinding[] = [];
+export async function checkOwnBroker(config: Config, timeoutMs: number): Promise<Finding> {
+  const found: Finding[] = [];
   for (const access of parseAddresses({ url: config.mqtt.url, ...brokerAccess(config) })) {
     found.push(await checkAddress(access, config, timeoutMs));
   }
@@ -46,13 +42,11 @@ export async function checkOwnBroker(config: Config, timeoutMs: number): Promise
  * way. Only the id is another one, so that a service at work keeps its connection. What it subscribes to it asks for on
  * a second connection without a will: a broker that ends that one has nothing to say in the name of the service.
  */
-async function checkAddress(access: ParsedAccess, config: Config, timeoutMs: number): Promise<BrokerFinding> {
+async function checkAddress(access: ParsedAccess, config: Config, timeoutMs: number): Promise<Finding> {
   const { mqtt, device, homeassistant } = config;
-  const topics = createTopics(
-    mqtt.base_topic,
-    device.id,
-    homeassistant.enabled ? homeassistant.status_topic : undefined,
-  );
+  const topics = createTopics(mqtt.base_topic, device.id, {
+    birthTopic: homeassistant.enabled ? homeassistant.status_topic : undefined,
+  });
   const remarks: string[] = [];
   const log: Logger = {
     ...silentLogger,
@@ -118,7 +112,7 @@ function isFirst(terms: Terms, { protocol_version: newest }: Config['mqtt']): bo
   return terms.version === newest && terms.retain && terms.qos === 1;
 }
 
-function failed(label: string, { kind, reason }: Failure): BrokerFinding {
+function failed(label: string, { kind, reason }: Failure): Finding {
   const advice = kind === 'unreachable' ? '. Is the address right, and is the broker running?' : '';
   return { verdict: 'fail', detail: `${label}: ${reason}${advice}` };
 }

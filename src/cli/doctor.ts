@@ -3,19 +3,14 @@ import { constants } from 'node:fs';
 import { access, mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { describeDevices, findDevice, listInputDevices } from '../audio/devices.js';
-import { createFileSource } from '../audio/file-source.js';
-import { hear, type Heard } from '../audio/hear.js';
-import { LEVEL_FLOOR_DBFS } from '../audio/level.js';
-import type { AudioSource } from '../audio/source.js';
-import { createStreamSource } from '../audio/stream-source.js';
 import { codeOfErrno } from '../common/errno.js';
 import { codeOf, messageOf } from '../common/errors.js';
 import { readHealth } from '../service/health-file.js';
-import { silentLogger, type Logger } from '../common/log.js';
+import { silentLogger } from '../common/log.js';
 import { projectRoot } from '../common/project.js';
 import { megabytes } from '../common/size-text.js';
 import { loadConfig } from '../config/load.js';
+import { sourcesOf, type SourceConfig } from '../config/sources.js';
 import { openStateStore } from '../config/state-store.js';
 import type { Config } from '../config/schema.js';
 import { createStartEngine } from '../inference/start-engine.js';
@@ -23,42 +18,37 @@ import { summariseReport, verifyModel } from '../inference/verify.js';
 import { readCatalogue } from '../models/catalogue.js';
 import type { ModelRegistry } from '../models/registry.js';
 import { startEmbeddedBroker } from '../mqtt/broker.js';
-import { startingWishes, withUsableLabels } from '../service/remembered.js';
+import { sourceWishes, startingWishes, withUsableLabels } from '../service/remembered.js';
+import { LOUD_NOISE } from '../tagging/loud.js';
 import { thresholdsInForce, type ThresholdInForce } from '../tagging/thresholds.js';
 import { describeUnknown } from '../tagging/unknown.js';
 import { resolveWatched } from '../tagging/watch.js';
 import { readBoard } from '../telemetry/board.js';
 import { readSoc } from '../telemetry/soc.js';
 import type { CommandContext } from './context.js';
+import { createAudioChecks } from './doctor-audio.js';
 import { checkOwnBroker } from './doctor-broker.js';
+import type { Finding as Found } from './finding.js';
 import { openRegistry } from './models.js';
-import { createProgress } from './progress.js';
 import { staleFramesAdvice } from './stale-frames.js';
 import { table } from './table.js';
 import { originNames, summariseThresholds, thresholdText } from './thresholds.js';
 
-/** `warn`: something is missing that not everybody needs. */
-type Verdict = 'ok' | 'warn' | 'fail';
-
-interface Finding {
-  name: string;
-  verdict: Verdict;
-  detail: string;
+/** What one check found, and what is shown of it. */
+interface Check extends Found {
   /** Of the check of the labels. */
   thresholds?: readonly ThresholdInForce[];
   /** What is shown below it on a screen. */
   rows?: readonly (readonly string[])[];
 }
 
+interface Finding extends Omit<Check, 'rows'> {
+  name: string;
+}
+
+type NamedCheck = [name: string, check: () => Promise<Check>];
+
 const BROKER_TIMEOUT_MS = 5_000;
-/** How much is listened to, and how long that may take. A camera is tried twice. */
-const STREAM = { seconds: 4, deadlineMs: 60_000 };
-const STREAM_CONNECT_MS = 20_000;
-const RECORDING = { seconds: 60, deadlineMs: 60_000 };
-
-/** Codes of warnings about the sound itself. */
-const ODDITIES = new Set(['odd_sound', 'damaged_audio']);
-
 const ENOUGH_DISK_BYTES = 500e6;
 /** Below the text of a finding. */
 const INDENT = ' '.repeat(15);
@@ -68,17 +58,19 @@ export async function doctorCommand(context: CommandContext): Promise<number> {
   const { json, stdout } = context;
   const { config } = loadConfig(context);
   const registry = openRegistry(context);
-  const checks: [name: string, check: () => Promise<Omit<Finding, 'name'>>][] = [
+  const audio = createAudioChecks(sourcesOf(config));
+  const checks: NamedCheck[] = [
     ['node', checkNode],
     ['board', () => checkBoard(config)],
     ['sensors', () => checkSensors(config)],
     ['disk', () => checkDisk(config)],
     ['model', () => checkModel(registry, config)],
-    ['labels', () => checkLabels(registry, config)],
-    ['audio', () => checkAudio(config)],
+    ...perSource(config, 'labels', (source) => checkLabels(registry, config, source)),
+    ...perSource(config, 'audio', (_, place) => audio(place)),
     ['ffmpeg', () => checkFfmpeg(config)],
     ['broker', () => checkBroker(config)],
   ];
+  const width = Math.max(8, ...checks.map(([name]) => name.length));
   const findings: Finding[] = [];
   for (const [name, check] of checks) {
     const { rows = [], ...finding } = await check().catch((error: unknown): Check => ({
@@ -87,7 +79,7 @@ export async function doctorCommand(context: CommandContext): Promise<number> {
     }));
     findings.push({ name, ...finding });
     if (json) continue;
-    stdout.write(`${finding.verdict.padEnd(4)}  ${name.padEnd(8)} ${finding.detail}\n`);
+    stdout.write(`${finding.verdict.padEnd(4)}  ${name.padEnd(width)} ${finding.detail}\n`);
     if (rows.length > 0) stdout.write(table(rows).replace(/^/gm, INDENT).trimEnd() + '\n');
   }
   const ok = findings.every(({ verdict }) => verdict !== 'fail');
@@ -95,7 +87,18 @@ export async function doctorCommand(context: CommandContext): Promise<number> {
   return ok ? 0 : 1;
 }
 
-type Check = Omit<Finding, 'name'>;
+/** A check of each source; with several its name says of which. */
+function perSource(
+  config: Config,
+  name: string,
+  check: (source: SourceConfig, place: number) => Promise<Check>,
+): NamedCheck[] {
+  const sources = sourcesOf(config);
+  return sources.map((source, place) => [
+    sources.length === 1 ? name : `${name} ${source.name}`,
+    () => check(source, place),
+  ]);
+}
 
 function checkNode(): Promise<Check> {
   const supported = Number(process.versions.node.split('.')[0]) >= 20;
@@ -163,9 +166,13 @@ async function checkModel(registry: ModelRegistry, config: Config): Promise<Chec
  * What the service would listen for, with the thresholds that would be in force: by the configuration, and by what
  * was set over MQTT and is remembered.
  */
-async function checkLabels(registry: ModelRegistry, config: Config): Promise<Check> {
+async function checkLabels(registry: ModelRegistry, config: Config, source: SourceConfig): Promise<Check> {
   const store = await openStateStore({ dataDir: config.data_dir, log: silentLogger, isReadOnly: true });
-  const { tagging, modelId } = withUsableLabels(startingWishes(config, store), config, silentLogger);
+  const { modelId } = startingWishes(config, store);
+  const isOne = sourcesOf(config).length === 1;
+  const own = store.of(isOne ? null : source.name);
+  const originText = (text: string) => (isOne ? text : withoutSection(text));
+  const { tagging } = withUsableLabels(sourceWishes(source, own), source, silentLogger);
   const { labels } = await registry.get(modelId);
   const { items, unknown } = resolveWatched(labels, tagging);
   const thresholds = thresholdsInForce(items);
@@ -180,104 +187,43 @@ async function checkLabels(registry: ModelRegistry, config: Config): Promise<Che
   const verdict = unknown.length === 0 ? 'ok' : 'warn';
   const isEvery = tagging.labels.length === 0;
   const what = isEvery
-    ? `every label of ${modelId} is watched, thresholds: ${summariseThresholds(thresholds)}`
+    ? `every label of ${modelId} is watched, thresholds: ${originText(summariseThresholds(thresholds))}`
     : `watched of ${modelId}, with the thresholds in force`;
   return {
     verdict,
-    detail: `${what}${unknownText}`,
+    detail: `${what}${loudText(source)}${unknownText}`,
     thresholds,
     // A list of hundreds would hide the findings around it; "models labels" has it.
-    rows: isEvery ? [] : thresholds.map(thresholdRow),
+    rows: isEvery ? [] : thresholds.map((one) => thresholdRow(one, originText)),
   };
 }
 
-function thresholdRow({ label, group, threshold, from }: ThresholdInForce): string[] {
-  return [group === null ? label : `${group}: ${label}`, thresholdText(threshold), originNames[from]];
+function thresholdRow(
+  { label, group, threshold, from }: ThresholdInForce,
+  originText: (text: string) => string,
+): string[] {
+  const name = group === null ? label : `${group}: ${label}`;
+  return [name, thresholdText(threshold), originText(originNames[from])];
 }
 
-async function checkAudio({ audio }: Config): Promise<Check> {
-  const parts = { track: audio.track, ...(audio.channel !== 'mix' && { channel: audio.channel }) };
-  switch (audio.source) {
-    case 'demo':
-      return { verdict: 'ok', detail: 'the demo recording (audio.source is "demo")' };
-    case 'file':
-      return checkHeard(RECORDING, (log) =>
-        createFileSource({ path: audio.file, loop: false, speed: 'max', ...parts, log }),
-      );
-    case 'stream':
-      return checkHeard(STREAM, (log) =>
-        createStreamSource({
-          address: audio.url === '' ? audio.file : audio.url,
-          ...parts,
-          // Twice, so that a camera is also asked in the other way.
-          attempts: 2,
-          timing: { connectMs: STREAM_CONNECT_MS },
-          log,
-        }),
-      );
-    case 'microphone':
-    case 'auto':
-  }
-  const { device } = audio;
-  try {
-    const { devices } = await listInputDevices();
-    const { name } = findDevice(devices, device);
-    const others = devices.filter((other) => other.name !== name);
-    return {
-      verdict: 'ok',
-      detail: others.length === 0 ? name : `${name}; there is also ${describeDevices(others)}`,
-    };
-  } catch (error) {
-    return { verdict: audio.source === 'microphone' ? 'fail' : 'warn', detail: messageOf(error) };
-  }
+/** What is watched without a model. */
+function loudText({ tagging: { loud } }: SourceConfig): string {
+  if (loud.above_background_db === null) return '';
+  return `; and ${LOUD_NOISE}, from ${loud.above_background_db} dB above the background on`;
 }
 
-/** Listens to a stream or a recording for a while, and says what was heard. */
-async function checkHeard(
-  limits: { seconds: number; deadlineMs: number },
-  open: (log: Logger) => AudioSource,
-): Promise<Check> {
-  const oddities: string[] = [];
-  const log: Logger = {
-    ...silentLogger,
-    warn: ({ code }, message) => {
-      if (typeof code === 'string' && ODDITIES.has(code)) oddities.push(message);
-    },
-  };
-  const progress = createProgress('listening');
-  const started = Date.now();
-  const ticking = setInterval(() => {
-    progress.update(`${Math.round((Date.now() - started) / 1000)} s`);
-  }, 1000);
-  let heard: Heard;
-  try {
-    heard = await hear(open(log), limits);
-  } finally {
-    clearInterval(ticking);
-    progress.done();
-  }
-  const { level } = heard;
-  const isSilent = level.peakDbfs <= LEVEL_FLOOR_DBFS;
-  if (isSilent && oddities.length === 0) {
-    oddities.push(
-      'not even noise: is the microphone of the camera switched on? Another audio.track or audio.channel may have the sound',
-    );
-  }
-  const details = heard.details === undefined ? '' : `, ${heard.details}`;
-  const loudness = isSilent
-    ? 'digital silence'
-    : `${level.dbfs.toFixed(0)} dBFS (peak ${level.peakDbfs.toFixed(0)})`;
-  const what = `${heard.name}, ${heard.sampleRate} Hz${details}: heard ${heard.seconds.toFixed(1)} s of ${loudness}`;
-  return { verdict: oddities.length === 0 ? 'ok' : 'warn', detail: [what, ...oddities].join('; ') };
+/** What of several sources is set beside the name of one, or for all of them: the key is the same. */
+function withoutSection(text: string): string {
+  return text.replaceAll('tagging.', '');
 }
 
-async function checkFfmpeg({ audio }: Config): Promise<Check> {
+async function checkFfmpeg(config: Config): Promise<Check> {
   try {
     const { stdout } = await promisify(execFile)('ffmpeg', ['-hide_banner', '-version']);
     return { verdict: 'ok', detail: stdout.split('\n')[0] ?? '' };
   } catch {
     return {
-      verdict: audio.source === 'stream' ? 'fail' : 'warn',
+      verdict: sourcesOf(config).some(({ audio }) => audio.source === 'stream') ? 'fail' : 'warn',
       detail: 'not found: network streams and recordings other than WAV need it (sudo apt install ffmpeg)',
     };
   }

@@ -21,3 +21,17 @@ export const silentLogger: Logger = {
   warn: () => undefined,
   error: () => undefined,
 };
+
+/**
+ * The same log for one of several that say the same words: each message begins with its name. Without it nobody could
+ * tell whose fault it is, and the equal fault of another would pass for a repetition.
+ */
+export function namedLogger(log: Logger, name: string): Logger {
+  const named = (message: string) => `${name}: ${message}`;
+  return {
+    debug: (fields, message) => log.debug(fields, named(message)),
+    info: (fields, message) => log.info(fields, named(message)),
+    warn: (fields, message) => log.warn(fields, named(message)),
+    error: (fields, message) => log.error(fields, named(message)),
+  };
+}

@@ -30,6 +30,18 @@ export const threadCount = numberFrom(THREADS.min, THREADS.max).int();
 /** What identifies a device in topics and in Home Assistant. */
 export const deviceId = z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/);
 
+/** What a source of sound is called in topics, commands and the configuration. */
+export const SOURCE_NAME = /^[a-z0-9][a-z0-9_-]{0,31}$/;
+export const sourceName = z
+  .string('has to be text')
+  .regex(
+    SOURCE_NAME,
+    'has to be 1 to 32 lower-case letters, digits, "_" and "-", of which the first is a letter or a digit',
+  );
+
+/** So many sources one device may have. */
+export const MAX_SOURCES = 16;
+
 /** A SHA-256 as text. */
 export const SHA256_HEX = /^[0-9a-f]{64}$/;
 export const sha256Hex = z.string().regex(SHA256_HEX, '64 lower-case hexadecimal digits');

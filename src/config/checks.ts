@@ -2,7 +2,8 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { isEncryptedAddress, tlsProblems } from '../common/broker-address.js';
 import { isLoopback } from '../common/loopback.js';
 import { addressesOf } from './addresses.js';
-import type { Config } from './schema.js';
+import { keys, type Config } from './schema.js';
+import { WHEREABOUTS } from './source-rules.js';
 
 /** What is wrong between keys that are right by themselves, and the keys that are to blame. */
 export interface CrossProblem {
@@ -50,6 +51,15 @@ export function crossChecks(config: Config, origin: (key: string) => string): Cr
       `${at('broker.host')}: ${broker.host} opens the embedded broker to the network, where everybody could listen and command: needs broker.password (or use 127.0.0.1, or a broker of your own in mqtt.url)`,
     );
   }
+  const audioProblems = audio.sources.length > 0 ? besideList : singleSource;
+  return problems.concat(audioProblems(config, origin));
+}
+
+/** What contradicts itself in the keys of the one source. */
+function singleSource({ audio }: Config, origin: (key: string) => string): CrossProblem[] {
+  const problems: CrossProblem[] = [];
+  const at = (key: string): string => `${key} (${origin(key)})`;
+  const problem = (keys: readonly string[], message: string) => problems.push({ keys, message });
   if (audio.source === 'file' && audio.file === '') {
     problem(['audio.source'], `${at('audio.source')}: "file" needs audio.file, the path of a recording`);
   }
@@ -66,4 +76,16 @@ export function crossChecks(config: Config, origin: (key: string) => string): Cr
     );
   }
   return problems;
+}
+
+/** Single keys that say where the sound is, and a list that says it too. */
+function besideList({ audio }: Config, origin: (key: string) => string): CrossProblem[] {
+  return WHEREABOUTS.flatMap((name) => {
+    const key = `audio.${name}`;
+    if (audio[name] === keys.get(key)!.default) return [];
+    return {
+      keys: [key],
+      message: `${key} (${origin(key)}): is for a single source, and audio.sources (${origin('audio.sources')}) lists several; give it in the entry that it is about, or take one of the two away`,
+    };
+  });
 }

@@ -1,6 +1,7 @@
 import { editDistance, nearest } from '../common/nearest.js';
+import { mayComeFromFile } from './key.js';
 import { canonical, meantKeys } from './meant.js';
-import { environmentName, keys, mayComeFromFile } from './schema.js';
+import { environmentName, keys } from './schema.js';
 
 /** A value that was written somewhere, before it is checked. */
 export interface Candidate {
@@ -10,6 +11,8 @@ export interface Candidate {
   origin: string;
   /** True where the value is the path of the file that holds the real value. */
   isFile?: boolean;
+  /** Of a list: where each of its entries was written, where that is known. */
+  entryOrigins?: readonly string[];
 }
 
 /** Everything one place has to say, and what is wrong with it; a later layer wins over an earlier one. */
@@ -25,6 +28,8 @@ export interface LayerProblem {
   message: string;
   /** The key whose value is lost by it, where it is known. */
   key?: string;
+  /** What goes on all the same where what is wrong is left out; stands in brackets behind the message. */
+  remains?: string;
   /** A name that may well be somebody else's, such as a variable that a container engine sets. */
   mayBeForeign?: boolean;
 }

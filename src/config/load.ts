@@ -1,17 +1,17 @@
 import convict from 'convict';
 import { hostname as systemHostname } from 'node:os';
 import { join, resolve } from 'node:path';
-import { readBounded } from '../common/bounded-read.js';
+import { deepFreeze } from '../common/deep-freeze.js';
 import { SoundpostError } from '../common/errors.js';
 import { projectRoot } from '../common/project.js';
 import { currentModelId, successorMessage } from '../models/bundled.js';
 import { crossChecks } from './checks.js';
 import { credentialsOf, parseUrl } from './addresses.js';
 import { FormatError } from './format-of.js';
-import { looksLikePath } from './pem.js';
-import { readEnvironment, readFlags, type Candidate, type Layer, type LayerProblem } from './layers.js';
-import { convictFormat, keys, schema, type Config, type Key } from './schema.js';
-import { maxYamlBytes, readYaml } from './yaml-layer.js';
+import { convictFormat, type Key } from './key.js';
+import { readEnvironment, readFlags, type Layer, type LayerProblem } from './layers.js';
+import { valuesOf, yamlFile, type Value } from './layer-values.js';
+import { keys, schema, type Config } from './schema.js';
 
 /** Where a configuration comes from. */
 export interface ConfigSources {
@@ -44,15 +44,8 @@ export interface LoadedConfig {
   notes: string[];
 }
 
-interface Value {
-  value: unknown;
-  origin: string;
-}
-
 /** More problems than this come from a file that is something else. */
 const maxShown = 50;
-
-const maxSecretFileBytes = 256 * 1024;
 
 // convict would turn "abc" into NaN for a number and "nonsense" into true for a switch: its own conversion is
 // left out, the readers of the keys do it before.
@@ -94,7 +87,11 @@ const essentialKeys = ['url', 'username', 'password', 'ca', 'cert', 'key'].map((
 export function loadConfigAnyway(
   sources: ConfigSources = {},
 ): LoadedConfig & { problems: ConfigProblem[]; unusable: string | null } {
-  const { values, problems, notes, lost, fileLost } = gather(sources);
+  const { values, problems: found, notes, lost, fileLost } = gather(sources);
+  const problems = found.map(({ level, message, remains }): ConfigProblem => ({
+    level,
+    message: remains === undefined ? message : `${message} (${remains})`,
+  }));
   const noWay = fileLost && values.get('mqtt.url')!.value === '';
   const fatal = new Set(essentialKeys.filter((key) => lost.has(key)));
   let config = assemble(values);
@@ -126,10 +123,13 @@ function entriesOf(values: ReadonlyMap<string, Value>): Entry[] {
   }));
 }
 
+/** A problem, and what goes on all the same where what is wrong is left out. */
+type FoundProblem = ConfigProblem & Pick<LayerProblem, 'remains'>;
+
 /** The values of all layers, checked one by one. A bad one leaves that of the layer below in place. */
 function gather(sources: ConfigSources): {
   values: Map<string, Value>;
-  problems: ConfigProblem[];
+  problems: FoundProblem[];
   notes: string[];
   /** Keys of which the last word cannot be understood. */
   lost: ReadonlySet<string>;
@@ -138,7 +138,7 @@ function gather(sources: ConfigSources): {
 } {
   const env = sources.env ?? process.env;
   const cwd = sources.cwd ?? process.cwd();
-  const problems: ConfigProblem[] = [];
+  const problems: FoundProblem[] = [];
   const lost = new Set<string>();
   let fileLost = false;
 
@@ -151,8 +151,9 @@ function gather(sources: ConfigSources): {
       values.set(key, value);
       lost.delete(key);
     }
-    for (const { message, key, mayBeForeign } of wrong) {
-      problems.push({ level: mayBeForeign === true ? 'warn' : 'error', message });
+    for (const { message, key, mayBeForeign, remains } of wrong) {
+      const level = mayBeForeign === true ? 'warn' : 'error';
+      problems.push({ level, message, ...(remains !== undefined && { remains }) });
       if (key !== undefined) lost.add(key);
     }
     fileLost ||= layer.unreadable === true;
@@ -213,92 +214,6 @@ function layersOf(
   return [...layers, readEnvironment(env), readFlags(sources.flags ?? {})];
 }
 
-function yamlFile(path: string, wish: string, mayBeMissing: boolean): Layer {
-  const read = readBounded(path, maxYamlBytes);
-  if ('problem' in read) {
-    if (mayBeMissing && read.problem === 'does not exist') return { candidates: [], problems: [] };
-    const message = `${wish}: the file ${path} ${read.problem}`;
-    return { candidates: [], problems: [{ message }], unreadable: true };
-  }
-  const source = decode(read.bytes);
-  if (source === undefined) {
-    return { candidates: [], problems: [{ message: `${path}: is not text in UTF-8` }], unreadable: true };
-  }
-  return readYaml(source, path);
-}
-
-function decode(bytes: Buffer): string | undefined {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    return undefined;
-  }
-}
-
-/** The checked values of one layer. */
-function valuesOf(layer: Layer, cwd: string): { values: Map<string, Value>; problems: LayerProblem[] } {
-  const values = new Map<string, Value>();
-  const problems: LayerProblem[] = [];
-  const directAndFile = new Map<string, Candidate>();
-  for (const candidate of layer.candidates) {
-    const other = directAndFile.get(candidate.key);
-    if (other) {
-      problems.push({
-        message: `${candidate.key}: is given twice, by ${other.origin} and by ${candidate.origin}; take one away`,
-        key: candidate.key,
-      });
-      continue;
-    }
-    directAndFile.set(candidate.key, candidate);
-    try {
-      values.set(candidate.key, readCandidate(candidate, cwd));
-    } catch (error) {
-      if (!(error instanceof FormatError)) throw error;
-      const message = `${candidate.key}${shown(candidate)} (${candidate.origin}): ${error.message}`;
-      problems.push({ message, key: candidate.key });
-    }
-  }
-  return { values, problems };
-}
-
-function readCandidate(candidate: Candidate, cwd: string): Value {
-  const spec = keys.get(candidate.key)!;
-  let { value, origin } = candidate;
-  const isPath = spec.orPath && typeof value === 'string' && looksLikePath(value);
-  if (candidate.isFile || isPath) {
-    if (typeof value !== 'string' || value.includes('\0') || value.length > 4096) {
-      throw new FormatError(isPath ? `must be ${spec.reader.allowed}` : 'must be the path of a file');
-    }
-    const path = resolve(cwd, value);
-    const read = readBounded(path, maxSecretFileBytes);
-    if ('problem' in read) {
-      // What is given for a key or a certificate may be the thing itself, spoilt: then it is no path to be shown.
-      throw new FormatError(
-        candidate.isFile
-          ? `the file ${path} ${read.problem}`
-          : `must be ${spec.reader.allowed}; taken for a path, it ${read.problem}`,
-      );
-    }
-    const content = decode(read.bytes)?.replace(/\r?\n$/, '');
-    if (content === undefined)
-      throw new FormatError(`the file ${candidate.isFile ? `${path} ` : ''}is not text in UTF-8`);
-    if (content === '') throw new FormatError(`the file ${candidate.isFile ? `${path} ` : ''}is empty`);
-    value = content;
-    origin = `${origin}, file ${path}`;
-    if (spec.orPath && looksLikePath(content)) throw new FormatError(`must be ${spec.reader.allowed}`);
-  }
-  return { value: spec.reader.read(value), origin };
-}
-
-/** ` = "value"` for messages, or nothing where the value is secret, may hold a secret, or is too long. */
-function shown(candidate: Candidate): string {
-  const spec = keys.get(candidate.key);
-  if (!spec || spec.secret || spec.fromFile || candidate.isFile || typeof candidate.value === 'object')
-    return '';
-  const text = JSON.stringify(candidate.value) as string | undefined;
-  return text === undefined || text.length > 80 ? '' : ` = ${text}`;
-}
-
 /** Moves a user name and a password out of `mqtt.url` into their keys, so that the address can be shown; only where it is the one. */
 function splitCredentials(values: Map<string, Value>): string[] {
   const address = values.get('mqtt.url')!;
@@ -339,12 +254,16 @@ function moveAddress(values: Map<string, Value>): void {
  */
 function inferSource(values: Map<string, Value>): void {
   if (values.get('audio.source')!.value !== 'auto') return;
+  // Beside a list neither means anything: see `crossChecks`.
+  if (isNotEmpty(values.get('audio.sources')!.value)) return;
   const [url, file] = [values.get('audio.url')!, values.get('audio.file')!];
   if ((url.value === '') === (file.value === '')) return;
   const [source, given] = url.value === '' ? (['file', file] as const) : (['stream', url] as const);
   const key = source === 'file' ? 'audio.file' : 'audio.url';
   values.set('audio.source', { value: source, origin: `${key}, ${given.origin}` });
 }
+
+const isNotEmpty = (list: unknown): boolean => Array.isArray(list) && list.length > 0;
 
 /** The device's id and name where nobody gave them. */
 function deriveDevice(
@@ -387,18 +306,15 @@ function assemble(values: ReadonlyMap<string, Value>): Config {
   const checked = convict<Config>(schema, { env: {}, args: [] });
   // convict joins the names in a map with dots and then takes a label such as "Bee, wasp, etc." for a path of
   // keys: maps of labels go in after its validation. The key's reader has checked them.
-  const isMap = (key: string): boolean => key === 'tagging.thresholds';
-  for (const [key, { value }] of values) if (!isMap(key)) checked.set(key, value);
+  const later = new Set(['tagging.thresholds', 'audio.sources']);
+  for (const [key, { value }] of values) if (!later.has(key)) checked.set(key, value);
   checked.validate({ allowed: 'strict' });
-  const thresholds = values.get('tagging.thresholds')!.value as Config['tagging']['thresholds'];
   const config = checked.getProperties();
-  return deepFreeze({ ...config, tagging: { ...config.tagging, thresholds } });
-}
-
-function deepFreeze<T>(value: T): T {
-  if (typeof value === 'object' && value !== null) {
-    for (const inner of Object.values(value)) deepFreeze(inner);
-    Object.freeze(value);
-  }
-  return value;
+  const thresholds = values.get('tagging.thresholds')!.value as Config['tagging']['thresholds'];
+  const sources = values.get('audio.sources')!.value as Config['audio']['sources'];
+  return deepFreeze({
+    ...config,
+    audio: { ...config.audio, sources },
+    tagging: { ...config.tagging, thresholds },
+  });
 }

@@ -28,11 +28,19 @@ export function maskUrl(url: string): string {
 export function maskValue(key: string, value: unknown): unknown {
   if (value === '' || value === null) return value;
   if (keys.get(key)?.secret) return mask;
+  if (keys.get(key)?.entries !== undefined) return (value as readonly object[]).map(maskEntry);
   if (Array.isArray(value)) return value.map((entry: unknown) => maskValue(key, entry));
   if (typeof value !== 'string') return value;
   return key.endsWith('.url') || (key === 'models.mirror' && /^https?:/i.test(value))
     ? maskUrl(value)
     : value;
+}
+
+/** A source of a list, whose keys hide what the single ones of `audio.*` hide. */
+function maskEntry(entry: object): object {
+  return Object.fromEntries(
+    Object.entries(entry).map(([name, value]) => [name, maskValue(`audio.${name}`, value)]),
+  );
 }
 
 /** The entries of a configuration as they may be shown. */
@@ -60,7 +68,9 @@ function maskSection(section: Record<string, unknown>, prefix: string): Record<s
 /** Every piece of text in the configuration that must not come up in a log: for the logger's `secrets`. */
 export function secretsOf(config: Config): string[] {
   const found = [config.mqtt.password, config.mqtt.key];
-  for (const address of [...addressesOf(config.mqtt.url), config.audio.url, config.models.mirror]) {
+  const { mqtt, audio, models } = config;
+  const streams = [audio.url, ...audio.sources.map(({ url = '' }) => url)];
+  for (const address of [...addressesOf(mqtt.url), ...streams, models.mirror]) {
     const url = parseUrl(address);
     if (!url) continue;
     found.push(url.password, credentialsOf(url)?.password ?? '', ...url.searchParams.values());

@@ -7,6 +7,7 @@ const otherSections: Readonly<Record<string, readonly string[]>> = {
   audio: ['audio', 'microphone', 'mic', 'sound', 'input', 'recording', 'camera', 'stream'],
   model: ['model', 'network', 'detector'],
   inference: ['inference', 'detection', 'analysis'],
+  fusion: ['fusion', 'merge', 'coincidence'],
   tagging: ['tagging', 'tags', 'detection', 'events'],
   telemetry: ['telemetry', 'metrics', 'stats'],
   homeassistant: ['homeassistant', 'home_assistant', 'hass', 'ha', 'discovery'],
@@ -37,14 +38,22 @@ const otherNames: Readonly<Record<string, readonly string[]>> = {
   'audio.file': ['path', 'filename', 'wav'],
   'audio.url': ['rtsp', 'rtsp_url', 'rtsp_stream', 'stream', 'stream_url', 'camera'],
   'audio.channel': ['channels', 'track'],
+  'audio.sources': 'cameras inputs streams microphones mics feeds rtsp_streams'.split(' '),
+  'audio.gain_db': 'gain mic_gain input_gain volume amplify amplification boost preamp'.split(' '),
+  'audio.highpass_hz': 'highpass high_pass high_pass_hz highpass_filter hpf low_cut lowcut cutoff'.split(' '),
+  'audio.calibration_db': 'calibration calibrate calibration_offset spl_offset spl_calibration'.split(' '),
   'model.id': ['name', 'model', 'path', 'model_name', 'model_path'],
   'model.threads': ['num_threads', 'cpu_threads'],
   'inference.rate_hz': ['rate', 'hz', 'fps', 'interval', 'hop', 'hop_seconds', 'interval_seconds'],
   'inference.window_seconds': ['window', 'window_size', 'duration'],
+  'inference.idle_below_dbfs':
+    'idle min_volume audio.min_volume silence silence_threshold noise_gate gate vad'.split(' '),
   'tagging.labels': ['classes', 'watch', 'listen', 'include', 'species', 'sounds'],
   'tagging.threshold': ['confidence', 'min_confidence', 'min_score', 'score', 'sensitivity'],
   'tagging.top_k': ['top', 'topk', 'top_n', 'max_tags'],
   'tagging.confirm': ['min_hits', 'confirmations'],
+  'tagging.loud.above_background_db': 'loud loud_noise loudness noise noise_threshold'.split(' '),
+  'fusion.window_seconds': ['fusion', 'dedupe', 'deduplicate', 'window'],
   'telemetry.interval_seconds': ['interval', 'period'],
   'homeassistant.enabled': ['enable', 'discovery', 'auto_discovery'],
   'homeassistant.prefix': ['discovery_prefix', 'discovery_topic', 'topic'],
@@ -102,7 +111,7 @@ function ownSectionFirst(word: string, found: readonly string[]): string[] {
 
 /** A key without the unit at its end, with its section and without it. */
 function unitless(key: string): string[] {
-  const name = /^(.*)_(?:seconds|hz|c|db|mb)$/.exec(canonical(key))?.[1];
+  const name = /^(.*)_(?:seconds|hz|c|db|dbfs|mb)$/.exec(canonical(key))?.[1];
   if (name === undefined) return [];
   return [name, name.slice((key.split('.')[0]?.length ?? 0) + 1)];
 }

@@ -2,7 +2,7 @@ import { numberFrom, rateHz, telemetrySeconds, threadCount } from '../common/rul
 import { BUNDLED_MODEL } from '../models/bundled.js';
 import { spanSeconds, threshold as thresholdRule } from '../tagging/rules.js';
 import { brokerAddresses, host, hosts, mirror, streamAddress } from './addresses.js';
-import { numeric, optional, type Format } from './format-of.js';
+import { numeric, optional } from './format-of.js';
 import {
   alpnProtocol,
   audioChannel,
@@ -20,36 +20,9 @@ import {
   thresholds,
   topic,
 } from './formats.js';
+import { key, leaves, type Key, type ValueOf } from './key.js';
 import { pem } from './pem.js';
-
-/** Name of the format that `load.ts` registers with convict. */
-export const convictFormat = 'soundpost';
-
-/** A key of the configuration, as a node of a convict schema. */
-export interface Key<T> {
-  /** One sentence or a few, for people. */
-  doc: string;
-  default: T;
-  /** The one format convict is told of; it asks the `reader`. */
-  format: typeof convictFormat;
-  reader: Format<T>;
-  /** What the default means, where the value alone does not say it. */
-  defaultDoc?: string;
-  /** Never shown. */
-  secret?: boolean;
-  /** May also be read from a file that `<key>_file` names; every secret may. */
-  fromFile?: boolean;
-  /** The value may be the path of a file that holds it. */
-  orPath?: boolean;
-  /** A path on this machine: made absolute. */
-  path?: boolean;
-}
-
-type Options<T> = Omit<Key<T>, 'default' | 'format' | 'reader'>;
-
-function key<T>(reader: Format<T>, defaultValue: NoInfer<T>, options: Options<T>): Key<T> {
-  return { default: defaultValue, format: convictFormat, reader, ...options };
-}
+import { sourceList, type EntryOf } from './source-list.js';
 
 const path = text({ maxLength: 1024, what: 'a path' });
 const folder = text({ maxLength: 1024, what: 'the path of a folder', notEmpty: true });
@@ -57,6 +30,110 @@ const rate = numeric(rateHz, 'Hz');
 const threshold = numeric(thresholdRule);
 const span = numeric(spanSeconds, 'seconds');
 const celsius = numeric(numberFrom(30, 120), '°C');
+
+const audio = {
+  source: key(oneOf('auto', 'microphone', 'file', 'stream', 'demo'), 'auto', {
+    doc: 'Where the sound comes from. `auto` is the stream where `audio.url` is given, the recording where `audio.file` is, else the microphone; where there is none and the broker is the embedded one, it is the demo recording. `file` plays `audio.file`; `stream` lets ffmpeg read `audio.url` or `audio.file`.',
+  }),
+  device: key(audioDevice, '', {
+    doc: 'The microphone: its name, a part of the name, or its number in `npx soundpost devices`. Names survive re-plugging, numbers may not.',
+    defaultDoc: 'the default input',
+  }),
+  channel: key<'mix' | number>(audioChannel, 'mix', {
+    doc: 'Which channel of the sound to listen to, counted from 1, or `mix` for the mean of all.',
+  }),
+  track: key(numeric(numberFrom(1, 64).int()), 1, {
+    doc: 'Which audio track of a stream or a recording to listen to, counted from 1.',
+  }),
+  sample_rate: key(optional(numeric(numberFrom(4000, 384_000).int(), 'Hz')), null, {
+    doc: 'The rate to ask the microphone for.',
+    defaultDoc: 'the device’s own',
+  }),
+  file: key(path, '', {
+    doc: 'The recording for the sources `file` and `stream`: WAV, and with ffmpeg whatever that reads.',
+    path: true,
+  }),
+  url: key(streamAddress, '', {
+    doc: 'The network stream to listen to. A user name and a password may be part of it.',
+    fromFile: true,
+  }),
+  loop: key(flag, false, { doc: 'Start the file again at its end.' }),
+  speed: key<1 | 'max'>(speed, 1, {
+    doc: 'How fast a file is played: 1 is real time, `max` as fast as it can be tagged.',
+  }),
+  gain_db: key(numeric(numberFrom(-60, 60), 'dB'), 0, {
+    doc: 'What the sound is amplified by before anything else is done with it. What it lifts over full scale is cut off, and counted in the telemetry.',
+  }),
+  highpass_hz: key(numeric(numberFrom(0, 2000), 'Hz'), 0, {
+    doc: 'Sound below this frequency is taken away (a second-order Butterworth high-pass), such as the rumble of wind, traffic and fans. 0 takes nothing away.',
+  }),
+  calibration_db: key(optional(numeric(numberFrom(0, 200), 'dB')), null, {
+    doc: 'The sound pressure level (dB SPL, A-weighted) that a full-scale level of 0 dBFS(A) stands for, so that levels can be told in dBA: put a sound level meter beside the microphone and take its reading less the `dba_fs` of `<base>/level`.',
+    defaultDoc: 'not calibrated, and no sound pressure is told',
+  }),
+};
+
+const tagging = {
+  labels: key(labels, [], {
+    doc: 'The sounds that may start an event: labels, and groups of labels that count as one.',
+    defaultDoc: 'every label of the model',
+  }),
+  threshold: key(optional(threshold), null, {
+    doc: 'Score at which a sound starts an event, for all labels.',
+    defaultDoc: 'what is recommended for each label (docs/thresholds.md), else 0.5',
+  }),
+  thresholds: key(
+    thresholds,
+    {},
+    {
+      doc: 'Score at which a sound starts an event, for single labels and groups; wins over `tagging.threshold`.',
+      defaultDoc: 'none',
+    },
+  ),
+  off_fraction: key(threshold, 0.7, {
+    doc: 'A sound that has started goes on while its score stays above this fraction of the threshold.',
+  }),
+  confirm: key(confirm, '1/1', {
+    doc: 'Written k/n: a sound starts an event once k of the last n hops were over the threshold. A hop is the sound that is new with an inference: n hops are n different stretches of sound, so one clap is in one of them. (With a model that cannot say when, a sound is in every window that holds it.) A group may have its own.',
+  }),
+  min_duration_seconds: key(span, 0, {
+    doc: 'Shorter sounds start no event. A group may have its own.',
+  }),
+  min_gap_seconds: key(span, 3, {
+    doc: 'Shorter gaps do not end an event, so that a sound with pauses is one event: this long a label stays on after the sound. A group may have its own.',
+  }),
+  top_k: key(numeric(numberFrom(1, 1000).int()), 10, {
+    doc: 'How many tags each message on `<base>/tags` carries.',
+  }),
+  loud: {
+    above_background_db: key(optional(numeric(numberFrom(3, 80), 'dB')), null, {
+      doc: 'A level this far above the background (the tenth percentile of the last ten minutes) is a `Loud noise`, an event like any other, whatever it is; no model is needed for it.',
+      defaultDoc: 'no such event',
+    }),
+    min_duration_seconds: key(span, 0.2, { doc: 'Shorter noises start no `Loud noise`.' }),
+  },
+};
+
+/**
+ * What an entry of `audio.sources` may say beside its name, in place of the single keys: all there is to say of its
+ * sound, and what is to be told of it.
+ */
+export const entryKeys = {
+  ...audio,
+  labels: tagging.labels,
+  threshold: tagging.threshold,
+  thresholds: tagging.thresholds,
+  off_fraction: tagging.off_fraction,
+  confirm: tagging.confirm,
+  min_duration_seconds: tagging.min_duration_seconds,
+  min_gap_seconds: tagging.min_gap_seconds,
+  loud: tagging.loud,
+};
+
+/** One of several sources, as the configuration has it; `sourcesOf` makes a whole one of it. */
+export type SourceEntry = EntryOf<typeof entryKeys>;
+
+const sources = sourceList(entryKeys);
 
 /** Every key there is, by section: the one place where names, defaults and formats are written. */
 export const schema = {
@@ -146,34 +223,12 @@ export const schema = {
     }),
   },
   audio: {
-    source: key(oneOf('auto', 'microphone', 'file', 'stream', 'demo'), 'auto', {
-      doc: 'Where the sound comes from. `auto` is the stream where `audio.url` is given, the recording where `audio.file` is, else the microphone; where there is none and the broker is the embedded one, it is the demo recording. `file` plays `audio.file`; `stream` lets ffmpeg read `audio.url` or `audio.file`.',
-    }),
-    device: key(audioDevice, '', {
-      doc: 'The microphone: its name, a part of the name, or its number in `npx soundpost devices`. Names survive re-plugging, numbers may not.',
-      defaultDoc: 'the default input',
-    }),
-    channel: key<'mix' | number>(audioChannel, 'mix', {
-      doc: 'Which channel of the sound to listen to, counted from 1, or `mix` for the mean of all.',
-    }),
-    track: key(numeric(numberFrom(1, 64).int()), 1, {
-      doc: 'Which audio track of a stream or a recording to listen to, counted from 1.',
-    }),
-    sample_rate: key(optional(numeric(numberFrom(4000, 384_000).int(), 'Hz')), null, {
-      doc: 'The rate to ask the microphone for.',
-      defaultDoc: 'the device’s own',
-    }),
-    file: key(path, '', {
-      doc: 'The recording for the sources `file` and `stream`: WAV, and with ffmpeg whatever that reads.',
-      path: true,
-    }),
-    url: key(streamAddress, '', {
-      doc: 'The network stream to listen to. A user name and a password may be part of it.',
+    ...audio,
+    sources: key<readonly SourceEntry[]>(sources.reader, [], {
+      doc: 'Several sources of sound on one device, each with a name: in place of `audio.source`, `audio.device`, `audio.file` and `audio.url`, which are for a single one. What an entry leaves out of the other keys is as `audio.*` and `tagging.*` say. docs/configuration.md says under “Several sources” what an entry may hold.',
+      defaultDoc: 'one source, as the keys above say',
+      entries: sources.entries,
       fromFile: true,
-    }),
-    loop: key(flag, false, { doc: 'Start the file again at its end.' }),
-    speed: key<1 | 'max'>(speed, 1, {
-      doc: 'How fast a file is played: 1 is real time, `max` as fast as it can be tagged.',
     }),
   },
   model: {
@@ -209,38 +264,15 @@ export const schema = {
       doc: 'Length of sound the model sees at once. Networks with a fixed window take no other.',
       defaultDoc: 'the model’s own',
     }),
+    idle_below_dbfs: key(optional(numeric(numberFrom(-120, 0), 'dBFS')), null, {
+      doc: 'A quiet room costs nothing: where all that is new with an inference is quieter than this and nothing was on before (the label “Silence” is nothing), the answer is silence without a run of the model. Once a minute it is run all the same.',
+      defaultDoc: 'the model is always run',
+    }),
   },
-  tagging: {
-    labels: key(labels, [], {
-      doc: 'The sounds that may start an event: labels, and groups of labels that count as one.',
-      defaultDoc: 'every label of the model',
-    }),
-    threshold: key(optional(threshold), null, {
-      doc: 'Score at which a sound starts an event, for all labels.',
-      defaultDoc: 'what is recommended for each label (docs/thresholds.md), else 0.5',
-    }),
-    thresholds: key(
-      thresholds,
-      {},
-      {
-        doc: 'Score at which a sound starts an event, for single labels and groups; wins over `tagging.threshold`.',
-        defaultDoc: 'none',
-      },
-    ),
-    off_fraction: key(threshold, 0.7, {
-      doc: 'A sound that has started goes on while its score stays above this fraction of the threshold.',
-    }),
-    confirm: key(confirm, '1/1', {
-      doc: 'Written k/n: a sound starts an event once k of the last n hops were over the threshold. A hop is the sound that is new with an inference: n hops are n different stretches of sound, so one clap is in one of them. (With a model that cannot say when, a sound is in every window that holds it.) A group may have its own.',
-    }),
-    min_duration_seconds: key(span, 0, {
-      doc: 'Shorter sounds start no event. A group may have its own.',
-    }),
-    min_gap_seconds: key(span, 3, {
-      doc: 'Shorter gaps do not end an event, so that a sound with pauses is one event: this long a label stays on after the sound. A group may have its own.',
-    }),
-    top_k: key(numeric(numberFrom(1, 1000).int()), 10, {
-      doc: 'How many tags each message on `<base>/tags` carries.',
+  tagging,
+  fusion: {
+    window_seconds: key(numeric(numberFrom(0, 60), 'seconds'), 0, {
+      doc: 'One sound, one event: what several sources hear of the same label within this time is one event on `<base>/event`, which names them all, the loudest first. 0 tells of each by itself.',
     }),
   },
   telemetry: {
@@ -289,8 +321,6 @@ export const schema = {
   },
 };
 
-type ValueOf<S> = S extends Key<infer T> ? T : { readonly [K in keyof S]: ValueOf<S[K]> };
-
 /** The configuration the program runs with: every key of the schema with its value. */
 export type Config = ValueOf<typeof schema>;
 
@@ -300,23 +330,4 @@ export const keys: ReadonlyMap<string, Key<unknown>> = new Map(leaves(schema, ''
 /** Name of the environment variable of a key: `mqtt.base_topic` is `SOUNDPOST_MQTT_BASE_TOPIC`. */
 export function environmentName(key: string): string {
   return `SOUNDPOST_${key.replaceAll('.', '_').toUpperCase()}`;
-}
-
-/** Whether a key may be read from a file that `<key>_file` names. */
-export function mayComeFromFile(key: Key<unknown>): boolean {
-  return key.secret === true || key.fromFile === true;
-}
-
-interface Section {
-  readonly [name: string]: Section | Key<unknown>;
-}
-
-function leaves(section: Section, prefix: string): [string, Key<unknown>][] {
-  return Object.entries(section).flatMap(([name, node]): [string, Key<unknown>][] =>
-    isKey(node) ? [[prefix + name, node]] : leaves(node, `${prefix}${name}.`),
-  );
-}
-
-function isKey(node: Section | Key<unknown>): node is Key<unknown> {
-  return node.format === convictFormat;
 }

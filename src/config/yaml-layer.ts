@@ -2,14 +2,17 @@ import {
   isAlias,
   isMap,
   isScalar,
+  isSeq,
   LineCounter,
   parseDocument,
   type Document,
   type ErrorCode,
   type Node,
 } from 'yaml';
-import { keys, mayComeFromFile } from './schema.js';
+import { MAX_SOURCES } from '../common/rules.js';
+import { mayComeFromFile, type EntryList } from './key.js';
 import { keyHint, type Layer } from './layers.js';
+import { keys } from './schema.js';
 
 /** What a configuration file may weigh, in bytes. */
 export const maxYamlBytes = 256 * 1024;
@@ -119,9 +122,12 @@ function walk(
     const known = keys.get(key);
     const fromFile = !known && base !== key ? keys.get(base) : undefined;
     if (known) {
-      const read = leafOf(document, value, known.reader.typed);
+      const read =
+        known.entries === undefined
+          ? leafOf(document, value, known.reader.typed)
+          : listOf(document, value, known.entries, place);
       if ('problem' in read) layer.problems.push({ message: `${key} (${position}): ${read.problem}`, key });
-      else if (read.value !== null) layer.candidates.push({ key, value: read.value, origin: position });
+      else if (read.value !== null) layer.candidates.push({ key, origin: position, ...read });
     } else if (fromFile && mayComeFromFile(fromFile)) {
       const read = leafOf(document, value, false);
       if ('problem' in read) {
@@ -141,6 +147,43 @@ const missingAnchor = 'is an alias (*) of nothing; text that begins with "*" mus
 
 function keysOf(prefix: string): string[] {
   return [...keys.keys()].filter((key) => key.startsWith(prefix));
+}
+
+/**
+ * A list of maps and where each of them stands, with the values of each as a key of its own would have them. What is
+ * no such list comes back as it is, for the format to refuse.
+ */
+function listOf(
+  document: Document,
+  node: unknown,
+  entries: EntryList,
+  place: (offset: number | undefined) => string,
+): { value: unknown; entryOrigins?: readonly string[] } | { problem: string } {
+  const list = isAlias(node) ? node.resolve(document) : node;
+  if (!isSeq(list)) return leafOf(document, node, true);
+  const values: unknown[] = [];
+  const entryOrigins: string[] = [];
+  // One more than there may be is enough to be refused.
+  for (const item of list.items.slice(0, MAX_SOURCES + 1)) {
+    entryOrigins.push(place((item as Node | null)?.range?.[0]));
+    const entry = isAlias(item) ? item.resolve(document) : item;
+    if (!isMap(entry)) {
+      const read = leafOf(document, item, true);
+      if ('problem' in read) return read;
+      values.push(read.value);
+      continue;
+    }
+    const pairs: [string, unknown][] = [];
+    for (const { key, value } of entry.items) {
+      if (!isScalar(key)) return { problem: 'the name of a key must be plain text' };
+      const name = String(key.value);
+      const read = leafOf(document, value, entries.isTyped(name));
+      if ('problem' in read) return read;
+      pairs.push([name, read.value]);
+    }
+    values.push(Object.fromEntries(pairs));
+  }
+  return { value: values, entryOrigins };
 }
 
 /** The value of a node; text keys take a plain number or word as it was written (`0123` stays `0123`). */

@@ -4,7 +4,7 @@ import type { Components, DiscoveryMemory } from './discovery-memory.js';
 import { splitDiscovery, USUAL_LIMIT_BYTES } from './parts.js';
 import { platformsOf, removals, type DiscoveryPayload } from './payload.js';
 import { createRemovalHold } from './removal-hold.js';
-import { forgetInstall, leaveOtherTopics } from './retire.js';
+import { forgetInstall } from './retire.js';
 
 /** More parts than any device needs at the smallest limit of a broker; what is in the memory beyond is somebody's joke. */
 const MAX_PARTS = 1000;
@@ -15,7 +15,7 @@ interface Message {
 }
 
 /**
- * The discovery message, or several where one would be too large for the broker. Invariants:
+ * The discovery message of one device, or several where one would be too large for the broker. Invariants:
  * - it lies retained at the broker, is sent again after every connect, and goes before the states;
  * - what is announced is on the disk before it is at the broker, and stays there until its removal has been at the
  *   broker for a while.
@@ -34,13 +34,17 @@ export function createDescription(options: {
   memory: DiscoveryMemory;
   /** The topic of a part, counted from 1. */
   topicOf: (part: number) => string;
-  /** The whole description; null while nothing is to be said. */
+  /** The whole description; null while nothing is to be said. One without components takes the device away. */
   describe: () => DiscoveryPayload | null;
+  /** The broker has the first part of a description. */
+  onTaken?: () => void;
   /** The models that are offered: what has their state is not over when its component moves to another part. */
   isOffered: (model: string) => boolean;
   /** Takes nothing away in this life. */
   keepsGone: boolean;
   removalHoldMs: number;
+  /** Ends the name of what is described, in sentences for people; empty for the one device that there is. */
+  whose?: string;
   log: Logger;
 }): Description {
   const { link, memory, topicOf, keepsGone, log } = options;
@@ -52,7 +56,6 @@ export function createDescription(options: {
   const claims = createClaims(link, memory);
   const removalHold = createRemovalHold({ memory, holdMs: options.removalHoldMs, onOver: publish });
 
-  leaveOtherTopics(link, memory, (topic) => announcedTopics(memory, topicOf).includes(topic));
   link.onTextLimit((bytes) => {
     const next = Math.min(bytes, USUAL_LIMIT_BYTES);
     if (next === limitBytes) return;
@@ -90,7 +93,7 @@ export function createDescription(options: {
     tooLargeReported = true;
     log.warn(
       { code: 'too_large' },
-      `Home Assistant is not told of ${ids.join(', ')}: the broker takes no message that is large enough`,
+      `Home Assistant is not told of ${ids.join(', ')}${options.whose ?? ''}: the broker takes no message that is large enough`,
     );
   }
 
@@ -100,6 +103,7 @@ export function createDescription(options: {
     sendPart(text, first, () => {
       if (text !== described) return;
       for (const message of others.splice(0)) sendPart(text, message);
+      options.onTaken?.();
     });
     for (const id of [first, ...others].flatMap(({ payload }) => removals(payload))) {
       if (!hasMoved(id)) forgetInstall(link, id);
@@ -141,7 +145,7 @@ export function createDescription(options: {
 }
 
 /** The topics of the parts that have been announced, and at least the first. */
-function announcedTopics(
+export function announcedTopics(
   memory: Pick<DiscoveryMemory, 'topics'>,
   topicOf: (part: number) => string,
 ): string[] {

@@ -12,12 +12,12 @@ export type Platform =
   'binary_sensor' | 'button' | 'event' | 'number' | 'select' | 'sensor' | 'switch' | 'update';
 
 /** The topics that need nothing filled in. */
-type PlainKey = { [K in OutKey]: [Parameter<K>] extends [never] ? K : never }[OutKey];
+export type PlainKey = { [K in OutKey]: [Parameter<K>] extends [never] ? K : never }[OutKey];
 
 /** Options as Home Assistant names them, further than those that every entity has. */
 export type Options = Readonly<Record<string, string | number | boolean | readonly string[]>>;
 
-/** An entity that every device has. */
+/** An entity that every box has, or one of its sources. */
 export interface Entity {
   /** Ends the unique id and the entity id; never changed, since both would change with it. */
   readonly key: string;
@@ -33,6 +33,15 @@ export interface Entity {
   /** Where its commands go, below `B`. */
   readonly command?: string;
   readonly options: Options;
+  /**
+   * Where it is once there are several sources: on the device of the `box`, on that of each `source`, or on both, where
+   * the box has it for all of them. With one source everything is on the box.
+   */
+  readonly on: 'box' | 'source' | 'both';
+  /** Only there where it is known how loud full scale is (`audio.calibration_db`). */
+  readonly calibrated?: true;
+  /** The options that are others on the device of one of several sources, by the name of the source. */
+  readonly ofSource?: (name: string) => Options;
 }
 
 /** A number, rounded for people; unknown where there is no reading. */
@@ -48,6 +57,21 @@ function exactly(path: string): string {
 /** A switch; unknown where there is no reading. */
 function flag(path: string): string {
   return `{{ 'ON' if value_json.${path} == true else ('OFF' if value_json.${path} == false else 'None') }}`;
+}
+
+/**
+ * Sets `source` to what `B/state` says of one of several sources; where it knows no such source, that is all null.
+ * @param name a slug, so it needs no quoting
+ */
+function chosen(name: string): string {
+  return `{% set source = value_json.sources | default([]) | selectattr('name', 'eq', '${name}') | first | default({'paused': none, 'threshold': none}) %}`;
+}
+
+/** Whether windows are looked at, as an availability. */
+export function pausedTemplate(source: string | null): string {
+  return source === null
+    ? "{{ 'offline' if value_json.paused else 'online' }}"
+    : `${chosen(source)}{{ 'offline' if source.paused == true else 'online' }}`;
 }
 
 /** Of the best tag of what is heard now; there may be none. */
@@ -75,6 +99,7 @@ export const entities: readonly Entity[] = [
     key: 'model',
     platform: 'select',
     name: 'Model',
+    on: 'box',
     needs: 'service',
     state: 'state',
     command: 'model/set',
@@ -89,6 +114,7 @@ export const entities: readonly Entity[] = [
     key: 'rate',
     platform: 'number',
     name: 'Inference rate',
+    on: 'box',
     needs: 'service',
     state: 'state',
     command: 'rate/set',
@@ -107,6 +133,7 @@ export const entities: readonly Entity[] = [
     key: 'threshold',
     platform: 'number',
     name: 'Threshold',
+    on: 'both',
     needs: 'service',
     state: 'state',
     attributes: 'info',
@@ -122,12 +149,17 @@ export const entities: readonly Entity[] = [
       // Which is in force for each watched label, and why.
       json_attributes_template: '{"thresholds": {{ value_json.thresholds | default([]) | tojson }} }',
     },
+    ofSource: (name) => ({
+      value_template: `${chosen(name)}{{ source.threshold if source.threshold is number else 'None' }}`,
+      json_attributes_template: `{"thresholds": {{ value_json.thresholds | default([]) | selectattr('source', 'eq', '${name}') | list | tojson }} }`,
+    }),
   },
   {
     // The way back, which a number cannot say.
     key: 'model_thresholds',
     platform: 'button',
     name: "Model's own thresholds",
+    on: 'both',
     needs: 'service',
     command: 'threshold/set',
     options: { ...config, icon: 'mdi:restore', payload_press: 'model' },
@@ -136,6 +168,7 @@ export const entities: readonly Entity[] = [
     key: 'paused',
     platform: 'switch',
     name: 'Paused',
+    on: 'both',
     needs: 'service',
     state: 'state',
     command: 'paused/set',
@@ -143,11 +176,15 @@ export const entities: readonly Entity[] = [
       icon: 'mdi:pause-circle-outline',
       value_template: "{{ 'ON' if value_json.paused else 'OFF' }}",
     },
+    ofSource: (name) => ({
+      value_template: `${chosen(name)}{{ 'ON' if source.paused == true else ('OFF' if source.paused == false else 'None') }}`,
+    }),
   },
   {
     key: 'restart',
     platform: 'button',
     name: 'Restart',
+    on: 'box',
     needs: 'service',
     command: 'request/restart',
     options: { ...config, device_class: 'restart', payload_press: '{}' },
@@ -156,6 +193,7 @@ export const entities: readonly Entity[] = [
     key: 'top_tag',
     platform: 'sensor',
     name: 'Top tag',
+    on: 'source',
     needs: 'windows',
     state: 'tags',
     options: { ...fleeting, icon: 'mdi:ear-hearing', value_template: topTag('value_json.now[0].label') },
@@ -164,6 +202,7 @@ export const entities: readonly Entity[] = [
     key: 'top_score',
     platform: 'sensor',
     name: 'Top tag score',
+    on: 'source',
     needs: 'windows',
     state: 'tags',
     options: {
@@ -179,6 +218,7 @@ export const entities: readonly Entity[] = [
     key: 'level',
     platform: 'sensor',
     name: 'Level',
+    on: 'source',
     needs: 'sound',
     state: 'level',
     options: {
@@ -192,9 +232,64 @@ export const entities: readonly Entity[] = [
     },
   },
   {
+    key: 'sound_pressure',
+    platform: 'sensor',
+    name: 'Sound pressure',
+    on: 'source',
+    calibrated: true,
+    needs: 'sound',
+    state: 'level',
+    options: {
+      ...fleeting,
+      ...measurement,
+      device_class: 'sound_pressure',
+      unit_of_measurement: 'dBA',
+      suggested_display_precision: 0,
+      value_template: number('spl_dba', 1),
+    },
+  },
+  {
+    key: 'background',
+    platform: 'sensor',
+    name: 'Background level',
+    on: 'source',
+    calibrated: true,
+    needs: 'sound',
+    state: 'level',
+    options: {
+      ...hidden,
+      ...fleeting,
+      ...measurement,
+      unit_of_measurement: 'dBFS',
+      suggested_display_precision: 0,
+      icon: 'mdi:volume-low',
+      value_template: number('background_dbfs', 1),
+    },
+  },
+  {
+    key: 'leq',
+    platform: 'sensor',
+    name: 'Equivalent level (60 s)',
+    on: 'source',
+    calibrated: true,
+    needs: 'sound',
+    state: 'level',
+    options: {
+      ...hidden,
+      ...fleeting,
+      ...measurement,
+      // A-weighted, but below full scale as well: no sound pressure either.
+      unit_of_measurement: 'dBFS',
+      suggested_display_precision: 0,
+      icon: 'mdi:volume-medium',
+      value_template: number('leq_60s', 1),
+    },
+  },
+  {
     key: 'event',
     platform: 'event',
     name: 'Sound',
+    on: 'both',
     // What was heard stays heard: a microphone that dies must not take its last event along.
     needs: 'service',
     state: 'event',
@@ -209,6 +304,7 @@ export const entities: readonly Entity[] = [
     key: 'microphone',
     platform: 'binary_sensor',
     name: 'Microphone',
+    on: 'source',
     needs: 'service',
     state: 'audio/status',
     options: { ...diagnostic, device_class: 'problem', payload_on: 'offline', payload_off: 'online', qos: 1 },
@@ -217,6 +313,7 @@ export const entities: readonly Entity[] = [
     key: 'throttling',
     platform: 'binary_sensor',
     name: 'Throttling',
+    on: 'box',
     needs: 'service',
     state: 'state',
     options: { ...diagnostic, device_class: 'problem', value_template: flag('throttle.active') },
@@ -225,6 +322,7 @@ export const entities: readonly Entity[] = [
     key: 'under_voltage',
     platform: 'binary_sensor',
     name: 'Under-voltage',
+    on: 'box',
     needs: 'service',
     state: 'telemetry',
     options: { ...diagnostic, device_class: 'problem', value_template: flag('soc.under_voltage') },
@@ -233,6 +331,7 @@ export const entities: readonly Entity[] = [
     key: 'effective_rate',
     platform: 'sensor',
     name: 'Effective rate',
+    on: 'box',
     needs: 'service',
     state: 'state',
     options: {
@@ -248,6 +347,7 @@ export const entities: readonly Entity[] = [
     key: 'latency_p95',
     platform: 'sensor',
     name: 'Latency (95th percentile)',
+    on: 'box',
     needs: 'service',
     state: 'telemetry',
     options: {
@@ -263,6 +363,7 @@ export const entities: readonly Entity[] = [
     key: 'soc_temperature',
     platform: 'sensor',
     name: 'SoC temperature',
+    on: 'box',
     needs: 'service',
     state: 'telemetry',
     options: {
@@ -278,6 +379,7 @@ export const entities: readonly Entity[] = [
     key: 'cpu',
     platform: 'sensor',
     name: 'CPU load',
+    on: 'box',
     needs: 'service',
     state: 'telemetry',
     options: {
@@ -292,6 +394,7 @@ export const entities: readonly Entity[] = [
     key: 'memory',
     platform: 'sensor',
     name: 'Memory in use',
+    on: 'box',
     needs: 'service',
     state: 'telemetry',
     options: {
@@ -304,6 +407,7 @@ export const entities: readonly Entity[] = [
     key: 'disk_free',
     platform: 'sensor',
     name: 'Free disk space',
+    on: 'box',
     needs: 'service',
     state: 'telemetry',
     options: {
@@ -316,6 +420,7 @@ export const entities: readonly Entity[] = [
     key: 'dropped_windows',
     platform: 'sensor',
     name: 'Dropped windows',
+    on: 'box',
     needs: 'service',
     state: 'telemetry',
     options: {

@@ -4,11 +4,12 @@ import { schema, type Config } from '../config/schema.js';
 import type { CatalogueEntry } from '../models/catalogue.js';
 import type { StatePayload } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';
-import { createDescription } from './description.js';
+import { uniqueSlugs } from '../tagging/slug.js';
+import { createDescriptions } from './descriptions.js';
 import { openDiscoveryMemory, type DiscoveryMemory } from './discovery-memory.js';
 import { createInstallStates } from './install-states.js';
 import { offeredModels, type Offer } from './installs.js';
-import { buildDiscovery, discoveryTopic, type WatchedLabel } from './payload.js';
+import type { BoxInput, SourceInput, WatchedLabel } from './payload.js';
 import { retireHomeAssistant } from './retire.js';
 
 /** Keeps Home Assistant's picture of this device right. */
@@ -38,8 +39,18 @@ const REMOVAL_HOLD_MS = 45_000;
 /** Nobody looks at more, and the message has to get through the broker. */
 const MAX_LABELS = 250;
 
+/** A source of sound, as far as Home Assistant is concerned. */
+export interface HeardSource {
+  /** As topics and commands name it; not shown where there is only one. */
+  readonly name: string;
+  readonly watched: () => readonly WatchedLabel[];
+  /** Whether it is known how loud full scale is (`audio.calibration_db`). */
+  readonly calibrated: boolean;
+}
+
 /**
- * What Home Assistant is told: the description of the device (see description.ts), and the states of the models that
+ * What Home Assistant is told: the description of the device (see description.ts), those of
+ * its sources where there are several (see descriptions.ts), and the states of the models that
  * it may install. Nothing is said before a model is at work, since only then it is known which labels there are.
  */
 export function createHomeAssistant(options: {
@@ -56,7 +67,8 @@ export function createHomeAssistant(options: {
   mirrored: boolean;
   /** Whether a checkpoint whose SHA-256 nobody knows is refused. */
   digestRequired: boolean;
-  watched: () => readonly WatchedLabel[];
+  /** In the order of the settings, at least one; one is a part of the box, each of several a device of its own. */
+  sources: readonly HeardSource[];
   /** Takes nothing away in this life: the settings are not all in effect that were. */
   keepsGone: boolean;
   log: Logger;
@@ -66,27 +78,29 @@ export function createHomeAssistant(options: {
 }): HomeAssistant {
   const { link, memory, log, device } = options;
   const { offered, shown } = chooseOffers(options);
-  const limitLabels = createLabelLimit(log);
   let models: readonly string[] | null = null;
   let state: Readonly<StatePayload> | null = null;
   const installStates = createInstallStates({ link, offered, digestRequired: options.digestRequired });
-  const description = createDescription({
+  /** Null while nothing is to be said. */
+  const box = (): BoxInput | null => {
+    const inUse = state?.model ?? null;
+    if (models === null || inUse === null) return null;
+    return {
+      device,
+      version: options.version,
+      topics: link.topics,
+      // The model in use is an option whoever installed it: a state that is no option is an error there.
+      models: models.includes(inUse) ? models : [...models, inUse],
+      installs: offered.map(({ id, title }) => ({ id, title, shown: shown.has(id) })),
+    };
+  };
+  const descriptions = createDescriptions({
     link,
     memory,
-    topicOf: (part) => discoveryTopic(options.prefix, device.id, part),
-    describe() {
-      const inUse = state?.model ?? null;
-      if (models === null || inUse === null) return null;
-      return buildDiscovery({
-        device,
-        version: options.version,
-        topics: link.topics,
-        // The model in use is an option whoever installed it: a state that is no option is an error there.
-        models: models.includes(inUse) ? models : [...models, inUse],
-        installs: offered.map(({ id, title }) => ({ id, title, shown: shown.has(id) })),
-        watched: limitLabels(options.watched()),
-      });
-    },
+    prefix: options.prefix,
+    deviceId: device.id,
+    box,
+    sources: hearings(options.sources, log),
     isOffered: (model) => offered.some(({ id }) => id === model),
     keepsGone: options.keepsGone,
     removalHoldMs: options.removalHoldMs ?? REMOVAL_HOLD_MS,
@@ -95,7 +109,7 @@ export function createHomeAssistant(options: {
   const births = createBirths(() => link.resendStates(), options.random ?? Math.random);
 
   function publish(): void {
-    description.publish();
+    descriptions.publish();
     if (models !== null && state !== null && state.model !== null) installStates.publish(models, state.swap);
   }
 
@@ -110,12 +124,12 @@ export function createHomeAssistant(options: {
     },
     birth(text) {
       if (text !== 'online') return;
-      description.holdAnew();
+      descriptions.holdAnew();
       births.come();
     },
     stop() {
       births.stop();
-      description.stop();
+      descriptions.stop();
       models = null;
     },
   };
@@ -149,15 +163,33 @@ function chooseOffers(options: {
   return { offered, shown: new Set(choose(shownOffer).offered.map(({ id }) => id)) };
 }
 
-/** The way to keep to the number of labels that Home Assistant is told of; says once where there are more. */
-function createLabelLimit(log: Logger): (all: readonly WatchedLabel[]) => readonly WatchedLabel[] {
+/** What is to be said of each source, as it is when it is asked for. */
+function hearings(sources: readonly HeardSource[], log: Logger): { name: string; now: () => SourceInput }[] {
+  const slugs = uniqueSlugs(sources.map(({ name }) => name));
+  return sources.map(({ name, watched, calibrated }, index) => {
+    const limitLabels = createLabelLimit(sources.length > 1 ? ` at ${name}` : '', log);
+    return {
+      name,
+      now: () => ({ name, slug: slugs[index]!, watched: limitLabels(watched()), calibrated }),
+    };
+  });
+}
+
+/**
+ * The way to keep to the number of labels that Home Assistant is told of; says once where there are more.
+ * @param where they are watched, for people; empty where there is only one place
+ */
+function createLabelLimit(
+  where: string,
+  log: Logger,
+): (all: readonly WatchedLabel[]) => readonly WatchedLabel[] {
   let isReported = false;
   return (all) => {
     if (all.length > MAX_LABELS && !isReported) {
       isReported = true;
       log.warn(
         { code: 'too_many_labels' },
-        `${all.length} labels are watched; Home Assistant is told of the first ${MAX_LABELS}`,
+        `${all.length} labels are watched${where}; Home Assistant is told of the first ${MAX_LABELS}`,
       );
     }
     return all.slice(0, MAX_LABELS);
@@ -194,7 +226,7 @@ export function openHomeAssistant(options: {
   version: string;
   link: Link;
   catalogue: readonly CatalogueEntry[];
-  watched: () => readonly WatchedLabel[];
+  sources: readonly HeardSource[];
   keepsGone: boolean;
   log: Logger;
 }): Omit<HomeAssistant, 'stop'> & { stop(): Promise<void> } {

@@ -1,6 +1,8 @@
+import { SOURCE_NAME } from '../common/rules.js';
 import { slugOf } from '../tagging/slug.js';
 import type { Topics } from '../mqtt/topics.js';
-import { entities, type Entity, type Options, type Platform } from './entities.js';
+import { entities, pausedTemplate, type Entity, type Options, type Platform } from './entities.js';
+import { topicsOf } from './source-topics.js';
 
 /** A label or a group of labels that is watched, with its level of `B/label/<slug>`. */
 export interface WatchedLabel {
@@ -10,7 +12,8 @@ export interface WatchedLabel {
   readonly known: boolean;
 }
 
-export interface DiscoveryInput {
+/** The box: what there is once, however many sources it has. */
+export interface BoxInput {
   device: { id: string; name: string };
   /** Version of the program. */
   version: string;
@@ -19,7 +22,21 @@ export interface DiscoveryInput {
   models: readonly string[];
   /** Models that can be installed; only those that are `shown` do not have to be enabled by hand. */
   installs: readonly { id: string; title: string; shown: boolean }[];
+}
+
+/** What is heard at one source. */
+export interface HearingInput {
   watched: readonly WatchedLabel[];
+  /** Whether it is known how loud full scale is. */
+  calibrated: boolean;
+}
+
+/** One of several sources. */
+export interface SourceInput extends HearingInput {
+  /** Its name in topics and commands. */
+  name: string;
+  /** That name as a part of entity ids, different from those of the other sources. */
+  slug: string;
 }
 
 interface Availability {
@@ -34,7 +51,14 @@ export type Component = { platform: Platform } & Record<
 >;
 
 export interface DiscoveryPayload {
-  device: { identifiers: string[]; name: string; manufacturer: string; model: string; sw_version: string };
+  device: {
+    identifiers: string[];
+    name: string;
+    manufacturer: string;
+    model: string;
+    sw_version: string;
+    via_device?: string;
+  };
   origin: { name: string; sw_version: string };
   availability: Availability[];
   availability_mode: 'all';
@@ -42,74 +66,49 @@ export interface DiscoveryPayload {
 }
 
 /**
- * Where Home Assistant looks for the device: `<prefix>/device/soundpost_<id>/config`. A description that is too large
- * for one message has further parts, counted from 2, at `<prefix>/device/soundpost_<id>/part_<n>/config`.
+ * Where Home Assistant looks for the device: `<prefix>/device/soundpost_<id>/config`, and for that of one of several
+ * sources: `<prefix>/device/soundpost_<id>/source_<name>/config`. A description that is too large for one message has
+ * further parts, counted from 2, at `…/soundpost_<id>/part_<n>/config` and `…/soundpost_<id>/source_<name>_P<n>/config`.
+ *
+ * No topic is that of two of them. Another box is another one at the level of the id. Below it `part_` and `source_`
+ * tell the box from its sources; and since the name of a source has no capital letter (`SOURCE_NAME`), the one `P` that
+ * there may be ends the name, also where that is like `yard_2`.
+ * @param options.source null or left out: the box
+ * @param options.part counted from 1
  */
-export function discoveryTopic(prefix: string, deviceId: string, part = 1): string {
-  const device = `${prefix}/device/soundpost_${deviceId}`;
-  return part === 1 ? `${device}/config` : `${device}/part_${part}/config`;
+export function discoveryTopic(
+  prefix: string,
+  deviceId: string,
+  options: { source?: string | null; part?: number } = {},
+): string {
+  const { source = null, part = 1 } = options;
+  const box = `${prefix}/device/soundpost_${deviceId}`;
+  if (source !== null) return `${box}/source_${source}${part === 1 ? '' : `_P${part}`}/config`;
+  return part === 1 ? `${box}/config` : `${box}/part_${part}/config`;
+}
+
+/** The source of this device whose topic this is, of any of its parts; null where it is none, or could be none. */
+export function sourceOfTopic(prefix: string, deviceId: string, topic: string): string | null {
+  const front = `${prefix}/device/soundpost_${deviceId}/source_`;
+  if (!topic.startsWith(front)) return null;
+  const name = /^([^/]+?)(?:_P(?:[2-9]|[1-9]\d+))?\/config$/.exec(topic.slice(front.length))?.[1];
+  return name !== undefined && SOURCE_NAME.test(name) ? name : null;
 }
 
 /**
- * The one message that describes a device to Home Assistant (device-based discovery; the rules are in its
+ * The one message that describes a box to Home Assistant (device-based discovery; the rules are in its
  * `components/mqtt/schemas.py` and `discovery.py`). The root has no keys but those it knows there, since any other
  * makes it reject all of it. Pure: the same input gives the same text.
+ * @param hearing what its one source hears; null where there are several, which are devices of their own
  */
-export function buildDiscovery(input: DiscoveryInput): DiscoveryPayload {
-  const { device, topics, version } = input;
-  const prefix = `soundpost_${device.id}`;
-  const entityPrefix = `soundpost_${slugOf(device.id)}`;
-  const service: Availability[] = [{ topic: topics.of('status') }];
-  const sound: Availability[] = [...service, { topic: topics.of('audio/status') }];
-
-  const windows: Availability[] = [
-    ...sound,
-    { topic: topics.of('state'), value_template: "{{ 'offline' if value_json.paused else 'online' }}" },
-  ];
-  // There until a model knows it again: an entity that is taken away loses what its owner has made of it.
-  const never: Availability[] = [...sound, { topic: topics.of('state'), value_template: "{{ 'offline' }}" }];
-  const needed = {
-    service: {},
-    sound: { availability: sound },
-    windows: { availability: windows },
-    never: { availability: never },
-  };
-
-  const component = (
-    id: string,
-    { platform, name, needs }: Pick<Entity, 'platform' | 'name'> & { needs: keyof typeof needed },
-    options: Options,
-  ): [string, Component] => [
-    id,
-    {
-      platform,
-      name,
-      unique_id: `${prefix}_${id}`,
-      default_entity_id: `${platform}.${entityPrefix}_${slugOf(id)}`,
-      // All others inherit the one of the root.
-      ...needed[needs],
-      ...options,
-    },
-  ];
-
-  const fixed = entities.map(({ key, state, attributes, command, options, ...entity }) =>
-    component(key, entity, {
-      ...options,
-      ...(state === undefined ? {} : { state_topic: topics.of(state) }),
-      ...(attributes === undefined ? {} : { json_attributes_topic: topics.of(attributes) }),
-      ...(command === undefined ? {} : { command_topic: `${topics.base}/${command}` }),
-      ...(key === 'model' ? { options: input.models } : {}),
-    }),
-  );
-  const labels = input.watched.map(({ name, slug, known }) =>
-    component(
-      `label_${slug}`,
-      { platform: 'binary_sensor', name, needs: known ? 'sound' : 'never' },
-      { device_class: 'sound', state_topic: topics.of('label', { slug }), qos: 1 },
-    ),
-  );
-  const installs = input.installs.map(({ id, title, shown }) =>
-    component(
+export function buildDiscovery(box: BoxInput, hearing: HearingInput | null): DiscoveryPayload {
+  const place = placeOf(box, null);
+  const { topics } = box;
+  const isHere = ({ on, calibrated }: Entity) =>
+    hearing === null ? on !== 'source' : calibrated !== true || hearing.calibrated;
+  const fixed = place.fixed(entities.filter(isHere), { model: { options: box.models } });
+  const installs = box.installs.map(({ id, title, shown }) =>
+    place.component(
       `install_${id}`,
       { platform: 'update', name: title, needs: 'service' },
       {
@@ -122,19 +121,145 @@ export function buildDiscovery(input: DiscoveryInput): DiscoveryPayload {
       },
     ),
   );
+  return describe(box, { identifiers: [boxIdentifier(box)], name: box.device.name }, [
+    ...fixed,
+    ...place.labels(hearing?.watched ?? []),
+    ...installs,
+  ]);
+}
 
+/** The message that describes one of several sources, as a device of its own behind the box. Pure as well. */
+export function buildSourceDiscovery(box: BoxInput, source: SourceInput): DiscoveryPayload {
+  const place = placeOf(box, source);
+  const isHere = ({ on, calibrated }: Entity) => on !== 'box' && (calibrated !== true || source.calibrated);
+  return describe(box, sourceDevice(box, source.name), [
+    ...place.fixed(entities.filter(isHere)),
+    ...place.labels(source.watched),
+  ]);
+}
+
+/** The description of a source that is not there any more. */
+export function buildGoneSource(box: BoxInput, name: string): DiscoveryPayload {
+  return describe(box, sourceDevice(box, name), []);
+}
+
+function boxIdentifier({ device }: BoxInput): string {
+  return `soundpost_${device.id}`;
+}
+
+/** No id of a device and no name of a source has a colon: no other device is called like that. */
+function sourceIdentifier(box: BoxInput, name: string): string {
+  return `${boxIdentifier(box)}:${name}`;
+}
+
+function sourceDevice(
+  box: BoxInput,
+  name: string,
+): Pick<DiscoveryPayload['device'], 'identifiers' | 'name'> & { via_device: string } {
+  return {
+    identifiers: [sourceIdentifier(box, name)],
+    name: `${box.device.name} ${titleOf(name)}`,
+    via_device: boxIdentifier(box),
+  };
+}
+
+/** `front-yard` as people write it: `Front yard`. */
+function titleOf(name: string): string {
+  const words = name.replace(/[-_]+/g, ' ').trim();
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+function describe(
+  { topics, version }: BoxInput,
+  { identifiers, name, ...more }: Pick<DiscoveryPayload['device'], 'identifiers' | 'name' | 'via_device'>,
+  components: readonly [string, Component][],
+): DiscoveryPayload {
   return {
     device: {
-      identifiers: [prefix],
-      name: device.name,
+      identifiers,
+      name,
       manufacturer: 'Soundpost',
       model: 'Sound tagger',
       sw_version: version,
+      ...more,
     },
     origin: { name: 'Soundpost', sw_version: version },
-    availability: service,
+    availability: [{ topic: topics.of('status') }],
     availability_mode: 'all',
-    components: Object.fromEntries([...fixed, ...labels, ...installs]),
+    components: Object.fromEntries(components),
+  };
+}
+
+type Needs = Entity['needs'] | 'never';
+
+/** Makes the components of one device. */
+interface Place {
+  component(
+    id: string,
+    entity: Pick<Entity, 'platform' | 'name'> & { needs: Needs },
+    options: Options,
+  ): [string, Component];
+  /** @param more further options, by the keys of entities */
+  fixed(chosen: readonly Entity[], more?: Readonly<Record<string, Options>>): [string, Component][];
+  labels(watched: readonly WatchedLabel[]): [string, Component][];
+}
+
+/** Of the box, or of one of several sources. */
+function placeOf(box: BoxInput, source: SourceInput | null): Place {
+  const { device, topics } = box;
+  const uniquePrefix = source === null ? `${boxIdentifier(box)}_` : `${sourceIdentifier(box, source.name)}:`;
+  const entityPrefix = `soundpost_${slugOf(device.id)}${source === null ? '' : `_${source.slug}`}`;
+  const own = topicsOf(topics, source?.name ?? null);
+
+  const service: Availability[] = [{ topic: topics.of('status') }];
+  const sound: Availability[] = [...service, { topic: own.of('audio/status') }];
+  const windows: Availability[] = [
+    ...sound,
+    { topic: topics.of('state'), value_template: pausedTemplate(source?.name ?? null) },
+  ];
+  // There until a model knows it again: an entity that is taken away loses what its owner has made of it.
+  const never: Availability[] = [...sound, { topic: topics.of('state'), value_template: "{{ 'offline' }}" }];
+  const needed: Record<Needs, { availability?: Availability[] }> = {
+    service: {},
+    sound: { availability: sound },
+    windows: { availability: windows },
+    never: { availability: never },
+  };
+
+  const component: Place['component'] = (id, { platform, name, needs }, options) => [
+    id,
+    {
+      platform,
+      name,
+      unique_id: `${uniquePrefix}${id}`,
+      default_entity_id: `${platform}.${entityPrefix}_${slugOf(id)}`,
+      // All others inherit the one of the root.
+      ...needed[needs],
+      ...options,
+    },
+  ];
+
+  return {
+    component,
+    fixed: (chosen, more = {}) =>
+      chosen.map(({ key, state, attributes, command, options, ofSource, ...entity }) =>
+        component(key, entity, {
+          ...options,
+          ...(source === null ? {} : ofSource?.(source.name)),
+          ...(state === undefined ? {} : { state_topic: own.of(state) }),
+          ...(attributes === undefined ? {} : { json_attributes_topic: own.of(attributes) }),
+          ...(command === undefined ? {} : { command_topic: `${own.base}/${command}` }),
+          ...more[key],
+        }),
+      ),
+    labels: (watched) =>
+      watched.map(({ name, slug, known }) =>
+        component(
+          `label_${slug}`,
+          { platform: 'binary_sensor', name, needs: known ? 'sound' : 'never' },
+          { device_class: 'sound', state_topic: own.label(slug), qos: 1 },
+        ),
+      ),
   };
 }
 

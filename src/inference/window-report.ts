@@ -1,3 +1,4 @@
+import { isSilence } from '../models/labels.js';
 import type { InstalledModel } from '../models/registry.js';
 import type { InferenceEngine, InferenceResult } from './engine.js';
 import type { ModelStream, StreamRequest } from './model-stream.js';
@@ -63,7 +64,7 @@ export function createWindowReporter(
   sound: { readonly captureRate: number },
 ): WindowReporter {
   let toldUntil = 0;
-  let noScores = new Float32Array(0);
+  const nothing = createNothing();
 
   /** Takes the frames of a window that are new. */
   function takeFresh(
@@ -89,6 +90,7 @@ export function createWindowReporter(
     report(seq, engine, window, request, result) {
       const { scores, featuresMs, inferenceMs } = result;
       const answeredAt = performance.now();
+      nothing.heard(engine.model, scores);
       return {
         source,
         seq,
@@ -107,7 +109,7 @@ export function createWindowReporter(
     },
     silence(seq, { model }, window, { windowSeconds, contextSeconds }) {
       const { captureRate } = sound;
-      if (noScores.length !== model.labels.length) noScores = new Float32Array(model.labels.length);
+      const noScores = nothing.scores(model);
       const endSeconds = window.position / captureRate;
       const originMs = window.endMs - endSeconds * 1000;
       const startSeconds = toldUntil / captureRate;
@@ -134,6 +136,38 @@ export function createWindowReporter(
         inferenceMs: 0,
         idle: true,
       };
+    },
+  };
+}
+
+/**
+ * The scores of silence: 0, but for those labels that mean silence, which stay what the last run said of them. Else
+ * “Silence” would begin and end with every run in a quiet room.
+ */
+function createNothing(): {
+  heard(model: InstalledModel, scores: Float32Array): void;
+  scores(model: InstalledModel): Float32Array;
+} {
+  let of: InstalledModel | null = null;
+  let lastRun: Float32Array | null = null;
+  let nothing: Float32Array | null = null;
+  return {
+    heard(model, scores) {
+      of = model;
+      lastRun = scores;
+      nothing = null;
+    },
+    scores(model) {
+      if (of !== model) {
+        of = model;
+        lastRun = null;
+        nothing = null;
+      }
+      // Another array after each run: who was given the one before may have kept it.
+      nothing ??= Float32Array.from(model.labels, (label) =>
+        isSilence(label) ? (lastRun?.[label.index] ?? 0) : 0,
+      );
+      return nothing;
     },
   };
 }

@@ -22,6 +22,11 @@ export interface Label {
   thresholdFrom: Recommender | null;
 }
 
+/** AudioSet's “Silence”: what says that there is nothing, and is right of a quiet room. */
+export function isSilence({ mid }: Pick<Label, 'mid'>): boolean {
+  return mid === '/m/028v0c';
+}
+
 /** What a file says of thresholds. */
 export interface Thresholds {
   /** By label index. */

@@ -1,5 +1,3 @@
-import { performance } from 'node:perf_hooks';
-
 /**
  * What the clients of the embedded broker may take of this machine: it is a small one, and the service lives in the
  * same process. The service's own link is not counted.
@@ -37,39 +35,6 @@ export const BROKER_LIMITS = {
   /** Whoever has sent fewer packets lately does not wait for what others send. */
   unhurriedPackets: 20,
 } as const;
-
-/** A bucket that fills with time and is emptied by use; it may be overdrawn once. */
-export interface Bucket {
-  take(amount: number): void;
-  /** How long until something can be taken, in ms; 0: now. */
-  waitMs(): number;
-  /** How much is missing to the brim. */
-  spent(): number;
-}
-
-export function createBucket(perSecond: number, burst: number, now = () => performance.now()): Bucket {
-  let level = burst;
-  let at = now();
-  const fill = () => {
-    const time = now();
-    level = Math.min(burst, level + ((time - at) / 1000) * perSecond);
-    at = time;
-  };
-  return {
-    take(amount) {
-      fill();
-      level -= amount;
-    },
-    waitMs() {
-      fill();
-      return level > 0 ? 0 : Math.ceil((1000 * (1 - level)) / perSecond);
-    },
-    spent() {
-      fill();
-      return burst - level;
-    },
-  };
-}
 
 /** Counts what is kept for clients, each by a key of its own, and says whether more may be. */
 export interface Accounts {

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { isLoopback } from '../common/loopback.js';
-import { BROKER_LIMITS, createBucket } from './broker-limits.js';
+import { createBucket } from '../common/bucket.js';
+import { BROKER_LIMITS } from './broker-limits.js';
 
 /** What is known of a connection from outside. */
 export interface Visitor {

@@ -1,13 +1,14 @@
 import { createServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Aedes, type Client } from 'aedes';
+import { createBucket } from '../common/bucket.js';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { isLoopback } from '../common/loopback.js';
 import { createSuppressor } from '../common/suppress.js';
 import { listen, localUrl, unprotected } from './broker-address.js';
 import { createEntry } from './broker-entry.js';
-import { BROKER_LIMITS, createAccounts, createBucket } from './broker-limits.js';
+import { BROKER_LIMITS, createAccounts } from './broker-limits.js';
 import { createRules } from './broker-rules.js';
 import { createVisitors, type Visitor } from './broker-visitors.js';
 import { createPacedReader } from './paced-reader.js';

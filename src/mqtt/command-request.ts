@@ -56,7 +56,7 @@ export function checkRequest(
         `There is no command ${address.name}. Known are: ${names}.`,
       );
     }
-    return { ...checked, found: { command, input } };
+    return { ...checked, found: { command, input: withSource(input, address, command) } };
   } catch (error) {
     return { ...checked, found: { error } };
   }
@@ -77,6 +77,27 @@ function responseTopicOf(
   return foreignResponseTopics || topics.isOwnResponse(responseTopic) ? responseTopic : undefined;
 }
 
+/**
+ * The input of a request on a topic of one source: about that source. Throws SoundpostError `invalid_request` where the
+ * command is not for sources, or the payload names another one.
+ */
+function withSource(input: object, { name, source }: CommandAddress, command: Command): object {
+  if (source === undefined) return input;
+  if (!command.takesSource) {
+    throw new SoundpostError(
+      'invalid_request',
+      `${name} is for the whole device and not for one source: publish on ${name}, without source/${source}.`,
+    );
+  }
+  if ('source' in input && input.source !== source) {
+    throw new SoundpostError(
+      'invalid_request',
+      `source: the topic is one of ${source}, and the payload names another source. Leave it out, or take the topic of that one.`,
+    );
+  }
+  return { ...input, source };
+}
+
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 /** Reads a payload. Throws SoundpostError `invalid_payload` or, for a bad transaction, `invalid_request`. */
@@ -84,7 +105,7 @@ function decode(
   payload: Uint8Array,
   { form }: CommandAddress,
   command: Command | undefined,
-): { input: unknown; transaction: Transaction | undefined } {
+): { input: object; transaction: Transaction | undefined } {
   let text: string;
   try {
     text = utf8.decode(payload).trim();

@@ -5,6 +5,7 @@ import {
   RATE_HZ,
   rateHz,
   SHA256_HEX,
+  sourceName,
   TELEMETRY_SECONDS,
   telemetrySeconds,
 } from '../common/rules.js';
@@ -60,11 +61,26 @@ const remembers = {
     ),
 };
 const nothing = z.strictObject({});
+
+/** In every request that can be about one of several sources. */
+const aboutSource = {
+  source: sourceName
+    .optional()
+    .describe('One of several sources, by its name in `audio.sources`; left out: all of them.'),
+};
+/** In every reply to such a request. */
+const aboutThatSource = {
+  source: z.string().optional().describe('As in the request; left out where it named none.'),
+};
+
 const pauseResult = z.object({
   paused: z.boolean(),
   seconds: z.number().positive().optional(),
+  ...aboutThatSource,
   ...remembers,
 });
+/** One thing that may be well or not. */
+const check = z.object({ name: z.string(), ok: z.boolean(), detail: z.string() });
 const installedModel = contract.info.schema.shape.models.shape.installed.element;
 
 function switchIn(text: string): unknown {
@@ -165,7 +181,10 @@ export const commandSpecs = {
   }),
   'paused/set': spec({
     description: 'Pauses listening, or goes on with it; `ON` and `OFF` in plain text.',
-    schema: z.strictObject({ paused: z.boolean('has to be ON or OFF (in JSON true or false)') }),
+    schema: z.strictObject({
+      paused: z.boolean('has to be ON or OFF (in JSON true or false)'),
+      ...aboutSource,
+    }),
     result: pauseResult,
     example: { paused: true },
     setExample: 'ON',
@@ -174,13 +193,13 @@ export const commandSpecs = {
   pause: spec({
     description:
       'Pauses listening. With `seconds` it goes on by itself after so long, and the pause does not outlive a restart.',
-    schema: z.strictObject({ seconds: seconds.optional() }),
+    schema: z.strictObject({ seconds: seconds.optional(), ...aboutSource }),
     result: pauseResult,
     example: { seconds: 600 },
   }),
   resume: spec({
     description: 'Goes on listening after a pause.',
-    schema: nothing,
+    schema: z.strictObject({ ...aboutSource }),
     result: pauseResult,
   }),
   'threshold/set': spec({
@@ -191,10 +210,12 @@ export const commandSpecs = {
         .nullable()
         .describe('Null: the recommended one of each label, or with `label` none of its own any more.'),
       label: labelName.optional(),
+      ...aboutSource,
     }),
     result: z.object({
       threshold: z.number().nullable().describe('As in the request.'),
       label: z.string().optional().describe('As the model or the configuration spells it.'),
+      ...aboutThatSource,
       ...remembers,
     }),
     example: { value: 0.3, label: 'Dog' },
@@ -204,7 +225,7 @@ export const commandSpecs = {
   'labels/set': spec({
     description:
       'Chooses what may start an event, in place of what was watched before: labels, by name or MID, and groups of labels that count as one. An empty list is every label of the model. Names that the model does not know are left out and come back in `unknown`, with those that come near; where it knows none of them the request is refused.',
-    schema: z.strictObject({ labels: watchedLabels }),
+    schema: z.strictObject({ labels: watchedLabels, ...aboutSource }),
     result: z.object({
       labels: z
         .array(
@@ -221,6 +242,7 @@ export const commandSpecs = {
           suggestions: z.array(z.string()).describe('Labels of the model that come near.'),
         }),
       ),
+      ...aboutThatSource,
       ...remembers,
     }),
     example: {
@@ -250,17 +272,27 @@ export const commandSpecs = {
           sample_rate_hz: z.number(),
           is_default: z.boolean(),
           in_use: z.boolean().describe('Whether this service listens to it now.'),
+          used_by: z
+            .array(z.string())
+            .optional()
+            .describe('Names of the sources that listen to it now; only where there are several.'),
         }),
       ),
     }),
   }),
   'audio/set': spec({
     description:
-      'Changes to another microphone: its name, a part of it, or its index; null is the default input. Whether it delivers sound is then said by `audio/status`. Refused where the sound does not come from a microphone.',
-    schema: z.strictObject({ device: inputNameOrDefault }),
+      'Changes to another microphone: its name, a part of it, or its index; null is the default input. Whether it delivers sound is then said by `audio/status`. Refused where the sound does not come from a microphone. Where several sources are microphones, `source` has to say which.',
+    schema: z.strictObject({
+      device: inputNameOrDefault,
+      source: sourceName
+        .optional()
+        .describe('One of several sources, by its name in `audio.sources`; left out: the only microphone.'),
+    }),
     result: z.object({
       device: contract.state.schema.shape.audio_device,
       name: z.string().describe('The full name of the input.'),
+      ...aboutThatSource,
       ...remembers,
     }),
     example: { device: 'USB Audio' },
@@ -283,7 +315,11 @@ export const commandSpecs = {
     schema: nothing,
     result: z.object({
       healthy: z.boolean(),
-      checks: z.array(z.object({ name: z.string(), ok: z.boolean(), detail: z.string() })),
+      checks: z.array(check),
+      sources: z
+        .array(check)
+        .optional()
+        .describe('The sound of each source, by its name; only where there are several.'),
     }),
   }),
 } as const;

@@ -6,13 +6,22 @@ import { defineCommand, type Command, type CommandContext, type CommandSpec } fr
 export interface ServiceControl {
   setModel(id: string, signal: AbortSignal): Promise<CommandData<'model/set'>>;
   setRate(hz: number): Promise<CommandData<'rate/set'>>;
-  setPaused(paused: boolean, seconds?: number): Promise<CommandData<'pause'>>;
+  /** Here and below, `source` names one of several sources; without it all of them are meant. */
+  setPaused(paused: boolean, seconds?: number, source?: string): Promise<CommandData<'pause'>>;
   /** Null takes back what was set. */
-  setThreshold(value: number | null, label?: string): Promise<CommandData<'threshold/set'>>;
-  setLabels(labels: CommandInput<'labels/set'>['labels']): Promise<CommandData<'labels/set'>>;
+  setThreshold(value: number | null, label?: string, source?: string): Promise<CommandData<'threshold/set'>>;
+  setLabels(
+    labels: CommandInput<'labels/set'>['labels'],
+    source?: string,
+  ): Promise<CommandData<'labels/set'>>;
   setTelemetryInterval(seconds: number): Promise<CommandData<'telemetry/set'>>;
   inputs(signal: AbortSignal): Promise<CommandData<'audio/list'>>;
-  setInput(device: string | number | null, signal: AbortSignal): Promise<CommandData<'audio/set'>>;
+  /** Without `source` the only microphone is meant; where there are several it rejects with `source_required`. */
+  setInput(
+    device: string | number | null,
+    signal: AbortSignal,
+    source?: string,
+  ): Promise<CommandData<'audio/set'>>;
   /** Ends the process, to be started again by whoever started it. */
   restart(): void;
   info(): Promise<CommandData<'info'>>;
@@ -38,6 +47,11 @@ type Admissions = { [K in CommandName]?: (input: CommandInput<K>) => Promise<voi
 /** `commandSpecs` in a form in which a name leads to the matching types. */
 type Specs = { [K in CommandName]: CommandSpec<z.ZodType<CommandInput<K>>> };
 
+/** The reply names the source that the request named. */
+async function about<Data extends object>(source: string | undefined, data: Promise<Data>): Promise<Data> {
+  return source === undefined ? data : { ...(await data), source };
+}
+
 /** Every command of `commandSpecs`, bound to what it does. */
 export function commandTable(service: ServiceControl): Command[] {
   const handlers: Handlers = {
@@ -47,14 +61,14 @@ export function commandTable(service: ServiceControl): Command[] {
     'model/cancel': () => service.cancelPull(),
     'model/remove': ({ id }) => service.removeModel(id),
     'rate/set': ({ hz }) => service.setRate(hz),
-    'paused/set': ({ paused }) => service.setPaused(paused),
-    pause: ({ seconds }) => service.setPaused(true, seconds),
-    resume: () => service.setPaused(false),
-    'threshold/set': ({ value, label }) => service.setThreshold(value, label),
-    'labels/set': ({ labels }) => service.setLabels(labels),
+    'paused/set': ({ paused, source }) => about(source, service.setPaused(paused, undefined, source)),
+    pause: ({ seconds, source }) => about(source, service.setPaused(true, seconds, source)),
+    resume: ({ source }) => about(source, service.setPaused(false, undefined, source)),
+    'threshold/set': ({ value, label, source }) => about(source, service.setThreshold(value, label, source)),
+    'labels/set': ({ labels, source }) => about(source, service.setLabels(labels, source)),
     'telemetry/set': ({ interval_seconds }) => service.setTelemetryInterval(interval_seconds),
     'audio/list': (_, { signal }) => service.inputs(signal),
-    'audio/set': ({ device }, { signal }) => service.setInput(device, signal),
+    'audio/set': ({ device, source }, { signal }) => about(source, service.setInput(device, signal, source)),
     restart: (_, { afterReply }) => {
       afterReply(() => service.restart());
       return Promise.resolve({ restarting: true });

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import { SoundpostError } from '../common/errors.js';
 
 export interface CommandContext {
@@ -22,7 +22,7 @@ export interface CommandSpec<Schema extends z.ZodType = z.ZodType, Result extend
    * For names that end in `/set`: turns the trimmed plain text of the `B/<name>` topic into an input, which is
    * then checked by the schema. Without it that topic takes JSON only.
    */
-  readonly parseSet?: (text: string) => unknown;
+  readonly parseSet?: (text: string) => Readonly<Record<string, unknown>>;
   /** Plain text for the `B/<name>` topic, where there is one. */
   readonly setExample?: string;
   /** Default 10 s. */
@@ -37,6 +37,8 @@ export interface Command extends CommandSpec {
   readonly name: string;
   readonly timeoutMs: number;
   readonly exclusive: boolean;
+  /** Whether it can be about one of several sources. */
+  readonly takesSource: boolean;
   /** Checks the input, and returns the work. Throws SoundpostError `invalid_request`. */
   prepare(input: unknown): Work;
 }
@@ -61,6 +63,7 @@ export function defineCommand<Input>(
   return {
     timeoutMs: 10_000,
     exclusive: false,
+    takesSource: takesSource(spec),
     ...spec,
     name,
     prepare(input) {
@@ -73,6 +76,11 @@ export function defineCommand<Input>(
       };
     },
   };
+}
+
+/** Whether a request of this command may name one of several sources, and so may be on a topic of that source. */
+export function takesSource({ schema }: Pick<CommandSpec, 'schema'>): boolean {
+  return schema instanceof z.ZodObject && 'source' in schema.shape;
 }
 
 /** One sentence for each problem: where it is, and what is wrong. */

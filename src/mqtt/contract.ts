@@ -18,12 +18,12 @@ export const SCHEMA_VERSION = 1;
  * - `state`: only the newest per topic is kept; sent again after every connect.
  * - `outbox`: kept, in order, until the broker has acknowledged it.
  * - `reply`: kept in order in a short queue.
- * - `transient`: dropped; it is of no use later.
+ * - `transient`: dropped; it is of no use later. With QoS 1 it goes in line with the replies of its connection.
  */
 export type Delivery = 'state' | 'outbox' | 'reply' | 'transient';
 
 export interface TopicSpec {
-  /** Below `B` = `<base_topic>/<device.id>`; `<name>` stands for a parameter. */
+  /** Below `B` = `<base_topic>/<device.id>`; each `<name>` stands for a parameter. */
   readonly template: string;
   readonly direction: 'out' | 'in';
   /** `json` payloads are objects; `text` payloads are bare words or numbers, for people and for consoles. */
@@ -41,8 +41,11 @@ export interface TopicSpec {
   readonly description: string;
 }
 
+/** A sound that began longer ago is no news; `B/event` has it all the same. */
+const LIVE_EVENT_EXPIRY_SECONDS = 60;
 /** Three hops at the slowest rate of inference. */
 const TAGS_EXPIRY_SECONDS = 3 / RATE_HZ.min;
+const LEVEL_EXPIRY_SECONDS = 60;
 
 export const contract = {
   status: {
@@ -117,7 +120,7 @@ export const contract = {
     template: 'label/<slug>',
     direction: 'out',
     format: 'text',
-    schema: z.enum(['ON', 'OFF']),
+    schema: payloads.heard,
     qos: 1,
     retain: true,
     delivery: 'state',
@@ -132,8 +135,67 @@ export const contract = {
     qos: 0,
     retain: true,
     delivery: 'state',
-    expirySeconds: 60,
+    expirySeconds: LEVEL_EXPIRY_SECONDS,
     description: 'Loudness, at most once in 5 s.',
+  },
+  'source/tags': {
+    template: 'source/<source>/tags',
+    direction: 'out',
+    format: 'json',
+    schema: payloads.tags,
+    qos: 0,
+    retain: true,
+    delivery: 'state',
+    expirySeconds: TAGS_EXPIRY_SECONDS,
+    description: 'Only with several sources, in place of `tags`: the top tags of one of them.',
+  },
+  'source/event': {
+    template: 'source/<source>/event',
+    direction: 'out',
+    format: 'json',
+    schema: payloads.event,
+    qos: 1,
+    retain: false,
+    delivery: 'transient',
+    expirySeconds: LIVE_EVENT_EXPIRY_SECONDS,
+    description:
+      'Only with several sources, and only while there is a connection: what `event` says of one of them. What must not be lost is on `event`.',
+  },
+  'source/label': {
+    template: 'source/<source>/label/<slug>',
+    direction: 'out',
+    format: 'text',
+    schema: payloads.heard,
+    qos: 1,
+    retain: true,
+    delivery: 'state',
+    expirySeconds: null,
+    description:
+      'Only with several sources, in place of `label/<slug>`: whether one of them hears a watched label or group.',
+  },
+  'source/level': {
+    template: 'source/<source>/level',
+    direction: 'out',
+    format: 'json',
+    schema: payloads.level,
+    qos: 0,
+    retain: true,
+    delivery: 'state',
+    expirySeconds: LEVEL_EXPIRY_SECONDS,
+    description:
+      'Only with several sources, in place of `level`: the loudness at one of them, at most once in 5 s.',
+  },
+  'source/audio/status': {
+    template: 'source/<source>/audio/status',
+    direction: 'out',
+    format: 'text',
+    schema: payloads.availability,
+    qos: 1,
+    retain: true,
+    delivery: 'state',
+    expirySeconds: null,
+    description:
+      'Only with several sources: whether sound arrives from this one; `audio/status` is `online` when it does from all.',
   },
   telemetry: {
     template: 'telemetry',
@@ -191,6 +253,18 @@ export const contract = {
     expirySeconds: null,
     description:
       'Sets one thing by a bare value, such as `mn10_as`, `0.5` or `ON`; answered on `response/<name>/set`.',
+  },
+  'source/set': {
+    template: 'source/<source>/<name>/set',
+    direction: 'in',
+    format: 'text',
+    schema: z.string(),
+    qos: 1,
+    retain: false,
+    delivery: 'transient',
+    expirySeconds: null,
+    description:
+      'Only with several sources: sets one thing of one of them by a bare value; answered on `response/<name>/set`.',
   },
   request: {
     template: 'request/<command>',

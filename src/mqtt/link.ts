@@ -36,6 +36,8 @@ export interface LinkOptions extends BrokersAccess, Receivers {
   keepaliveSeconds?: number;
   baseTopic: string;
   deviceId: string;
+  /** The names of the sources where there are several; none where there is one. */
+  sources?: readonly string[];
   log: Logger;
   /** Where events wait; in memory by default. */
   outbox?: Outbox;
@@ -104,7 +106,8 @@ const MEMORY_OUTBOX_EVENTS = 10_000;
 export function createLink(options: LinkOptions): Link {
   const { log } = options;
   const timing = { ...defaultTiming, ...options.timing };
-  const topics = createTopics(options.baseTopic, options.deviceId, options.birthTopic);
+  const { birthTopic, sources = [] } = options;
+  const topics = createTopics(options.baseTopic, options.deviceId, { birthTopic, sources });
   const addresses = parseAddresses(options);
   const suspects = createSuspects({ timing, familyOf: (topic) => familyOf(topics.base, topic) });
   const sender = createSender({
@@ -187,6 +190,9 @@ export function createLink(options: LinkOptions): Link {
   /** Says `offline` and closes. */
   async function leave(): Promise<void> {
     const until = performance.now() + timing.flushMs;
+    for (const source of sources) {
+      sender.state(outgoing('source/audio/status', topics.of('source/audio/status', { source }), 'offline'));
+    }
     sender.state(outgoing('audio/status', topics.of('audio/status'), 'offline'));
     sender.state(outgoing('status', topics.of('status'), 'offline'));
     const delivered = await sender.flush(timing.flushMs);

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
-import { BROKER_LIMITS, createBucket, type Bucket } from './broker-limits.js';
+import { createBucket, type Bucket } from '../common/bucket.js';
+import { BROKER_LIMITS } from './broker-limits.js';
 import { createFrameGuard } from './frame-guard.js';
 
 /** How much is handed over at once: a piece may hold a thousand packets, which are answered in one go. */

@@ -23,8 +23,12 @@ const milliseconds = z.number().nonnegative();
 const reading = z.number().nullable();
 const flag = z.boolean().nullable();
 const count = z.number().int().nonnegative();
+/** The name of one of several sources of sound. */
+const source = z.string().min(1);
+const device = z.string().nullable();
+export const availability = z.enum(['online', 'offline']);
 
-const sources = ['microphone', 'file', 'stream', 'demo'] as const satisfies readonly SourceKind[];
+const sourceKinds = ['microphone', 'file', 'stream', 'demo'] as const satisfies readonly SourceKind[];
 
 /** In the order in which they win. */
 const thresholdOrigins = [
@@ -92,6 +96,7 @@ export const info = z.object({
       z.object({
         label,
         group: z.string().nullable().describe('The watched group that it is in; null for a single label.'),
+        source: source.optional().describe('For which of several sources; only where there are several.'),
         threshold: score.describe('Score at which it starts an event.'),
         from: z
           .enum(thresholdOrigins)
@@ -126,12 +131,34 @@ export const state = z.object({
     .array(label)
     .describe('What may start an event: names of labels and groups; empty for every label of the model.'),
   labels_omitted: count.optional().describe('How many of `labels` were left out; only where there are any.'),
-  source: z.enum(sources).describe('Where the sound comes from.'),
-  audio_device: z
-    .string()
-    .nullable()
+  source: z
+    .enum(sourceKinds)
+    .describe('Where the sound comes from; with several sources, that of the first.'),
+  audio_device: device.describe(
+    'The microphone that was chosen, as it was named; null for the default input, and for other sources.',
+  ),
+  sources: z
+    .array(
+      z.object({
+        name: source.describe('As in `source/<source>/…`, and what commands take for `source`.'),
+        source: z.enum(sourceKinds).describe('Where its sound comes from.'),
+        audio_device: device.describe(
+          'The microphone that was chosen for it; null for the default input, and for other sources.',
+        ),
+        paused: z.boolean().describe('Whether it has been paused.'),
+        threshold: score
+          .nullable()
+          .describe('As `threshold` above, for this source; null where each label has its recommended one.'),
+        labels: z.array(label).describe('What may start an event here; empty for every label of the model.'),
+        labels_omitted: count
+          .optional()
+          .describe('How many of its `labels` were left out; only where there are any.'),
+        audio: availability.describe('Whether its sound arrives.'),
+      }),
+    )
+    .optional()
     .describe(
-      'The microphone that was chosen, as it was named; null for the default input, and for other sources.',
+      'Each source, in the order of `audio.sources`; only where there are several. The fields above then say what was set for all of them.',
     ),
   telemetry_interval_seconds: z.number().positive().describe('Time between two messages on `telemetry`.'),
   throttle: z.object({
@@ -180,6 +207,12 @@ export const tags = z.object({
     'RMS level since the window before; digital silence is -120, null where no sound came.',
   ),
   latency_ms: milliseconds.describe('From the arrival of the last sample to the hand-over of this message.'),
+  idle: z
+    .boolean()
+    .optional()
+    .describe(
+      'True where it was so quiet (`inference.idle_below_dbfs`) that this was answered as silence, without asking the network; else false, or left out.',
+    ),
 });
 
 export const event = z.object({
@@ -200,14 +233,44 @@ export const event = z.object({
   duration_s: z.number().nonnegative().nullable().describe('How long it lasted; null in `started`.'),
   detected_at: time.describe('When the service decided this: later than the sound itself.'),
   model: z.string().describe('Id of the model that heard it.'),
+  source: source
+    .optional()
+    .describe('Name of the source that heard it, of several the loudest; only where there are several.'),
+  sources: z
+    .array(
+      z.object({
+        name: source.describe('Name of the source.'),
+        score: score.describe('The highest score that it was heard with there.'),
+        level_dbfs: reading.describe('Its RMS level there.'),
+      }),
+    )
+    .optional()
+    .describe(
+      'All sources that heard this one sound (`fusion.window_seconds`), the loudest first; only where sources are put together.',
+    ),
   /** The outbox writes it, whatever the publisher said. */
   late: z.boolean().describe('True where the message waited for the broker.'),
 });
+
+/** Of a watched label or group. */
+export const heard = z.enum(['ON', 'OFF']);
 
 export const level = z.object({
   ts,
   dbfs: reading.describe('RMS level; digital silence is -120.'),
   peak_dbfs: reading.describe('Highest sample.'),
+  dba_fs: reading.optional().describe('A-weighted RMS level (IEC 61672): at 1 kHz the same as `dbfs`.'),
+  leq_60s: reading
+    .optional()
+    .describe('Equivalent level of the last 60 s of sound, A-weighted like `dba_fs`.'),
+  background_dbfs: reading
+    .optional()
+    .describe(
+      'How quiet it is between sounds: a tenth of the last 10 minutes of sound stays below this; not weighted.',
+    ),
+  spl_dba: reading
+    .optional()
+    .describe('Sound pressure level, A-weighted; only where `audio.calibration_db` says what 0 dBFS is.'),
 });
 
 export const telemetry = z.object({
@@ -240,6 +303,9 @@ export const telemetry = z.object({
     .object({
       processed: count.describe('Windows that were answered.'),
       dropped: count.describe('Windows that were given up because inference fell behind.'),
+      idle: count
+        .optional()
+        .describe('Of the processed ones, those that were answered as silence without asking the network.'),
     })
     .describe('Since the start.'),
   soc: z
@@ -263,6 +329,7 @@ export const telemetry = z.object({
   audio: z.object({
     overruns: count.describe('Breaks in the sound.'),
     restarts: count.describe('How often the source was started again.'),
+    clipped: count.optional().describe('Samples that were too loud for full scale after `audio.gain_db`.'),
   }),
   inference: z.object({ restarts: count.describe('How often the inference process was started again.') }),
   outbox: z.object({
@@ -276,6 +343,22 @@ export const telemetry = z.object({
     })
     .optional()
     .describe('Since the start.'),
+  sources: z
+    .record(
+      z.string(),
+      z.object({
+        processed: count.describe('Windows of this source that were answered.'),
+        dropped: count.describe('Windows of this source that were given up because inference fell behind.'),
+        idle: count.describe('Of the processed ones, those that were answered as silence without a run.'),
+        overruns: count.describe('Breaks in its sound.'),
+        restarts: count.describe('How often it was started again.'),
+        clipped: count.describe('Its samples that were too loud for full scale.'),
+      }),
+    )
+    .optional()
+    .describe(
+      'Each source by its name, since the start; only where there are several. The counters above are those of all together.',
+    ),
   event_loop_ms: z
     .object({ p50: reading, p99: reading, max: reading })
     .optional()
@@ -335,5 +418,3 @@ export const response = z.discriminatedUnion('status', [
     transaction: transaction.optional(),
   }),
 ]);
-
-export const availability = z.enum(['online', 'offline']);

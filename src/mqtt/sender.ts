@@ -22,7 +22,10 @@ export interface Sender {
   retire(topic: string): void;
   event(event: EventPayload): void;
   reply(message: Outgoing): void;
-  /** Sent now, or never. With its QoS 0 it takes no place among what waits for an answer. */
+  /**
+   * Sent now, or never. With QoS 0 it takes no place among what waits for an answer; with QoS 1 it waits for one in
+   * line with the replies, so that none overtakes another.
+   */
   transient(message: Outgoing): void;
   /**
    * A connection is ready: `first` goes out, then every other state and whatever waited, then what is suspected of
@@ -101,7 +104,7 @@ export function createSender(options: {
     reply,
     transient(message) {
       if (session === null || session.clogged) return;
-      if (!session.sendNow(message)) reply(message);
+      if (message.qos > 0 || !session.sendNow(message)) reply(message);
     },
     begin(client, limits, first, trials = []) {
       session = createSession({

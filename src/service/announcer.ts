@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../common/log.js';
 import type { WindowResult } from '../inference/window-report.js';
+import { isSilence } from '../models/labels.js';
 import type { InstalledModel } from '../models/registry.js';
-import type { Link } from '../mqtt/link.js';
+import type { SourceLink } from '../mqtt/source-link.js';
+import { createLoudWatch, LOUD_NOISE, LOUD_NOISE_SLUG, type LoudBlock } from '../tagging/loud.js';
 import { slugOf, uniqueSlugs } from '../tagging/slug.js';
 import type { TagEvent } from '../tagging/tag-event.js';
 import { createTagger, type Tagger } from '../tagging/tagger.js';
@@ -11,20 +13,27 @@ import { topTags, type Tag } from '../tagging/top.js';
 import { thresholdsInForce, type ThresholdInForce } from '../tagging/thresholds.js';
 import { resolveWatched, type TaggingSettings, type Watched } from '../tagging/watch.js';
 import type { LatencyRecorder } from '../telemetry/latency.js';
-import type { LabelMemory } from './label-memory.js';
+import type { SourceLabels } from './label-memory.js';
 import { createLabelTopics } from './label-topics.js';
 import { labelNames } from './remembered.js';
 import { createSpellings, type Spellings } from './spellings.js';
-import { eventPayload, tagsPayload } from './tag-payloads.js';
+import type { TellEvent } from './event-teller.js';
+import { tagsPayload } from './tag-payloads.js';
 
-/** Turns answered windows into `B/tags`, `B/event` and `B/label/<slug>`. */
+/** Turns the answered windows of one source into its tags, labels and events. */
 export interface Announcer {
   /** Another model answers from now on: what was on ends, and the watched labels are looked up in its labels. */
   modelChanged(model: InstalledModel): void;
   /** `levelDbfs` is that of the sound since the last window. */
   result(result: WindowResult, levelDbfs: number | null): void;
+  /** A short stretch of the sound was so loud; see `LoudWatch`. */
+  loudness(block: LoudBlock): void;
   /** Ends everything that is on, with its OFF: on stop, pause, and a break in the sound. */
   close(): void;
+  /** Ends what the network has heard: it is gone, or another one comes. */
+  closeHeard(): void;
+  /** Whether the network hears anything that is watched; silence is nothing. */
+  isOn(): boolean;
   /**
    * Without sound nothing is on and nothing begins, whatever the network makes of digital silence; `B/tags` go on.
    */
@@ -50,42 +59,62 @@ export interface Announcer {
 }
 
 export function createAnnouncer(options: {
-  link: Link;
+  link: SourceLink;
+  tell: TellEvent;
   settings: TaggingSettings;
   /** Labels that are kept for a later start and not in effect in this one, unless others are chosen. */
   keptLabels?: TaggingSettings['labels'];
   /** Models whose spelling of labels is taken for those that the model at work does not know. */
   installed?: readonly Pick<InstalledModel, 'labels'>[];
   topK: number;
-  memory: LabelMemory;
+  /** Null: loud noises are not watched. */
+  loud: { aboveBackgroundDb: number; minDurationSeconds: number; minGapSeconds: number } | null;
+  memory: Pick<SourceLabels, 'slugs' | 'isIncomplete' | 'add'>;
   latency: LatencyRecorder;
+  /** ` at <source>` where there are several, for people. */
+  where: string;
   log: Logger;
 }): Announcer {
-  const { link, latency, log, topK, memory, installed = [] } = options;
+  const { link, latency, log, topK, memory, where, installed = [] } = options;
   let { settings, keptLabels = [] } = options;
   let model: InstalledModel | null = null;
   let tagger: Tagger | null = null;
   let audible = true;
+  /** Of the newest window. */
+  let levelDbfs: number | null = null;
   /** What the newest hop held, [labels], and the best of it. */
   let hopBuffer = new Float32Array(0);
   let now: readonly Tag[] = [];
   const spellings = createSpellings();
   for (const each of installed) spellings.learn(each);
-  const slugsOn = () => new Set(tagger?.on().map(({ slug }) => slug));
+  const loudWatch = options.loud === null ? null : createLoudWatch({ ...options.loud, newId: randomUUID });
+  const slugsOn = () => {
+    const slugs = new Set(tagger?.on().map(({ slug }) => slug));
+    if (loudWatch?.on() === true) slugs.add(LOUD_NOISE_SLUG);
+    return slugs;
+  };
   const topics = createLabelTopics({ link, memory, installed, on: slugsOn });
 
-  const announce = (events: readonly TagEvent[]) => {
+  const announce = (events: readonly TagEvent[], heardBy: string, dbfs: number | null) => {
     for (const event of events) {
       topics.show(event.slug, event.event_type === 'started' ? 'ON' : 'OFF');
-      link.publish('event', eventPayload(event, model?.manifest.id ?? ''));
+      options.tell(event, heardBy, dbfs);
       const name = event.group ?? event.label;
-      if (event.event_type === 'started') log.info({}, `Heard ${name} (score ${event.score.toFixed(2)})`);
-      else log.info({}, `${name} ended after ${(event.duration_s ?? 0).toFixed(1)} s`);
+      if (event.event_type === 'started') {
+        log.info({}, `Heard ${name}${where} (score ${event.score.toFixed(2)})`);
+      } else log.info({}, `${name} ended${where} after ${(event.duration_s ?? 0).toFixed(1)} s`);
     }
+  };
+  const announceHeard = (events: readonly TagEvent[]) =>
+    announce(events, model?.manifest.id ?? '', levelDbfs);
+
+  const closeHeard = () => {
+    if (tagger !== null) announceHeard(tagger.close(Date.now()));
   };
 
   const close = () => {
-    if (tagger !== null) announce(tagger.close(Date.now()));
+    closeHeard();
+    if (loudWatch !== null) announce(loudWatch.close(Date.now()), HEARD_BY_LEVEL, null);
   };
 
   /** Whether the settings name what is watched, and a model is there to watch it. */
@@ -95,11 +124,12 @@ export function createAnnouncer(options: {
   const showWatched = () => {
     const on = slugsOn();
     for (const { slug } of watching()?.items ?? []) topics.show(slug, on.has(slug) ? 'ON' : 'OFF');
+    if (loudWatch !== null) topics.show(LOUD_NOISE_SLUG, on.has(LOUD_NOISE_SLUG) ? 'ON' : 'OFF');
   };
 
   return {
     modelChanged(next) {
-      close();
+      closeHeard();
       const before = tagger?.items ?? [];
       model = next;
       hopBuffer = new Float32Array(next.labels.length);
@@ -110,8 +140,9 @@ export function createAnnouncer(options: {
       warnOfUnknown(tagger.unknown, next.manifest.id, log);
       showWatched();
     },
-    result(result, levelDbfs) {
+    result(result, nextLevelDbfs) {
       if (tagger === null) return;
+      levelDbfs = nextLevelDbfs;
       const { fresh, scores, endMs } = result;
       const hop = fresh === null ? null : hopOf(fresh, scores, endMs);
       if (hop !== null) {
@@ -122,10 +153,18 @@ export function createAnnouncer(options: {
       const decidedMs = Math.max(Date.now(), result.endMs);
       const events = audible && hop !== null ? tagger.hop(hop, decidedMs) : [];
       link.publish('tags', tagsPayload(result, now, topK, levelDbfs));
-      announce(events);
-      recordLatency(latency, result);
+      announceHeard(events);
+      // Silence that was not looked at would make the network look fast.
+      if (!result.idle) recordLatency(latency, result);
+    },
+    loudness(block) {
+      if (loudWatch === null || !audible) return;
+      const events = loudWatch.block(block, Math.max(Date.now(), block.endMs));
+      if (events.length > 0) announce(events, HEARD_BY_LEVEL, block.dbfs);
     },
     close,
+    closeHeard,
+    isOn: () => tagger !== null && tagger.on().some((item) => !isSilence(item)),
     setAudible(next) {
       audible = next;
       if (!audible) close();
@@ -137,7 +176,7 @@ export function createAnnouncer(options: {
       const events = tagger?.update(next, Date.now()) ?? [];
       if (next.labels !== settings.labels) keptLabels = [];
       settings = next;
-      announce(events);
+      announceHeard(events);
       topics.retireAllBut(before, tagger?.items ?? []);
       warnOfUnknown(tagger?.unknown ?? [], model?.manifest.id ?? 'the model', log);
       showWatched();
@@ -149,7 +188,11 @@ export function createAnnouncer(options: {
     watched: () =>
       (watching()?.items ?? []).map(({ name, slug, group }) => ({ name, slug, group: group !== null })),
     thresholds: () => thresholdsInForce(watching()?.items ?? []),
-    named: () => (tagger === null ? [] : namedLabels(watching()?.named ?? [], keptLabels, spellings)),
+    named() {
+      if (tagger === null) return [];
+      const named = namedLabels(watching()?.named ?? [], keptLabels, spellings);
+      return loudWatch === null ? named : [...named, LOUD_ITEM];
+    },
     nameOf(label) {
       const wanted = label.toLowerCase();
       const group = tagger?.items.find((item) => item.group?.toLowerCase() === wanted);
@@ -158,6 +201,10 @@ export function createAnnouncer(options: {
     },
   };
 }
+
+/** In place of the model's id in events that no network has heard. */
+const HEARD_BY_LEVEL = 'level';
+const LOUD_ITEM = { name: LOUD_NOISE, slug: LOUD_NOISE_SLUG, known: true };
 
 /** What Home Assistant is to know of: see `Announcer.named`. What the model knows comes before what is only kept. */
 function namedLabels(

@@ -24,13 +24,15 @@ export function openLink(options: {
   config: Config;
   broker: EmbeddedBroker | null;
   outbox: Outbox;
+  /** The names of the sources where there are several; none where there is one. */
+  sources: readonly string[];
   /** Called for every request; see LinkOptions. */
   onRequest: (message: IncomingMessage) => void;
   /** Called with every text on Home Assistant's birth topic. */
   onBirth: (text: string) => void;
   log: Logger;
 }): Link {
-  const { config, broker, outbox, onRequest, onBirth, log } = options;
+  const { config, broker, outbox, sources, onRequest, onBirth, log } = options;
   return createLink({
     url: broker?.url ?? config.mqtt.url,
     ...(broker === null ? brokerAccess(config) : { openStream: () => broker.connect() }),
@@ -39,6 +41,7 @@ export function openLink(options: {
     baseTopic: config.mqtt.base_topic,
     deviceId: config.device.id,
     outbox,
+    sources,
     log,
     onRequest,
     ...(config.homeassistant.enabled && { birthTopic: config.homeassistant.status_topic, onBirth }),

@@ -6,20 +6,22 @@ import type { AudioSource } from '../audio/source.js';
 import { createStreamSource } from '../audio/stream-source.js';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
-import type { Config } from '../config/schema.js';
+import type { SourceConfig } from '../config/sources.js';
 
 /** The recording that plays where there is no microphone, relative to the program's folder. */
 const DEMO_RECORDING = join('models', 'demo', 'day-at-home.wav');
 
 /**
- * Makes the source that the configuration asks for. `auto` is the microphone; only where there is none **and**
- * nobody but this machine listens (`demoAllowed`: the broker is the embedded one), it is the demo recording: a
- * demo must never trigger something at a real broker.
+ * Makes the source that the configuration asks for: the one there is, or one of several (`sourcesOf`). `auto` is the
+ * microphone; only where there is none **and** nobody but this machine listens (`demoAllowed`: the broker is the embedded
+ * one), it is the demo recording: a demo must never trigger something at a real broker.
  *
  * Throws SoundpostError `config` where the source lacks what it needs.
  */
 export async function chooseSource(options: {
-  config: Config;
+  audio: SourceConfig['audio'];
+  /** The folder of the service, in which a capture process works. */
+  dataDir: string;
   /** In place of `audio.device`: the name of the microphone, a part of it, or its index; empty for the default. */
   device?: string | number;
   /** How much sound the source hands over at a time; see `chunkSecondsFor`. */
@@ -28,8 +30,7 @@ export async function chooseSource(options: {
   demoAllowed: boolean;
   log: Logger;
 }): Promise<AudioSource> {
-  const { config, chunkSeconds, root, demoAllowed, log } = options;
-  const { audio } = config;
+  const { audio, dataDir, chunkSeconds, root, demoAllowed, log } = options;
   const device = options.device ?? audio.device;
   const channel = audio.channel === 'mix' ? {} : { channel: audio.channel };
   const { track } = audio;
@@ -38,7 +39,7 @@ export async function chooseSource(options: {
       device: device === '' ? undefined : device,
       ...channel,
       ...(audio.sample_rate !== null && { sampleRate: audio.sample_rate }),
-      workFolder: join(config.data_dir, 'run'),
+      workFolder: join(dataDir, 'run'),
       timing: { chunkMs: 1000 * chunkSeconds },
       log,
     });

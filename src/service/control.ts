@@ -6,9 +6,6 @@ import type { Installer } from '../install/installer.js';
 import type { UpdateLock } from '../install/update-lock.js';
 import type { ModelRegistry } from '../models/registry.js';
 import type { ServiceControl } from '../mqtt/command-table.js';
-import type { TaggingSettings } from '../tagging/watch.js';
-import type { RateMeter } from '../telemetry/rate.js';
-import type { Announcer } from './announcer.js';
 import { createModelChoice } from './commands/choose-model.js';
 import { createModelInstalls } from './commands/install-models.js';
 import { listModels } from './commands/list-models.js';
@@ -17,24 +14,26 @@ import { createTaggingCommands } from './commands/set-tagging.js';
 import type { HealthReport } from './health-file.js';
 import type { PublishInfo } from './info.js';
 import type { InputControl } from './input.js';
+import type { Listening } from './listening.js';
 import type { StateHolder } from './state.js';
 import type { TelemetryLoop } from './telemetry.js';
 import type { ThermalControl } from './thermal.js';
 
-/** What commands do to the service. Each change is applied, remembered, and then shown in `B/state`. `commands/` has them by family. */
+/**
+ * What commands do to the service. Each change is applied, remembered, and then shown in `B/state`. `commands/` has them
+ * by family.
+ */
 export function createControl(options: {
   config: Config;
   registry: ModelRegistry;
   installer: Installer;
   updateLock: UpdateLock;
   pipeline: Pipeline;
-  announcer: Announcer;
+  sources: readonly Listening[];
   telemetry: TelemetryLoop;
   input: InputControl;
   state: StateHolder;
   store: StateStore;
-  tagging: TaggingSettings;
-  rate: RateMeter;
   thermal: Pick<ThermalControl, 'request'>;
   health: () => HealthReport;
   /** Publishes `B/info`, which has the thresholds in force too, and resolves to it. */
@@ -52,7 +51,7 @@ export function createControl(options: {
     ...createPaceCommands(options),
     ...createTaggingCommands(options),
     inputs: (signal) => input.list(signal),
-    setInput: (device, signal) => input.choose(device, signal),
+    setInput: (device, signal, source) => input.choose(device, signal, source),
     restart: () => options.onRestart(),
     info: () => publishInfo(),
     health: () => Promise.resolve({ ...options.health() }),

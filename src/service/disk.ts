@@ -15,13 +15,7 @@ import { createRegistry, type InstalledModel, type ModelRegistry } from '../mode
 import { openDiskOutbox } from '../mqtt/disk-outbox.js';
 import type { Outbox } from '../mqtt/outbox.js';
 import type { Life } from './life.js';
-import {
-  logRemembered,
-  safeModeMessage,
-  safeWishes,
-  startingWishes,
-  withUsableLabels,
-} from './remembered.js';
+import { logRemembered, safeModeMessage, safeWishes, startingWishes } from './remembered.js';
 import type { Wishes } from './remembered.js';
 
 /** What the disk gives to the service: what was set, the models, and the events that wait. */
@@ -92,7 +86,7 @@ async function prepareDataDir(dataDir: string): Promise<void> {
 
 function wishesOf({ config, safeModeReason, log }: DiskOptions, store: StateStore): Wishes {
   if (safeModeReason === null) {
-    const wishes = withUsableLabels(startingWishes(config, store), config, log);
+    const wishes = startingWishes(config, store);
     logRemembered(wishes, config, log);
     return wishes;
   }

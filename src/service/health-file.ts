@@ -17,6 +17,8 @@ export interface HealthCheck {
 export interface HealthReport {
   healthy: boolean;
   checks: HealthCheck[];
+  /** The sound of each source, by its name; only where there are several. */
+  sources?: HealthCheck[] | undefined;
 }
 
 /** What the service or its file says, and what follows from whether it answers, the file's age and its process. */
@@ -36,10 +38,12 @@ export interface HealthFile {
 /** A heartbeat older than this is none. */
 export const staleAfterSeconds = 30;
 
+const checksSchema = z.array(z.object({ name: z.string(), ok: z.boolean(), detail: z.string() }));
 const answerSchema = z.object({
   pid: z.number().int().positive(),
   healthy: z.boolean(),
-  checks: z.array(z.object({ name: z.string(), ok: z.boolean(), detail: z.string() })),
+  checks: checksSchema,
+  sources: checksSchema.optional(),
 });
 const fileSchema = answerSchema.extend({ ts: z.iso.datetime() });
 
@@ -92,9 +96,9 @@ export async function readHealth(
   }
   const parsed = answerSchema.safeParse(parseJson(answer.text));
   if (!parsed.success) return failed('What listens at run/health.sock is not the service.');
-  const { pid, healthy, checks } = parsed.data;
+  const { pid, healthy, checks, sources } = parsed.data;
   const service = { name: 'service', ok: true, detail: `Process ${pid} answers.` };
-  return { healthy, checks: [service, ...checks], age: 0 };
+  return { healthy, checks: [service, ...checks], ...(sources !== undefined && { sources }), age: 0 };
 }
 
 /** Reads the heartbeat; whatever is wrong with it becomes a failed check, nothing is thrown. */
@@ -119,10 +123,15 @@ export function readHeartbeat(
   }
   const parsed = fileSchema.safeParse(parseJson(read.bytes.toString('utf8')));
   if (!parsed.success) return failed(`${path} is not what the service writes.`);
-  const { ts, pid, healthy, checks } = parsed.data;
+  const { ts, pid, healthy, checks, sources } = parsed.data;
   const age = (nowMs - Date.parse(ts)) / 1000;
   const service = serviceCheck(age, pid, isAlive);
-  return { healthy: healthy && service.ok, checks: [service, ...checks], age };
+  return {
+    healthy: healthy && service.ok,
+    checks: [service, ...checks],
+    ...(sources !== undefined && { sources }),
+    age,
+  };
 }
 
 function serviceCheck(age: number, pid: number, isAlive: (pid: number) => boolean): HealthCheck {

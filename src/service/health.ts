@@ -1,10 +1,10 @@
-import type { AudioStatus } from '../audio/source.js';
 import { messageOf } from '../common/errors.js';
 import type { HealthCheck, HealthFile, HealthReport } from './health-file.js';
 import { serveHealth } from './health-socket.js';
 import type { Logger } from '../common/log.js';
-import type { Pipeline } from '../inference/pipeline.js';
 import type { Link } from '../mqtt/link.js';
+import type { Hearing } from './hearing.js';
+import type { Listening } from './listening.js';
 import type { StateHolder } from './state.js';
 
 const HEARTBEAT_MS = 5_000;
@@ -14,7 +14,6 @@ const OVERDUE_TIMES = 3;
 
 /** Whether the service does its work, for `soundpost health` and the command `health`. */
 export interface Health {
-  audio(status: AudioStatus): void;
   report(): HealthReport;
   start(): void;
   stop(): Promise<void>;
@@ -25,11 +24,11 @@ export function createHealth(options: {
   file: HealthFile;
   dataDir: string;
   link: Link;
-  pipeline: Pipeline;
+  hearing: Pick<Hearing, 'pipeline' | 'sources'>;
   state: StateHolder;
 }): Health {
-  const { file, link, pipeline, state, log } = options;
-  let audio: AudioStatus = { state: 'offline', code: 'starting', reason: 'no sound has come yet' };
+  const { file, link, hearing, state, log } = options;
+  const { pipeline, sources } = hearing;
   let linkDetail = 'not connected yet';
   let timer: NodeJS.Timeout | null = null;
   let closeSocket: Promise<() => Promise<void>> | null = null;
@@ -58,20 +57,17 @@ export function createHealth(options: {
         ok: link.connected,
         detail: linkDetail,
       },
-      {
-        name: 'audio',
-        ok: audio.state === 'online' || audio.code === 'ended' || state.now.paused,
-        detail: audio.state === 'online' ? 'sound arrives' : audio.reason,
-      },
+      audioCheck(sources),
       inference(),
     ];
-    return { healthy: checks.every(({ ok }) => ok), checks };
+    return {
+      healthy: checks.every(({ ok }) => ok),
+      checks,
+      ...(sources.length > 1 && { sources: sources.map((source) => soundCheck(source, source.name)) }),
+    };
   };
 
   return {
-    audio(status) {
-      audio = status;
-    },
     report,
     start() {
       link.onStatus((status) => {
@@ -115,4 +111,31 @@ export function createHealth(options: {
       await file.remove().catch(() => undefined);
     },
   };
+}
+
+/** Whether the sound of one source arrives, or need not. */
+function soundCheck({ status, state }: Listening, name: string): HealthCheck {
+  return {
+    name,
+    ok: status.state === 'online' || status.code === 'ended' || state.now.paused,
+    detail: status.state === 'online' ? 'sound arrives' : status.reason,
+  };
+}
+
+/**
+ * Of several sources one that is heard is enough: whoever starts an unhealthy service again must not do so, over and
+ * over, because one of five cameras is off.
+ */
+function audioCheck(sources: readonly Listening[]): HealthCheck {
+  const checks = sources.map((source) => soundCheck(source, source.name));
+  const [only] = checks;
+  if (only !== undefined && checks.length === 1) return { ...only, name: 'audio' };
+  const silent = checks.filter(({ ok }) => !ok);
+  const heard = checks.length - silent.length;
+  const without = silent.map(({ name, detail: why }) => `${name} (${why})`).join(', ');
+  const detail =
+    silent.length === 0
+      ? `sound arrives from all ${checks.length} sources`
+      : `sound arrives from ${heard} of ${checks.length} sources; none from ${without}`;
+  return { name: 'audio', ok: heard > 0, detail };
 }

@@ -1,5 +1,4 @@
-import { createLevelMeter, type LevelReader } from '../audio/level.js';
-import type { AudioSink, AudioSource, AudioStatus } from '../audio/source.js';
+import { randomUUID } from 'node:crypto';
 import type { Logger } from '../common/log.js';
 import type { Config } from '../config/schema.js';
 import { Pipeline } from '../inference/pipeline.js';
@@ -7,34 +6,37 @@ import { withSelfTest } from '../inference/self-test.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import type { InstalledModel } from '../models/registry.js';
 import type { Link } from '../mqtt/link.js';
+import { createSourceLink } from '../mqtt/source-link.js';
 import type { TaggingSettings } from '../tagging/watch.js';
 import { createLatencyRecorder, type LatencyRecorder } from '../telemetry/latency.js';
-import { createRateMeter, type RateMeter } from '../telemetry/rate.js';
-import { createAnnouncer, type Announcer } from './announcer.js';
 import type { Disk } from './disk.js';
-import { openLabelMemory } from './label-memory.js';
+import { createEventTeller } from './event-teller.js';
+import { clearFormerSources } from './former-sources.js';
+import { openLabelMemory, type LabelMemory } from './label-memory.js';
 import type { Life } from './life.js';
+import { createListening, type Listening, type ListeningTo } from './listening.js';
 import { createModelNews } from './model-news.js';
-import { createSink } from './sink.js';
+import { createOnlySourceState, createSourceState } from './source-state.js';
 import { standIn, type StateHolder } from './state.js';
 
-/** From sound to `B/tags` and `B/event`: level, pipeline and announcer, with what measures them. */
+/** From the sound of all sources to what is published of it, with one model. */
 export interface Hearing {
   readonly pipeline: Pipeline;
-  readonly announcer: Announcer;
-  readonly rate: RateMeter;
+  /** In the order of the configuration; at least one. */
+  readonly sources: readonly Listening[];
+  /** Of the windows of all sources. */
   readonly latency: LatencyRecorder;
-  /** The level of the sound since the last look at it. */
-  readonly level: LevelReader;
-  /** What a source talks to. */
-  sinkFor(source: AudioSource, onStatus: (status: AudioStatus) => void): AudioSink;
+  /** Ends everything that is on, at all sources, and tells what waits. */
+  close(): void;
 }
 
 export function createHearing(options: {
   config: Config;
   disk: Pick<Disk, 'wishes' | 'optimizedFolder' | 'fallback'>;
-  /** Labels that are kept and not in effect in this life. */
-  keptLabels: TaggingSettings['labels'];
+  /** What there is to listen to; at least one. */
+  to: readonly ListeningTo[];
+  /** Labels of a source, by its place, that are kept and not in effect in this life. */
+  keptLabels: (source: number) => TaggingSettings['labels'];
   /** The models that are installed now. */
   installed: readonly InstalledModel[];
   link: Link;
@@ -46,65 +48,102 @@ export function createHearing(options: {
   onOtherModel: () => void;
   log: Logger;
 }): Hearing {
-  const { config, disk, installed, link, state, log } = options;
-  const { wishes } = disk;
+  const { config, disk, to, installed, link, state, log } = options;
+  const isOne = to.length === 1;
   const latency = createLatencyRecorder();
-  const rate = createRateMeter();
-  const memory = openLabelMemory({ dataDir: config.data_dir, log });
-  options.life.onStop(() => memory.stop());
-  const announcer = createAnnouncer({
+  const memory = openMemory({ ...options, sources: isOne ? [] : to.map((one) => one.config.name) });
+  const teller = createEventTeller({
     link,
-    settings: wishes.tagging,
-    keptLabels: options.keptLabels,
-    installed,
-    topK: config.tagging.top_k,
-    memory,
-    latency,
-    log,
+    sourceCount: to.length,
+    windowMs: 1000 * config.fusion.window_seconds,
+    newId: randomUUID,
   });
-  const level = createLevelMeter();
-  const windowLevel = level.reader();
+  const belowDbfs = config.inference.idle_below_dbfs;
+
   const pipeline: Pipeline = new Pipeline({
     startEngine: withSelfTest(createStartEngine({ log, optimizedFolder: disk.optimizedFolder }), log),
     fallback: disk.fallback,
-    rateHz: wishes.rateHz,
+    rateHz: disk.wishes.rateHz,
     windowSeconds: config.inference.window_seconds,
     threads: config.model.threads,
     keepSeconds: Math.max(...installed.map(({ manifest }) => manifest.input.window_seconds)),
+    sources: to.length,
+    ...(belowDbfs !== null && {
+      idle: { belowDbfs, isOn: (source) => sources[source]!.announcer.isOn() },
+    }),
     log,
     events: {
-      ...createModelNews({ pipeline: () => pipeline, announcer, state, log }),
+      ...createModelNews({
+        pipeline: () => pipeline,
+        closeHeard() {
+          for (const { announcer } of sources) announcer.closeHeard();
+        },
+        state,
+        log,
+      }),
       result(result) {
         options.onAnswered();
-        rate.window(result.answeredAt);
-        announcer.result(result, windowLevel.take()?.dbfs ?? null);
+        sources[result.source]!.result(result);
       },
       modelChanged(model) {
-        announcer.modelChanged(model);
+        for (const { announcer } of sources) announcer.modelChanged(model);
         state.change({ model: model.manifest.id, stand_in: standIn(pipeline.givenUp, model) });
         if (state.now.swap.state === 'idle') options.onOtherModel();
       },
     },
   });
-  pipeline.sources[0]!.setPaused(wishes.paused);
 
+  const sources: readonly Listening[] = to.map((one, index) => {
+    const name = isOne ? null : one.config.name;
+    const own = createSourceLink(link, name);
+    return createListening({
+      ...one,
+      state: name === null ? createOnlySourceState(state) : createSourceState(state, name),
+      link: own,
+      windows: () => pipeline.sources[index]!,
+      tell: teller.of(own),
+      memory: memory.of(name),
+      keptLabels: options.keptLabels(index),
+      installed,
+      latency,
+      onStatus: () => {
+        if (!isOne) link.publish('audio/status', audioOfAll(sources));
+      },
+      log,
+    });
+  });
+  for (const { windows, wishes } of sources) windows.setPaused(wishes.paused);
   return {
     pipeline,
-    announcer,
-    rate,
+    sources,
     latency,
-    level,
-    sinkFor: (source, onStatus) =>
-      createSink({
-        source,
-        level,
-        pipeline: pipeline.sources[0]!,
-        announcer,
-        rate,
-        link,
-        onBegin: () => void windowLevel.take(),
-        onStatus,
-        log,
-      }),
+    close() {
+      for (const { announcer } of sources) announcer.close();
+      teller.stop();
+    },
   };
+}
+
+/** What has retained topics at the broker; those of sources that are gone are cleared. */
+function openMemory(options: {
+  config: Config;
+  /** Their names where there are several now; none where there is one. */
+  sources: readonly string[];
+  installed: readonly InstalledModel[];
+  link: Link;
+  life: Pick<Life, 'onStop'>;
+  log: Logger;
+}): LabelMemory {
+  const { config, life, ...others } = options;
+  const { data_dir: dataDir } = config;
+  const labels = openLabelMemory({ dataDir, log: options.log });
+  life.onStop(() => labels.stop());
+  const former = clearFormerSources({ ...others, dataDir, labels });
+  life.onStop(() => former.stop());
+  return labels;
+}
+
+/** Whether the sound of all sources arrives. */
+export function audioOfAll(sources: readonly Pick<Listening, 'status'>[]): 'online' | 'offline' {
+  return sources.every(({ status }) => status.state === 'online') ? 'online' : 'offline';
 }

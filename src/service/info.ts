@@ -56,7 +56,7 @@ export function createInfo(options: {
   safeModeReason: () => string | null;
   /** The model at work, or null. */
   model: () => InstalledModel | null;
-  thresholds: () => ThresholdInForce[];
+  thresholds: () => (ThresholdInForce & { source?: string })[];
   registry: Pick<ModelRegistry, 'list' | 'labelSet'>;
   installer: Pick<Installer, 'catalogue'>;
   link: Pick<Link, 'publish'>;
@@ -143,6 +143,20 @@ function taggingList(key: 'labels' | 'thresholds'): CutList<InfoPayload> {
   };
 }
 
+/** The sources of the configuration, each of which may have long lists of its own. */
+const sourcesList: CutList<InfoPayload> = {
+  name: 'config.audio.sources',
+  read: ({ config }) => audioOf(config).sources ?? [],
+  write: (info, list) => ({
+    ...info,
+    config: { ...info.config, audio: { ...audioOf(info.config), sources: list } },
+  }),
+};
+
+function audioOf(config: ShownConfig): { sources?: readonly unknown[] } {
+  return (config as ShownConfig & { audio?: { sources?: readonly unknown[] } }).audio ?? {};
+}
+
 const CUT_LISTS: readonly CutList<InfoPayload>[] = [
   {
     name: 'models.installed',
@@ -172,4 +186,5 @@ const CUT_LISTS: readonly CutList<InfoPayload>[] = [
   },
   taggingList('labels'),
   taggingList('thresholds'),
+  sourcesList,
 ];

@@ -1,12 +1,15 @@
 import type { InstalledModel } from '../models/registry.js';
-import type { Link } from '../mqtt/link.js';
+import type { SourceLink } from '../mqtt/source-link.js';
 import { uniqueSlugs } from '../tagging/slug.js';
-import type { LabelMemory } from './label-memory.js';
+import type { SourceLabels } from './label-memory.js';
 
 /** Topics `B/label/<slug>` at the broker at once; nobody watches as many. */
 const MAX_LABEL_TOPICS = 2000;
 
-/** The topics `B/label/<slug>`: all of them are remembered, since they are retained, and there are never too many. */
+/**
+ * The topics `B/label/<slug>`, or those of one of several sources: all of them are remembered, since they are retained,
+ * and there are never too many.
+ */
 export interface LabelTopics {
   show(slug: string, text: 'ON' | 'OFF'): void;
   /** Groups may have ever new names: what is not watched any more must not be kept for ever. */
@@ -19,8 +22,8 @@ export interface LabelTopics {
  * @param options.on the slugs of what is on now: their topics stay
  */
 export function createLabelTopics(options: {
-  link: Pick<Link, 'publish' | 'publishElsewhere' | 'retire' | 'topics'>;
-  memory: Pick<LabelMemory, 'slugs' | 'isIncomplete' | 'add'>;
+  link: Pick<SourceLink, 'publish' | 'publishElsewhere' | 'retire' | 'topics'>;
+  memory: Pick<SourceLabels, 'slugs' | 'isIncomplete' | 'add'>;
   installed: readonly Pick<InstalledModel, 'labels'>[];
   on: () => ReadonlySet<string>;
 }): LabelTopics {

@@ -2,25 +2,25 @@ import type { Logger } from '../common/log.js';
 import type { EngineEvents } from '../inference/engine-keeper.js';
 import type { Pipeline } from '../inference/pipeline.js';
 import { isoTime } from '../mqtt/contract.js';
-import type { Announcer } from './announcer.js';
 import { standIn, type StateHolder } from './state.js';
 
 /** Says in the log and in `B/state` what becomes of a model that fails. */
 export function createModelNews(options: {
   /** Asked when something happens, and not before. */
   pipeline: () => Pick<Pipeline, 'givenUp' | 'model'>;
-  announcer: Pick<Announcer, 'close'>;
+  /** Ends what the model has heard. */
+  closeHeard: () => void;
   state: StateHolder;
   log: Logger;
 }): EngineEvents {
-  const { announcer, state, log } = options;
+  const { closeHeard, state, log } = options;
   return {
     engineLost({ code, reason, delayMs }) {
-      announcer.close();
+      closeHeard();
       log.error({ code }, `${sentence(reason)} Starting the model again in ${Math.ceil(delayMs / 1000)} s`);
     },
     fellBack({ from, to, reason, retryAtMs }) {
-      announcer.close();
+      closeHeard();
       log.error(
         { code: 'model_given_up' },
         `${from.manifest.id} is given up: ${sentence(reason)} Going on with ${to.manifest.id}; it is tried again at ${isoTime(retryAtMs)}`,

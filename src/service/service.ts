@@ -1,4 +1,3 @@
-import { chunkSecondsFor, type AudioSource } from '../audio/source.js';
 import type { Logger } from '../common/log.js';
 import type { ProblemFeed } from '../common/problem-feed.js';
 import type { Config } from '../config/schema.js';
@@ -6,17 +5,19 @@ import { openHomeAssistant } from '../home-assistant/home-assistant.js';
 import type { EmbeddedBroker } from '../mqtt/broker.js';
 import type { Link } from '../mqtt/link.js';
 import { openLink, readAlong, startOwnBroker } from './broker.js';
-import { chooseSource } from './choose-source.js';
 import { openDisk, type Disk } from './disk.js';
 import { forwardProblems } from './forward-problems.js';
 import { createHealth, type Health } from './health.js';
 import { createHealthFile } from './health-file.js';
 import { createHearing, type Hearing } from './hearing.js';
+import type { ListeningTo } from './listening.js';
+import { openSources } from './open-sources.js';
 import { createInfo, createInfoRefresh, knownModels, type InfoRefresh } from './info.js';
 import { startLevelLoop } from './level-loop.js';
 import { createLife, type Life } from './life.js';
 import { watchModels } from './model-watch.js';
-import { startingWishes } from './remembered.js';
+import { sourceWishes } from './remembered.js';
+import { startSources, stopSources } from './start-sources.js';
 import { createState, initialState, shownState, type StateHolder } from './state.js';
 import { createSteering, type Steering } from './steering.js';
 
@@ -58,7 +59,8 @@ interface Ground {
   disk: Disk;
   /** Null where another broker is configured. */
   broker: EmbeddedBroker | null;
-  source: AudioSource;
+  /** What there is to listen to; at least one. */
+  to: readonly ListeningTo[];
 }
 
 /** The parts, wired and not yet at work. */
@@ -73,7 +75,7 @@ interface Parts {
 
 /**
  * The composition root: builds the parts, wires them, starts them in order and stops them in the reverse one.
- * Sound flows source → level, pipeline → announcer → link; commands flow link → router → control.
+ * Sound flows from each source → level, pipeline → announcer → link; commands flow link → router → control.
  */
 export function createService(options: ServiceOptions): Service {
   let isAtWork = false;
@@ -110,45 +112,51 @@ async function prepare(options: ServiceOptions, life: Life): Promise<Ground> {
   life.goOn();
   const broker = await startOwnBroker(config, log, life);
   life.goOn();
-  const source = await chooseSource({
+  const to = await openSources({
     config,
-    device: disk.wishes.audioDevice,
-    chunkSeconds: chunkSecondsFor(disk.wishes.rateHz),
+    store: disk.store,
+    isSafeMode: options.safeMode != null,
+    rateHz: disk.wishes.rateHz,
     root,
     demoAllowed: broker !== null,
     log,
   });
   life.goOn();
-  return { disk, broker, source };
+  return { disk, broker, to };
 }
 
 /** Makes the parts known to each other. Some are named before they are made: they are only called later. */
 async function wire(
   options: ServiceOptions,
-  { disk, broker, source }: Ground,
+  { disk, broker, to }: Ground,
   life: Life,
   onAnswered: () => void,
 ): Promise<Parts> {
   const { config, version, log } = options;
-  const { wishes, store, registry, installer, outbox } = disk;
+  const { wishes, registry, installer, outbox } = disk;
   let safeMode = options.safeMode ?? null;
   const link = openLink({
     config,
     broker,
     outbox,
+    sources: to.length > 1 ? to.map((one) => one.config.name) : [],
     onRequest: (message) => steering.router.handle(message),
     onBirth: (text) => homeAssistant.birth(text),
     log,
   });
-  const state = createState(initialState(wishes, source.kind), (now) => {
+  const state = createState(initialState(wishes, to), (now) => {
     homeAssistant.stateChanges(now);
     link.publish('state', shownState(now));
   });
   const hearing = createHearing({
     config,
     disk,
+    to,
     // In safe mode those set over MQTT are not in effect.
-    keptLabels: safeMode === null ? [] : startingWishes(config, store).tagging.labels,
+    keptLabels(source) {
+      const one = to[source]!;
+      return safeMode === null ? [] : sourceWishes(one.config, one.store).tagging.labels;
+    },
     installed: await registry.list(),
     link,
     state,
@@ -158,15 +166,19 @@ async function wire(
     onOtherModel: () => info.again(),
     log,
   });
-  const { pipeline, announcer } = hearing;
+  const { pipeline, sources } = hearing;
   const file = createHealthFile({ dataDir: config.data_dir });
-  const health = createHealth({ log, file, dataDir: config.data_dir, link, pipeline, state });
+  const health = createHealth({ log, file, dataDir: config.data_dir, link, hearing, state });
   const homeAssistant = openHomeAssistant({
     config,
     version,
     link,
     catalogue: await knownModels(installer, log),
-    watched: () => announcer.named(),
+    sources: sources.map(({ name, announcer, config: { audio } }) => ({
+      name,
+      watched: () => announcer.named(),
+      calibrated: audio.calibration_db !== null,
+    })),
     keepsGone: safeMode !== null || options.configIncomplete === true,
     log,
   });
@@ -177,7 +189,10 @@ async function wire(
     configProblems: options.configProblems ?? [],
     safeModeReason: () => safeMode?.reason ?? null,
     model: () => (pipeline.ready ? pipeline.model : null),
-    thresholds: () => announcer.thresholds(),
+    thresholds: () =>
+      sources.flatMap(({ announcer, link: { source } }) =>
+        announcer.thresholds().map((one) => (source === null ? one : { ...one, source })),
+      ),
     registry,
     installer,
     link,
@@ -188,7 +203,6 @@ async function wire(
   const steering = createSteering({
     config,
     disk,
-    source,
     link,
     state,
     hearing,
@@ -208,19 +222,22 @@ async function wire(
 /** Starts the parts in order: what others need first, and the sound when there is a model to hear it. */
 async function setToWork(
   options: ServiceOptions,
-  { disk, source }: Ground,
+  { disk }: Ground,
   { link, state, hearing, steering, health, info }: Parts,
   life: Life,
 ): Promise<void> {
-  const { pipeline, announcer } = hearing;
+  const { pipeline, sources } = hearing;
   const { router, telemetry, thermal } = steering;
   await link.start();
   life.goOn();
   life.onStop(forwardProblems(options.problems, link));
   link.publish('audio/status', 'offline');
+  for (const source of sources) {
+    if (source.link.source !== null) source.link.publish('audio/status', 'offline');
+  }
   // The broker may have what an earlier life was at: loading the model takes a while.
   link.publish('state', shownState(state.now));
-  life.onStop(() => announcer.close());
+  life.onStop(() => hearing.close());
   life.onStop(() => pipeline.stop());
   await pipeline.start(disk.wanted);
   thermal.start();
@@ -229,13 +246,16 @@ async function setToWork(
   life.onStop(watchModels({ folder: disk.registry.installedFolder, onChange: () => info.again() }));
   life.goOn();
 
-  life.onStop(() => source.stop());
-  await source.start(hearing.sinkFor(source, (status) => health.audio(status)));
-  life.goOn();
+  life.onStop(() => stopSources(sources));
+  await startSources(sources, life, options.log);
 
   telemetry.start();
   life.onStop(() => telemetry.stop());
-  life.onStop(startLevelLoop(hearing.level, link));
+  life.onStop(
+    startLevelLoop(
+      sources.map((source) => ({ ...source, calibrationDb: source.config.audio.calibration_db })),
+    ),
+  );
   health.start();
   life.onStop(() => health.stop());
   // From here on, first of all: no command may begin something in what is being taken down.
@@ -245,11 +265,18 @@ async function setToWork(
 /** Says in the log what the service is at. */
 function sayReady(
   { config, log }: ServiceOptions,
-  { disk, broker, source }: Ground,
+  { disk, broker, to }: Ground,
   { link, hearing }: Parts,
 ): void {
   const { base } = link.topics;
   const { id } = hearing.pipeline.model.manifest;
-  log.info({}, `Tagging ${source.kind} with ${id} at ${disk.wishes.rateHz} Hz as ${base}`);
+  log.info({}, `Tagging ${heardOf(to)} with ${id} at ${disk.wishes.rateHz} Hz as ${base}`);
   if (broker !== null) log.info({}, readAlong(broker, config, base));
+}
+
+/** What is listened to, for people. */
+function heardOf(to: readonly ListeningTo[]): string {
+  const [first, ...others] = to;
+  if (others.length === 0) return first!.audio.kind;
+  return to.map(({ config, audio }) => `${config.name} (${audio.kind})`).join(', ');
 }

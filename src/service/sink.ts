@@ -1,67 +1,117 @@
-import type { LevelMeter } from '../audio/level.js';
+import { createLoudnessMeter, type LoudnessBlock, type LoudnessReader } from '../audio/loudness.js';
+import { createShaper } from '../audio/shaper.js';
 import type { AudioSink, AudioSource, AudioStatus } from '../audio/source.js';
 import type { Logger } from '../common/log.js';
 import type { PipelineSource } from '../inference/pipeline.js';
-import type { Link } from '../mqtt/link.js';
+import type { LoudBlock } from '../tagging/loud.js';
 import type { RateMeter } from '../telemetry/rate.js';
 import type { Announcer } from './announcer.js';
 import { createClockWatch } from './clock-watch.js';
 
+/** Takes the sound of one source. */
+export interface Sink extends AudioSink {
+  /** A reader of its loudness, with a period of its own. */
+  loudness(): LoudnessReader;
+  /** Another microphone, or another place: how loud it was says nothing any more. */
+  forgetLoudness(): void;
+  /** Samples that were too loud for full scale after the gain. */
+  readonly clipped: number;
+}
+
 /**
- * Takes the sound of a source: its level is measured, its windows are answered, and breaks in it (another device, a
- * clock that was set, the end) end what is on.
+ * Takes the sound of a source: it is shaped, its level is measured, its windows are answered, and breaks in it (another
+ * device, a clock that was set, the end) end what is on.
  */
 export function createSink(options: {
   source: Pick<AudioSource, 'realTime'>;
-  level: Pick<LevelMeter, 'add'>;
-  pipeline: Pick<PipelineSource, 'begin' | 'chunk' | 'interrupt' | 'idle'>;
-  announcer: Pick<Announcer, 'close' | 'setAudible'>;
+  sound: { gainDb: number; highpassHz: number };
+  windows: Pick<PipelineSource, 'begin' | 'piece' | 'chunk' | 'interrupt' | 'idle'>;
+  announcer: Pick<Announcer, 'close' | 'setAudible' | 'loudness'>;
+  /** In a pause nothing is loud either. */
+  isPaused: () => boolean;
   rate: Pick<RateMeter, 'reset'>;
-  link: Pick<Link, 'publish'>;
   /** The sound begins anew: what was measured of the one before is of no use. */
   onBegin: () => void;
   onStatus: (status: AudioStatus) => void;
+  /** ` at <source>` where there are several, for people. */
+  where: string;
   log: Logger;
-}): AudioSink {
-  const { source, level, pipeline, announcer, rate, link, log } = options;
+}): Sink {
+  const { source, windows, announcer, rate, where, log } = options;
   const clock = createClockWatch();
+  const shaper = createShaper(options.sound);
+  const meter = createLoudnessMeter({ onBlock: measured });
+  let sampleRate = 0;
+  /** Of the chunk that is being measured: where it ends in the sound, and when. */
+  let position = 0;
+  let endMs = 0;
+  /** One object for all blocks: nothing is allocated. */
+  const block: { -readonly [K in keyof LoudBlock]: LoudBlock[K] } = {
+    endMs: 0,
+    lengthMs: 0,
+    dbfs: 0,
+    backgroundDbfs: null,
+  };
+  let measuredUntil = 0;
+
+  function measured({ endSample, dbfs, backgroundDbfs }: LoudnessBlock): void {
+    windows.piece(endSample, dbfs);
+    block.endMs = endMs - ((position - endSample) * 1000) / sampleRate;
+    block.lengthMs = ((endSample - measuredUntil) * 1000) / sampleRate;
+    block.dbfs = dbfs;
+    block.backgroundDbfs = backgroundDbfs;
+    measuredUntil = endSample;
+    if (!options.isPaused()) announcer.loudness(block);
+  }
 
   /** No event and no window may have its beginning on the old clock and its end on the new one. */
   function clockWasSet(jumpedMs: number): void {
     log.warn(
       { code: 'clock_set' },
-      `The clock went ${jumpedMs < 0 ? 'back' : 'ahead'} by ${Math.round(Math.abs(jumpedMs) / 1000)} s (it was set, or the machine slept): what is on ends, and begins anew`,
+      `The clock went ${jumpedMs < 0 ? 'back' : 'ahead'} by ${Math.round(Math.abs(jumpedMs) / 1000)} s (it was set, or the machine slept): what is on${where} ends, and begins anew`,
     );
     announcer.close();
-    pipeline.interrupt();
+    windows.interrupt();
   }
 
   function status(now: AudioStatus): void {
     options.onStatus(now);
-    link.publish('audio/status', now.state);
-    if (now.state === 'offline') pipeline.interrupt();
+    if (now.state === 'offline') windows.interrupt();
     announcer.setAudible(now.state === 'online');
   }
 
   return {
-    begin({ sampleRate, name }) {
+    loudness: () => meter.reader(),
+    forgetLoudness: () => meter.forget(),
+    get clipped() {
+      return shaper.clipped;
+    },
+    begin(format) {
       announcer.close();
       rate.reset();
       options.onBegin();
-      pipeline.begin(sampleRate, source.realTime);
-      log.info({}, `Hearing ${name} at ${sampleRate} Hz`);
+      ({ sampleRate } = format);
+      position = 0;
+      measuredUntil = 0;
+      shaper.begin(sampleRate);
+      meter.begin(sampleRate);
+      windows.begin(sampleRate, source.realTime);
+      log.info({}, `Hearing ${format.name} at ${sampleRate} Hz${where}`);
     },
     chunk(samples, endTimeMs) {
       const jumpedMs = clock.look(Date.now(), performance.now());
       if (jumpedMs !== 0) clockWasSet(jumpedMs);
-      level.add(samples);
-      return pipeline.chunk(samples, endTimeMs);
+      const shaped = shaper.process(samples);
+      position += shaped.length;
+      endMs = endTimeMs;
+      meter.add(shaped);
+      return windows.chunk(shaped, endTimeMs);
     },
     status,
     end() {
-      void pipeline.idle().then(() => {
+      void windows.idle().then(() => {
         status({ state: 'offline', code: 'ended', reason: 'the recording is over' });
-        log.info({}, 'The recording is over; nothing more to hear');
+        log.info({}, `The recording is over${where}; nothing more to hear`);
       });
     },
   };

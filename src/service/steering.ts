@@ -1,4 +1,3 @@
-import type { AudioSource } from '../audio/source.js';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { Config } from '../config/schema.js';
@@ -27,7 +26,6 @@ export interface Steering {
 export function createSteering(options: {
   config: Config;
   disk: Disk;
-  source: AudioSource;
   link: Link;
   state: StateHolder;
   hearing: Hearing;
@@ -39,23 +37,22 @@ export function createSteering(options: {
   onModelChosen: () => Promise<void>;
   log: Logger;
 }): Steering {
-  const { config, disk, source, link, state, hearing, log } = options;
-  const { pipeline, announcer, rate, latency } = hearing;
+  const { config, disk, link, state, hearing, log } = options;
+  const { pipeline, sources } = hearing;
   const { store, wishes, registry, installer, updateLock } = disk;
   const telemetry = createTelemetryLoop({
     config,
     intervalSeconds: wishes.telemetryIntervalSeconds,
     link,
     state,
-    pipeline,
-    source,
-    latency,
-    rate,
+    hearing,
     refusedCommands: () => router.counters().refused,
     onError: (error) => log.warn({ code: 'telemetry' }, `telemetry could not be read: ${messageOf(error)}`),
   });
   // As fast as it can is a wish, too, and a lower rate would not slow it down.
-  const asFastAsItCan = source.kind === 'file' && config.audio.speed === 'max';
+  const asFastAsItCan = sources.every(
+    ({ audio, config: { audio: wanted } }) => audio.kind === 'file' && wanted.speed === 'max',
+  );
   const thermal = createThermalControl({ config, isIdle: asFastAsItCan, pipeline, state, log });
   const control = createControl({
     config,
@@ -63,13 +60,11 @@ export function createSteering(options: {
     installer,
     updateLock,
     pipeline,
-    announcer,
+    sources,
     telemetry,
-    input: createInputControl({ config, source, state, store }),
+    input: createInputControl({ sources, state }),
     state,
     store,
-    tagging: wishes.tagging,
-    rate,
     thermal,
     health: () => options.health.report(),
     publishInfo: options.publishInfo,

@@ -20,15 +20,17 @@ export function tagsPayload(
     seq: result.seq,
     model: model.manifest.id,
     window: { start: isoTime(result.startMs), end: isoTime(result.endMs) },
-    tags: topTags(scores, model.labels, topK).map(rounded),
+    // A window that was answered as silence has no best labels.
+    tags: result.idle ? [] : topTags(scores, model.labels, topK).map(rounded),
     now: now.map(rounded),
     level_dbfs: levelDbfs === null ? null : round(levelDbfs, 1),
     latency_ms: round(performance.now() - result.arrivedAt, 3),
+    ...(result.idle && { idle: true }),
   };
 }
 
-/** `B/event`; `modelId` is that of the model at work. */
-export function eventPayload(event: TagEvent, modelId: string): EventPayload {
+/** `B/event`; `heardBy` is the id of the model at work. */
+export function eventPayload(event: TagEvent, heardBy: string): EventPayload {
   return {
     id: event.id,
     event_type: event.event_type,
@@ -41,7 +43,7 @@ export function eventPayload(event: TagEvent, modelId: string): EventPayload {
     ended_at: event.ended_at === null ? null : isoTime(event.ended_at),
     duration_s: event.duration_s === null ? null : round(event.duration_s, 3),
     detected_at: isoTime(event.detected_at),
-    model: modelId,
+    model: heardBy,
     late: false,
   };
 }

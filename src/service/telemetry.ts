@@ -1,13 +1,11 @@
-import type { AudioSource } from '../audio/source.js';
 import type { Config } from '../config/schema.js';
-import type { Pipeline } from '../inference/pipeline.js';
-import { isoTime } from '../mqtt/contract.js';
+import { isoTime, type TelemetryPayload } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';
 import { startEventLoopMonitor } from '../telemetry/event-loop.js';
 import { createHostReader } from '../telemetry/host.js';
-import type { LatencyRecorder } from '../telemetry/latency.js';
-import type { RateMeter } from '../telemetry/rate.js';
 import { readSoc } from '../telemetry/soc.js';
+import type { Hearing } from './hearing.js';
+import type { Listening } from './listening.js';
 import type { StateHolder } from './state.js';
 
 /** Publishes `B/telemetry` every interval. */
@@ -23,15 +21,13 @@ export function createTelemetryLoop(options: {
   intervalSeconds: number;
   link: Link;
   state: StateHolder;
-  pipeline: Pipeline;
-  source: AudioSource;
-  latency: LatencyRecorder;
-  rate: RateMeter;
+  hearing: Pick<Hearing, 'pipeline' | 'sources' | 'latency'>;
   /** How many requests were refused because too many came. */
   refusedCommands: () => number;
   onError: (error: unknown) => void;
 }): TelemetryLoop {
-  const { config, link, state, pipeline, source, latency, rate } = options;
+  const { config, link, state, hearing } = options;
+  const { pipeline, sources, latency } = hearing;
   const { sys_root: sysRoot, proc_root: procRoot, event_loop: measureEventLoop } = config.telemetry;
   let { intervalSeconds } = options;
   const host = createHostReader({ procRoot, dataDir: config.data_dir });
@@ -39,11 +35,12 @@ export function createTelemetryLoop(options: {
   let timer: NodeJS.Timeout | null = null;
 
   const publish = async () => {
-    const pids = [process.pid, ...pipeline.pids, ...(source.pids?.() ?? [])];
+    const pids = [process.pid, ...pipeline.pids, ...sources.flatMap(({ audio }) => audio.pids?.() ?? [])];
     const [soc, machine] = await Promise.all([readSoc({ sysRoot }), host.read(pids)]);
     if (timer === null) return;
-    const { processed, dropped, restarts } = pipeline.counters();
-    const measured = rate.measure(performance.now());
+    const { processed, dropped, idle, restarts } = pipeline.counters();
+    const measured = measuredRate(sources, performance.now());
+    const each = sources.map(countersOf);
     link.publish('telemetry', {
       ts: isoTime(Date.now()),
       interval_seconds: intervalSeconds,
@@ -55,14 +52,21 @@ export function createTelemetryLoop(options: {
         measured: measured === null ? null : Math.round(measured * 1000) / 1000,
       },
       latency_ms: latency.snapshotAndReset(),
-      windows: { processed, dropped },
+      windows: { processed, dropped, idle },
       soc,
       host: machine,
-      audio: source.counters(),
+      audio: {
+        overruns: sum(each, 'overruns'),
+        restarts: sum(each, 'restarts'),
+        clipped: sum(each, 'clipped'),
+      },
       inference: { restarts },
       outbox: link.counters(),
       commands: { refused: options.refusedCommands(), unanswered: link.lostReplies() },
       ...(eventLoop !== null && { event_loop_ms: eventLoop.snapshotAndReset() }),
+      ...(sources.length > 1 && {
+        sources: Object.fromEntries(sources.map(({ name }, index) => [name, each[index]!])),
+      }),
     });
   };
 
@@ -87,4 +91,20 @@ export function createTelemetryLoop(options: {
       eventLoop?.stop();
     },
   };
+}
+
+type SourceCounts = NonNullable<TelemetryPayload['sources']>[string];
+
+function countersOf({ windows, audio, clipped }: Listening): SourceCounts {
+  return { ...windows.counters(), ...audio.counters(), clipped };
+}
+
+function sum(each: readonly SourceCounts[], key: keyof SourceCounts): number {
+  return each.reduce((total, counts) => total + counts[key], 0);
+}
+
+/** Windows a second of a source, Hz: the mean of those that had any; null where none had. */
+function measuredRate(sources: readonly Pick<Listening, 'rate'>[], nowMs: number): number | null {
+  const rates = sources.flatMap(({ rate }) => rate.measure(nowMs) ?? []);
+  return rates.length === 0 ? null : rates.reduce((total, rate) => total + rate, 0) / rates.length;
 }

@@ -1,7 +1,8 @@
 import { performance } from 'node:perf_hooks';
 import type { Logger } from '../common/log.js';
 import type { Config } from '../config/schema.js';
-import type { Pipeline } from '../inference/pipeline.js';
+import type { Pipeline, PipelineSource } from '../inference/pipeline.js';
+import type { SourceCounters } from '../inference/source-feed.js';
 import { readHeat } from '../telemetry/soc.js';
 import type { FirmwareFlags } from '../telemetry/thermal-flags.js';
 import { startThermal, stepThermal, type ThermalDecision, type ThermalInput } from '../telemetry/thermal.js';
@@ -27,7 +28,7 @@ export function createThermalControl(options: {
   config: Config;
   /** Leave the rate as it is wished, as with `thermal.enabled: false`. */
   isIdle?: boolean;
-  pipeline: Pick<Pipeline, 'setRate' | 'counters'>;
+  pipeline: Pick<Pipeline, 'setRate'> & { readonly sources: readonly Pick<PipelineSource, 'counters'>[] };
   state: StateHolder;
   log: Logger;
   /** Milliseconds that do not run backwards. */
@@ -80,7 +81,11 @@ export function createThermalControl(options: {
     if (!isRunning) return READ_INTERVAL_MS;
     flags = reading.flags;
     if (state.now.paused) pace.reset();
-    else pace.add(now(), pipeline.counters());
+    else
+      pace.add(
+        now(),
+        pipeline.sources.map((source) => source.counters()),
+      );
     const decision = step(state.now.rate_hz, reading);
     apply(state.now.rate_hz, decision);
     news.tell(decision, state.now.rate_hz);
@@ -122,21 +127,29 @@ export function createThermalControl(options: {
   };
 }
 
-/** Tells what the machine manages where that is less than it is asked for. */
+type Counts = Pick<SourceCounters, 'processed' | 'dropped'>;
+
+/** Tells what the machine manages of each source where that is less than it is asked for. */
 function createPace() {
-  let seen: { atMs: number; processed: number; dropped: number }[] = [];
+  let seen: { atMs: number; counts: readonly Counts[] }[] = [];
   return {
-    add(atMs: number, { processed, dropped }: { processed: number; dropped: number }) {
-      seen = [...seen.slice(1 - PACE_READINGS), { atMs, processed, dropped }];
+    add(atMs: number, counts: readonly Counts[]) {
+      seen = [...seen.slice(1 - PACE_READINGS), { atMs, counts }];
     },
-    /** Windows a second that were answered, where one in five or more was dropped; else null. */
+    /** Windows a second of a source that were answered, where one in five or more was dropped; else null. */
     achievedHz(): number | null {
       const [first, last] = [seen[0], seen.at(-1)];
       if (first === undefined || last === undefined || last.atMs <= first.atMs) return null;
-      const processed = last.processed - first.processed;
-      const dropped = last.dropped - first.dropped;
+      const each = last.counts.map(({ processed, dropped }, source) => ({
+        processed: processed - (first.counts[source]?.processed ?? 0),
+        dropped: dropped - (first.counts[source]?.dropped ?? 0),
+      }));
+      // A source that is paused or silent asks for nothing.
+      const active = each.filter(({ processed, dropped }) => processed + dropped > 0);
+      const processed = active.reduce((sum, counts) => sum + counts.processed, 0);
+      const dropped = active.reduce((sum, counts) => sum + counts.dropped, 0);
       if (processed <= 0 || dropped * 5 < processed + dropped) return null;
-      return (processed * 1000) / (last.atMs - first.atMs);
+      return (processed * 1000) / (last.atMs - first.atMs) / active.length;
     },
     reset() {
       seen = [];

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import t from 'tap';
 import { hasMosquitto } from '../../src/bench/broker-process.js';
 import { runService } from '../../tools/bench/service-run.js';
+import { benchSources } from '../../tools/bench/sources-bench.js';
+import { runSources } from '../../tools/bench/sources-run.js';
 import { projectRoot } from '../../src/common/project.js';
 import { writeWav } from '../support/service.js';
 import { installToneModel, tone } from '../support/tone-models.js';
@@ -56,3 +58,61 @@ t.test(
     await test.rejects(interrupted, { message: 'enough' }, 'an interrupt stops what was started');
   },
 );
+
+t.test('one source and two are measured in turns', { skip: process.platform !== 'linux' }, async (test) => {
+  const folder = test.testdir();
+  const model = await installToneModel(join(folder, 'installed'), 'waveform');
+  const recording = join(folder, 'tone.wav');
+  await writeWav(recording, tone(model.tonesHz[0]!, 2, 16_000), 16_000);
+  const said: string[] = [];
+  const options = {
+    program: join(projectRoot(), 'dist', 'src', 'main.js'),
+    folder,
+    modelId: model.id,
+    modelFolder: model.folder,
+    windowSeconds: 1,
+    recording,
+    rateHz: 4,
+    settleSeconds: 0,
+    seconds: 2,
+    sources: 2,
+    rounds: 1,
+    onlySources: true,
+    broker: hasMosquitto() ? ('mosquitto' as const) : ('embedded' as const),
+    signal: new AbortController().signal,
+    progress: (message: string) => said.push(message),
+  };
+  const [round] = await benchSources(options);
+  test.same(said, ['round 1 of 1: one source', 'round 1 of 1: several sources']);
+  test.match(round, { camera: null, quiet: null, idle: null });
+  const { one, several } = round!;
+  test.match(
+    several.sources.map(({ name }) => name),
+    ['source1', 'source2'],
+  );
+  for (const run of [one, several]) {
+    test.ok(run.sources.every(({ answered }) => answered >= 7));
+    test.equal(
+      run.windows,
+      run.sources.reduce((sum, { answered }) => sum + answered, 0),
+    );
+    test.ok(run.sources.every(({ latencyMs }) => latencyMs.p50 <= latencyMs.p95));
+    test.ok(run.parts.service.cpuMs > 0 && run.parts.service.rssMb! > 50);
+    test.ok(run.parts.inference.rssMb! > 20);
+    test.match(run.parts.ffmpeg, { cpuMs: 0, rssMb: 0 });
+  }
+
+  await mkdir(join(folder, 'broken'));
+  const sources = [{ name: 'a', source: 'file', file: recording }];
+  await test.rejects(
+    runSources({
+      ...options,
+      sources,
+      idleBelowDbfs: null,
+      folder: join(folder, 'broken'),
+      program: '/nowhere.js',
+    }),
+    { code: 'bench_service', message: /with a failed: .*ERR_MODULE_NOT_FOUND/s },
+    'a service that does not start is reported with its last words',
+  );
+});

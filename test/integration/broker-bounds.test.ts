@@ -1,7 +1,8 @@
 import t, { type Test } from 'tap';
+import { createBucket } from '../../src/common/bucket.js';
 import { silentLogger } from '../../src/common/log.js';
 import { startEmbeddedBroker } from '../../src/mqtt/broker.js';
-import { BROKER_LIMITS, createAccounts, createBucket } from '../../src/mqtt/broker-limits.js';
+import { BROKER_LIMITS, createAccounts } from '../../src/mqtt/broker-limits.js';
 import { pour, publishPacket, rawClient, subscribePacket } from '../support/flood.js';
 import { makeLink } from '../support/link.js';
 import { createProbe } from '../support/mqtt-probe.js';

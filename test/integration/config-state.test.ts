@@ -109,6 +109,95 @@ t.test('remembered state', (t) => {
     }
   });
 
+  t.test('each source has its own, and the one source of before has what it had', async (t) => {
+    const dataDir = temporaryFolder(t);
+    const path = join(dataDir, 'state.json');
+    const former = {
+      version: 1,
+      values: {
+        model: { value: 'mn04_as', configured: 'soundpost-home' },
+        threshold: { value: 0.4, configured: null },
+        paused: { value: true, configured: false },
+      },
+    };
+    writeFileSync(path, JSON.stringify(former));
+    const first = await openStateStore({ dataDir, log: silentLogger });
+    t.equal(first.of(null).get('threshold', null), 0.4, 'a file of before');
+    t.equal(first.of('yard').get('threshold', null), undefined);
+    const group = { name: 'Alarm', labels: ['Siren'] };
+    t.equal(await first.of('yard').set('threshold', 0.2, null), true);
+    await first.of('yard').set('labels', ['Dog', group], []);
+    await first.of('street').set('audio_device', 'USB', '');
+    await first.of(null).set('paused', false, false);
+    t.equal(first.get('paused', false), false, 'null is the root');
+    const { sources, values } = JSON.parse(readFileSync(path, 'utf8')) as Record<string, object>;
+    t.strictSame(sources, {
+      yard: {
+        threshold: { value: 0.2, configured: null },
+        labels: { value: ['Dog', group], configured: [] },
+      },
+      street: { audio_device: { value: 'USB', configured: '' } },
+    });
+    t.same(Object.keys(values!).sort(), ['model', 'paused', 'threshold'], 'what is beside it is as it was');
+
+    const second = await openStateStore({ dataDir, log: silentLogger });
+    const yard = second.of('yard');
+    t.equal(second.of('yard'), yard);
+    t.equal(yard.get('threshold', null), 0.2);
+    t.same(yard.get('labels', []), ['Dog', group]);
+    t.equal(second.of('street').get('audio_device', ''), 'USB');
+    t.equal(second.of('attic').get('audio_device', ''), undefined);
+    t.equal(second.get('model', 'soundpost-home'), 'mn04_as');
+    await yard.clear('threshold');
+    await yard.clear('labels');
+    await second.of('street').clear('audio_device');
+    t.notOk('sources' in (JSON.parse(readFileSync(path, 'utf8')) as object), 'nothing is left of them');
+  });
+
+  t.test('the configuration of a source that has changed since is the newer wish', async (t) => {
+    const dataDir = temporaryFolder(t);
+    const log = recordingLogger();
+    const store = await openStateStore({ dataDir, log });
+    await store.of('yard').set('threshold', 0.2, 0.5);
+    await store.of('street').set('threshold', 0.2, 0.5);
+    await store.set('threshold', 0.2, 0.5);
+    t.equal(store.of('yard').get('threshold', 0.6), undefined);
+    t.match(log.records, [{ level: 'info', message: /threshold of the source yard has changed/ }]);
+    t.equal(store.of('street').get('threshold', 0.5), 0.2);
+    t.equal(store.get('threshold', 0.5), 0.2);
+  });
+
+  t.test('sources that are gone are remembered, and not without end', async (t) => {
+    const dataDir = temporaryFolder(t);
+    const first = await openStateStore({ dataDir, log: silentLogger });
+    await Promise.all(
+      Array.from({ length: 64 }, (_, n) => first.of(`gone-${n}`).set('threshold', n / 100, null)),
+    );
+    const second = await openStateStore({ dataDir, log: silentLogger });
+    t.equal(second.of('gone-0').get('threshold', null), 0, 'one that has come back');
+    await Promise.all(
+      Array.from({ length: 10 }, (_, n) => second.of(`new-${n}`).set('threshold', 0.5, null)),
+    );
+    const third = await openStateStore({ dataDir, log: silentLogger });
+    const isKnown = (name: string) => third.of(name).get('threshold', null) !== undefined;
+    t.same(
+      ['gone-0', 'gone-10', 'gone-11', 'gone-63', 'new-0', 'new-9'].filter(isKnown),
+      ['gone-0', 'gone-11', 'gone-63', 'new-0', 'new-9'],
+      'those that were set first go first, and none that is there',
+    );
+  });
+
+  t.test('names that are none of a source are left out, and take nothing with them', async (t) => {
+    const dataDir = temporaryFolder(t);
+    const of = (name: string) => `${JSON.stringify(name)}:{"paused":{"value":true,"configured":false}}`;
+    const sources = ['__proto__', 'A b', 'yard', 'constructor'].map(of).join(',');
+    writeFileSync(join(dataDir, 'state.json'), `{"version":1,"values":{},"sources":{${sources}}}`);
+    const store = await openStateStore({ dataDir, log: silentLogger });
+    for (const name of ['yard', 'constructor']) t.equal(store.of(name).get('paused', false), true);
+    t.equal(store.of('A b').get('paused', false), undefined);
+    t.equal(store.of('__proto__').get('paused', false), undefined);
+  });
+
   t.test('many changes at once: the last one is what is on the disk', async (t) => {
     const dataDir = temporaryFolder(t);
     const store = await openStateStore({ dataDir, log: silentLogger });
@@ -125,6 +214,8 @@ t.test('remembered state', (t) => {
       '{"version":2,"values":{}}',
       '{"version":1,"values":{"rate_hz":{"value":"fast","configured":1}}}',
       '{"version":1,"values":{"rate_hz":{"value":1e9,"configured":1}}}',
+      '{"version":1,"values":{},"sources":[]}',
+      '{"version":1,"values":{},"sources":{"yard":{"threshold":{"value":7,"configured":null}}}}',
     ];
     for (const content of broken) {
       const dataDir = temporaryFolder(t);
@@ -151,11 +242,13 @@ t.test('remembered state', (t) => {
           fc.string(),
           fc.json(),
           fc.json().map((v) => `{"version":1,"values":${v}}`),
+          fc.json().map((v) => `{"version":1,"values":{},"sources":{"yard":${v}}}`),
         ),
         async (text) => {
           writeFileSync(join(dataDir, 'state.json'), text);
           const store = await openStateStore({ dataDir, log: silentLogger });
           store.get('labels', []);
+          store.of('yard').get('labels', []);
           await store.flush();
         },
       ),

@@ -69,28 +69,31 @@ t.test('a disk that is full', { skip: cannotMount() }, (t) => {
     const disk = mountSmallDisk(t, '1m');
     const log = createRecordingLog();
     const memory = openLabelMemory({ dataDir: disk.folder, log });
-    memory.add('dog');
+    memory.of(null).add('dog');
     await until(
       () => readFileSync(join(disk.folder, 'labels.json'), 'utf8').includes('dog'),
       'a dog in labels.json',
       30,
     );
     disk.fill();
-    memory.add('siren');
+    memory.of(null).add('siren');
     await until(
       () => log.lines.some(({ fields }) => fields.code === 'labels_not_written'),
       'the warning',
       30,
     );
     const next = openLabelMemory({ dataDir: disk.folder, log });
-    t.strictSame(next.slugs(), ['dog']);
-    t.ok(next.isIncomplete);
-    t.ok(openLabelMemory({ dataDir: disk.folder, log }).isIncomplete, 'also where that start is cut short');
+    t.strictSame(next.of(null).slugs(), ['dog']);
+    t.ok(next.of(null).isIncomplete);
+    t.ok(
+      openLabelMemory({ dataDir: disk.folder, log }).of(null).isIncomplete,
+      'also where that start is cut short',
+    );
     await next.stop();
     disk.free();
     await memory.stop();
     const last = openLabelMemory({ dataDir: disk.folder, log });
-    t.strictSame([last.slugs(), last.isIncomplete], [['dog', 'siren'], false]);
+    t.strictSame([last.of(null).slugs(), last.of(null).isIncomplete], [['dog', 'siren'], false]);
   });
   t.end();
 });
@@ -127,10 +130,10 @@ t.test('something else in the place of a file', async (t) => {
       async (_, dataDir) => {
         const log = createRecordingLog();
         const memory = openLabelMemory({ dataDir, log });
-        t.ok(memory.isIncomplete);
-        memory.add('dog');
+        t.ok(memory.of(null).isIncomplete);
+        memory.of(null).add('dog');
         await memory.stop();
-        t.strictSame(openLabelMemory({ dataDir, log }).slugs(), ['dog']);
+        t.strictSame(openLabelMemory({ dataDir, log }).of(null).slugs(), ['dog']);
         return log.lines[0]?.message ?? '';
       },
     ],

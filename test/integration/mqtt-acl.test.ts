@@ -4,6 +4,7 @@ import t, { type Test } from 'tap';
 import { z } from 'zod';
 import { asyncApi } from '../../tools/docs/mqtt/asyncapi.js';
 import { mosquittoAcl } from '../../tools/docs/mqtt/acl.js';
+import { discoveryTopic } from '../../src/home-assistant/payload.js';
 import type { StatePayload } from '../../src/mqtt/contract.js';
 import { freePort, startMosquitto } from '../support/broker.js';
 import { createAuthority } from '../support/certificates.js';
@@ -157,6 +158,12 @@ t.test('the example broker: everybody can do their part, and nothing else', { sk
     t.ok(await mayWrite(device, 'homeassistant/device/soundpost_cellar/part_2/config'));
     t.notOk(await mayWrite(device, 'homeassistant/device/soundpost_attic/config'));
     t.notOk(await mayWrite(device, 'homeassistant/device/soundpost_attic/part_2/config'));
+    for (const part of [1, 2]) {
+      const ofYard = (id: string) => discoveryTopic('homeassistant', id, { source: 'yard', part });
+      t.ok(await mayWrite(device, ofYard('cellar')), 'any of its sources');
+      t.notOk(await mayWrite(device, ofYard('attic')));
+      t.notOk(await mayWrite(device, ofYard('cellar_2')), 'nor one that is called nearly like it');
+    }
     t.notOk(await mayWrite(device, 'homeassistant/status'));
     const commands = await as('cellar', ['soundpost/cellar/+/set', 'soundpost/cellar/request/#']);
     await everything.publish('soundpost/attic/rate/set', '1');

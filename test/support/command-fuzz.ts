@@ -21,6 +21,8 @@ const word = fc.stringMatching(/^[a-zA-Z0-9_-]{1,12}$/);
 const path = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom(...names).map((name) => `request/${name}`) },
   { weight: 3, arbitrary: fc.constantFrom(...names) },
+  { weight: 1, arbitrary: fc.constantFrom(...names).map((name) => `source/yard/${name}`) },
+  { weight: 1, arbitrary: fc.tuple(word, word).map(([name, thing]) => `source/${name}/${thing}/set`) },
   { weight: 1, arbitrary: fc.array(word, { minLength: 1, maxLength: 4 }).map((words) => words.join('/')) },
   { weight: 1, arbitrary: word.map((text) => `request/${text}`) },
   { weight: 1, arbitrary: word.map((text) => `${text}/set`) },
@@ -33,6 +35,7 @@ const path = fc.oneof(
 const key = fc.constantFrom(
   ...new Set(Object.values(specs).flatMap(({ example }) => Object.keys(example ?? {}))),
   'transaction',
+  'source',
   '__proto__',
   'constructor',
   'toString',
@@ -44,7 +47,7 @@ const examples = Object.values(specs).flatMap(({ example, setExample }) => [
 /** Numbers at the edges of what is allowed are likelier to show a mistake than any others. */
 const value = fc.oneof(
   fc.jsonValue(),
-  fc.constantFrom(-1, 0, 0.01, 0.5, 1, 20, 60, 86_400, 1e308, null, '', 'Dog', true),
+  fc.constantFrom(-1, 0, 0.01, 0.5, 1, 20, 60, 86_400, 1e308, null, '', 'Dog', 'yard', true),
 );
 const payload = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom(...examples) },

@@ -37,6 +37,8 @@ function collect(schema: JsonSchema, path: string, fields: Map<string, Set<strin
     collect(child, path === '' ? name : `${path}.${name}`, fields);
   }
   if (schema.items !== undefined) collect(schema.items, `${path}[]`, fields);
+  const { additionalProperties: named } = schema;
+  if (typeof named === 'object' && named.properties !== undefined) collect(named, `${path}.<name>`, fields);
 }
 
 function freezePayload(schema: z.ZodType): FrozenPayload {

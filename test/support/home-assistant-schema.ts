@@ -283,6 +283,20 @@ const platforms: Readonly<Record<string, z.ZodObject>> = {
   }),
 };
 
+/**
+ * What Home Assistant knows a device by whose description comes on this topic (TOPIC_MATCHER and the discovery ids of
+ * discovery.py), null where it does not read it. Its components are known by that and by their own ids.
+ */
+export function discoveredAs(prefix: string, topic: string): string | null {
+  if (!topic.startsWith(`${prefix}/`)) return null;
+  const levels = /^device\/(?:([a-zA-Z0-9_-]+)\/)?([a-zA-Z0-9_-]+)\/config$/.exec(
+    topic.slice(prefix.length + 1),
+  );
+  if (levels === null) return null;
+  const [, node, object] = levels;
+  return node === undefined ? object! : `${object} ${node}`;
+}
+
 /** An entity as Home Assistant has it after the options of the root have been inherited. */
 export interface HomeEntity {
   id: string;

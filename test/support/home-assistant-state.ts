@@ -20,6 +20,14 @@ export function render(template: string, payload: string, now: () => Date = () =
   const environment = new nunjucks.Environment(null, { autoescape: false, throwOnUndefined: true });
   // Jinja's, which nunjucks calls `dump`; both print JSON.
   environment.addFilter('tojson', (value: unknown) => JSON.stringify(value));
+  // Jinja's with a test, of which nunjucks has only "eq".
+  environment.addFilter(
+    'selectattr',
+    (list: Record<string, unknown>[], key: string, test: string, to: unknown) => {
+      if (test !== 'eq') throw new Error(`selectattr got the test ${test}`);
+      return list.filter((each) => each[key] === to);
+    },
+  );
   environment.addGlobal('now', now);
   environment.addGlobal('as_timestamp', asTimestamp);
   let json: unknown;

@@ -38,7 +38,35 @@ export interface FakeMicrophone {
   readonly env: Readonly<Record<string, string>>;
   /** From now on processes see inputs of these names, each of them this microphone. */
   setNames(names: string[]): Promise<void>;
+  /** What makes it an input of this name in a configuration of ALSA. */
+  asInput(name: string): string;
   stop(): Promise<void>;
+}
+
+/** Several microphones that one process sees, each under the names that are given it. */
+export interface JoinedMicrophones {
+  readonly env: Readonly<Record<string, string>>;
+  /** From now on processes see these, by their names, and no other. */
+  setInputs(inputs: Readonly<Record<string, FakeMicrophone>>): Promise<void>;
+  /** The microphones themselves go on. */
+  stop(): Promise<void>;
+}
+
+/** The first of `inputs` is the default one as well. */
+export async function joinMicrophones(
+  inputs: Readonly<Record<string, FakeMicrophone>>,
+): Promise<JoinedMicrophones> {
+  const { folder, env } = await makeFolder();
+  const setInputs = (wanted: Readonly<Record<string, FakeMicrophone>>) => {
+    const [first] = Object.values(wanted);
+    const named = Object.entries(wanted).map(([name, microphone]) => microphone.asInput(name));
+    return writeFile(
+      env.ALSA_CONFIG_PATH!,
+      [NO_DEVICE, ...(first === undefined ? [] : [first.asInput('default')]), ...named].join('\n') + '\n',
+    );
+  };
+  await setInputs(inputs);
+  return { env, setInputs, stop: () => rm(folder, { recursive: true, force: true }) };
 }
 
 /** Noise that never repeats within a test, so that a stretch of it is found at one place only. */
@@ -68,6 +96,9 @@ async function makeFolder(): Promise<{ folder: string; env: Record<string, strin
   };
 }
 
+/** PortAudio does not survive a configuration without any device; this one cannot be opened. */
+const NO_DEVICE = 'pcm.gone { type hw card 99 }';
+
 const pcmName = (name: string) => (name === 'default' ? '!default' : name);
 
 /**
@@ -80,20 +111,12 @@ export async function startFileMicrophone(
 ): Promise<FakeMicrophone> {
   const { folder, env } = await makeFolder();
   await writeFile(join(folder, 'sound.raw'), bytesOf(sound.samples));
-  const setNames = (wanted: string[]) =>
-    writeFile(
-      env.ALSA_CONFIG_PATH!,
-      [
-        'pcm.null { type null }',
-        // PortAudio does not survive a configuration without any device; this one cannot be opened.
-        'pcm.gone { type hw card 99 }',
-        ...wanted.map(
-          (name) => `pcm.${pcmName(name)} {
+  const asInput = (name: string) => `pcm.${pcmName(name)} {
   type plug
   slave {
     pcm {
       type file
-      slave.pcm "null"
+      slave.pcm { type null }
       file "/dev/null"
       infile "${join(folder, 'sound.raw')}"
       format "raw"
@@ -106,12 +129,11 @@ export async function startFileMicrophone(
     show on
     description "${name}"
   }
-}`,
-        ),
-      ].join('\n') + '\n',
-    );
+}`;
+  const setNames = (wanted: string[]) =>
+    writeFile(env.ALSA_CONFIG_PATH!, [NO_DEVICE, ...wanted.map(asInput)].join('\n') + '\n');
   await setNames(names);
-  return { env, setNames, stop: () => rm(folder, { recursive: true, force: true }) };
+  return { env, setNames, asInput, stop: () => rm(folder, { recursive: true, force: true }) };
 }
 
 export interface PacedMicrophone extends FakeMicrophone {
@@ -139,12 +161,7 @@ export async function startPacedMicrophone(
   const socket = at('run/native');
   let server: ChildProcess | undefined;
   let feeder: ChildProcess | undefined;
-  const setNames = (wanted: string[]) =>
-    writeFile(
-      env.ALSA_CONFIG_PATH!,
-      wanted
-        .map(
-          (name) => `pcm.${pcmName(name)} {
+  const asInput = (name: string) => `pcm.${pcmName(name)} {
   type pulse
   server "unix:${socket}"
   device "mic"
@@ -152,10 +169,9 @@ export async function startPacedMicrophone(
     show on
     description "${name}"
   }
-}`,
-        )
-        .join('\n') + '\n',
-    );
+}`;
+  const setNames = (wanted: string[]) =>
+    writeFile(env.ALSA_CONFIG_PATH!, wanted.map(asInput).join('\n') + '\n');
   const format = ['-f', 's16le', '-ac', String(sound.channels), '-ar', String(sound.sampleRate)];
   const feed = () => {
     feeder = spawn(
@@ -206,6 +222,7 @@ load-module module-native-protocol-unix auth-anonymous=1 socket=${socket}
   return {
     env,
     setNames,
+    asInput,
     startSource,
     killSource,
     stallSource: () => void feeder?.kill('SIGSTOP'),

@@ -2,7 +2,7 @@ import type { ServiceControl } from '../../src/mqtt/command-table.js';
 import { SCHEMA_VERSION } from '../../src/mqtt/contract.js';
 
 export type RecordingControl = ServiceControl & {
-  /** The name of each method that was called, and its arguments, signals left out. */
+  /** The name of each method that was called, and its arguments, without signals and what was not given at the end. */
   readonly calls: unknown[][];
 };
 
@@ -12,7 +12,9 @@ export function createRecordingControl(): RecordingControl {
   const note =
     <Given extends unknown[], Data>(name: string, answer: (...given: Given) => Data) =>
     (...given: Given): Promise<Data> => {
-      calls.push([name, ...given.filter((value) => !(value instanceof AbortSignal))]);
+      const told = given.filter((value) => !(value instanceof AbortSignal));
+      while (told.length > 0 && told.at(-1) === undefined) told.pop();
+      calls.push([name, ...told]);
       return Promise.resolve(answer(...given));
     };
   return {

@@ -12,16 +12,21 @@ export interface CameraManners {
   withoutPicture?: 'mute' | 'refuse' | 'burst';
   /** It lists a first audio track that never carries sound. */
   hasMuteTrack?: boolean;
+  /** What it hears, over and over, [samples] at 8 kHz; a full-scale square wave where this is left out. */
+  sound?: Float32Array;
+  /** Where it is; a free port where this is left out. */
+  port?: number;
   /** It sends whoever asks for a description there. */
   redirect?: string;
 }
 
 /**
  * A camera as small as can be: RTSP (RFC 2326) with a picture nobody gets and a sound track in G.711 at 8 kHz, sent
- * as RTP inside the RTSP connection, in real time: a full-scale square wave. It wants a user and a password.
+ * as RTP inside the RTSP connection, in real time. It wants a user and a password.
  */
 export async function startRtspCamera(credentials: string, manners: CameraManners = {}): Promise<RtspCamera> {
   const requests: string[] = [];
+  const sound = manners.sound === undefined ? SQUARE_WAVE : Uint8Array.from(manners.sound, muLawOf);
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -62,11 +67,11 @@ export async function startRtspCamera(credentials: string, manners: CameraManner
         }
         respond('200 OK', answerTo(method, channel, manners));
         if (method !== 'PLAY' || bad === 'mute') continue;
-        playing = play(socket, soundChannel, bad === 'burst' ? BURST_PACKETS : Infinity);
+        playing = play(socket, soundChannel, sound, bad === 'burst' ? BURST_PACKETS : Infinity);
       }
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(manners.port ?? 0, '127.0.0.1', resolve));
   return {
     port: (server.address() as AddressInfo).port,
     requests,
@@ -107,22 +112,42 @@ function answerTo(method: string, channel: number, manners: CameraManners): stri
   }
 }
 
-/** 20 ms packets: 0x00 and 0x80 are the lowest and the highest value of µ-law. */
-function play(socket: Socket, channel: number, most: number): NodeJS.Timeout {
-  const samples = Buffer.from(Array.from({ length: 160 }, (_, i) => (i % 80 < 40 ? 0x00 : 0x80)));
+/** Samples in a packet of 20 ms. */
+const PACKET = 160;
+
+/** 0x00 and 0x80 are the lowest and the highest value of µ-law. */
+const SQUARE_WAVE = Buffer.from(Array.from({ length: PACKET }, (_, i) => (i % 80 < 40 ? 0x00 : 0x80)));
+
+/** A sample in [-1, 1] as G.711 has it: sign, exponent and mantissa of the amplitude, all bits turned over. */
+function muLawOf(sample: number): number {
+  const amplitude = Math.min(32_635, Math.round(Math.abs(sample) * 32_768)) + 132;
+  const exponent = Math.max(0, Math.floor(Math.log2(amplitude)) - 7);
+  const mantissa = (amplitude >> (exponent + 3)) & 0x0f;
+  return ~((sample < 0 ? 0x80 : 0) | (exponent << 4) | mantissa) & 0xff;
+}
+
+/** Packets by the clock: a timer that comes late is made up for. */
+function play(socket: Socket, channel: number, sound: Uint8Array, most: number): NodeJS.Timeout {
+  const begun = performance.now();
   let packets = 0;
-  return setInterval(() => {
-    if (packets === most) socket.destroy();
-    if (packets >= most) return;
+  const packet = () => {
+    const samples = Buffer.from(
+      Array.from({ length: PACKET }, (_, i) => sound[(packets * PACKET + i) % sound.length]!),
+    );
     const head = Buffer.alloc(16);
     head.write('$', 'latin1');
     head.writeUInt8(channel, 1);
     head.writeUInt16BE(12 + samples.length, 2);
     head.writeUInt8(0x80, 4);
     head.writeUInt16BE(packets & 0xffff, 6);
-    head.writeUInt32BE(packets * samples.length, 8);
+    head.writeUInt32BE((packets * samples.length) >>> 0, 8);
     head.writeUInt32BE(1, 12);
     packets += 1;
     socket.write(Buffer.concat([head, samples]));
+  };
+  return setInterval(() => {
+    const due = Math.min(most, Math.floor((performance.now() - begun) / 20));
+    while (packets < due) packet();
+    if (packets === most) socket.destroy();
   }, 20);
 }

@@ -91,10 +91,12 @@ export function breaches({ base, messages }: Console): string[] {
   return messages.flatMap(({ topic, text }) => {
     const path = topic.slice(base.length + 1);
     const spec = outgoing.find(({ template }) =>
-      new RegExp(`^${template.replace(/<\w+>/, '.+')}$`).test(path),
+      new RegExp(`^${template.replace(/<\w+>/g, '.+')}$`).test(path),
     );
+    // What is cleared is no message.
+    if (text === '' && spec?.retain === true) return [];
     if (spec === undefined)
-      return /^request\/|^\w+\/set$/.test(path) ? [] : [`${topic}: not in the contract`];
+      return /^request\/|^(source\/[^/]+\/)?\w+\/set$/.test(path) ? [] : [`${topic}: not in the contract`];
     const code = path.startsWith('response/') && (JSON.parse(text) as Partial<Reply>).error?.code;
     if (code && !codesOf(path.replace(/^response\//, '')).includes(code)) {
       return [`${topic}: the code ${code} is not documented`];
@@ -110,9 +112,13 @@ function codesOf(command: string): readonly string[] {
   return [...commonErrors, ...(own[command] ?? [])];
 }
 
-/** Numbers that are missing in the row of windows. */
-export function gaps(console: Console): number[] {
-  const seqs = console.all<TagsPayload>('tags').map(({ seq }) => seq);
+/**
+ * Numbers that are missing in the row of windows.
+ * @param source of one of several
+ */
+export function gaps(console: Console, source?: string): number[] {
+  const topic = source === undefined ? 'tags' : `source/${source}/tags`;
+  const seqs = console.all<TagsPayload>(topic).map(({ seq }) => seq);
   return seqs.flatMap((seq, index) => (index > 0 && seq !== seqs[index - 1]! + 1 ? [seq] : []));
 }
 
@@ -134,9 +140,10 @@ export function unpaired(console: Console): string[] {
 export function stillOn(console: Console): string[] {
   const last = new Map<string, string>();
   for (const { topic, text } of console.messages) {
-    if (topic.startsWith(`${console.base}/label/`)) last.set(topic, text);
+    if (/^(source\/[^/]+\/)?label\//.test(topic.slice(console.base.length + 1))) last.set(topic, text);
   }
-  return [...last].filter(([, text]) => text !== 'OFF').map(([topic]) => topic);
+  // A topic that was cleared says nothing.
+  return [...last].filter(([, text]) => text !== 'OFF' && text !== '').map(([topic]) => topic);
 }
 
 export const windowMs = ({ window }: TagsPayload) => epochMs(window.end) - epochMs(window.start);

@@ -12,6 +12,8 @@ import { loadConfig, loadConfigAnyway, type ConfigSources, type Entry } from '..
 import { maskConfig, maskEntries, maskUrl, secretsOf } from '../../src/config/mask.js';
 import { meantKeys } from '../../src/config/meant.js';
 import { environmentName, keys } from '../../src/config/schema.js';
+import { sourcesOf } from '../../src/config/sources.js';
+import { taggingSettings } from '../../src/config/tagging-settings.js';
 import { readCatalogue } from '../../src/models/catalogue.js';
 import { readLabels, withoutThresholds } from '../../src/models/labels.js';
 import { resolveWatched } from '../../src/tagging/watch.js';
@@ -136,6 +138,7 @@ t.test('the layers', (t) => {
       'audio.speed': ['max', 'max'],
       'audio.loop': ['ON', true],
       'thermal.enabled': ['0', false],
+      'audio.sources': ['[{"name": "yard", "gain_db": "3"}]', [{ name: 'yard', gain_db: 3 }]],
       'mqtt.protocol_version': ['4', 4],
       'inference.rate_hz': ['5e-1', 0.5],
       'tagging.threshold': ['.4', 0.4],
@@ -514,6 +517,18 @@ t.test('names that other programs use, and names without section or unit', (t) =
     ['mingapseconds', 'tagging.min_gap_seconds'],
     ['telemetry.interval', 'telemetry.interval_seconds'],
     ['audio.rtsp_url', 'audio.url'],
+    ['cameras', 'audio.sources'],
+    ['inputs', 'audio.sources'],
+    ['audio.streams', 'audio.sources'],
+    ['CAMERAS', 'audio.sources'],
+    ['gain', 'audio.gain_db'],
+    ['audio.gain', 'audio.gain_db'],
+    ['microphone.volume', 'audio.gain_db'],
+    ['audio.highpass', 'audio.highpass_hz'],
+    ['highpass', 'audio.highpass_hz'],
+    ['calibration', 'audio.calibration_db'],
+    ['audio.calibration', 'audio.calibration_db'],
+    ['audio.min_volume', 'inference.idle_below_dbfs'],
     ['mqtt.urll', 'mqtt.url'],
     ['thresold', 'tagging.threshold'],
   ];
@@ -826,15 +841,11 @@ t.test('the schema', (t) => {
         configPath,
         source.replace('/etc/soundpost/mqtt-password', 'secret').replace('/etc/soundpost/ca.pem', 'ca.pem'),
       );
-      const { tagging, model } = load({ configPath, cwd: folder }).config;
-      const { unknown } = resolveWatched(await labelsOf(model.id), {
-        ...tagging,
-        offFraction: tagging.off_fraction,
-        confirm: confirmOf(tagging.confirm),
-        minDurationSeconds: tagging.min_duration_seconds,
-        minGapSeconds: tagging.min_gap_seconds,
-      });
-      t.same(unknown, [], path);
+      const { config } = load({ configPath, cwd: folder });
+      const known = await labelsOf(config.model.id);
+      for (const source of sourcesOf(config)) {
+        t.same(resolveWatched(known, taggingSettings(source)).unknown, [], `${path}: ${source.name}`);
+      }
     }
   });
 

@@ -1,3 +1,4 @@
+import { dirname, join } from 'node:path';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import t from 'tap';
 import { projectPath } from '../support/shared.js';
@@ -40,3 +41,39 @@ t.test('every file that the documents name is there', (t) => {
   t.ok(count > 50, `${count} places were looked at`);
   t.end();
 });
+
+t.test('links lead to documents, and every document can be found', (t) => {
+  const documents = readdirSync(projectPath('docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`)
+    .concat('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'test/README.md');
+  const linked = new Set<string>();
+  for (const document of documents) {
+    const text = read(document).replace(/^ *```[^]*?^ *```$/gm, '');
+    for (const [, link] of text.matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+      const [path = '', anchor] = link!.split('#');
+      const target = path === '' ? document : join(dirname(document), path);
+      if (!t.ok(existsSync(projectPath(target)), `${document}: ${link}`)) continue;
+      if (target !== document) linked.add(target);
+      if (anchor === undefined || !target.endsWith('.md')) continue;
+      t.ok(anchorsOf(read(target)).has(anchor), `${document}: ${link} is a heading there`);
+    }
+  }
+  for (const document of documents) {
+    if (document !== 'README.md') t.ok(linked.has(document), `something links to ${document}`);
+  }
+  t.end();
+});
+
+/** The headings of a document as links name them. */
+function anchorsOf(text: string): Set<string> {
+  const headings = [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading]) => heading!);
+  return new Set(
+    headings.map((heading) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+}

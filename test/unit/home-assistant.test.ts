@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { silentLogger, type Logger } from '../../src/common/log.js';
 import { readCatalogue, type CatalogueEntry } from '../../src/models/catalogue.js';
-import type { InstallPayload, StatePayload } from '../../src/mqtt/contract.js';
+import type { InstallPayload } from '../../src/mqtt/contract.js';
 import type { Platform } from '../../src/home-assistant/entities.js';
 import type { WatchedLabel } from '../../src/home-assistant/payload.js';
 import type { Link } from '../../src/mqtt/link.js';
@@ -16,6 +16,7 @@ import {
 import { createHomeAssistant } from '../../src/home-assistant/home-assistant.js';
 import { readDescription } from '../support/home-assistant.js';
 import { createRecordingLog } from '../support/recording-log.js';
+import { workingState } from '../support/service-state.js';
 import { projectPath } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { until } from '../support/waiting.js';
@@ -32,21 +33,6 @@ t.before(async () => {
 
 const known = (...names: string[]): WatchedLabel[] =>
   names.map((name) => ({ name, slug: name.toLowerCase(), known: true }));
-
-const stateOf = (changes: Partial<StatePayload> = {}): StatePayload => ({
-  model: 'soundpost-home',
-  rate_hz: 1,
-  effective_rate_hz: 1,
-  paused: false,
-  threshold: null,
-  labels: [],
-  source: 'microphone',
-  audio_device: null,
-  telemetry_interval_seconds: 30,
-  throttle: { active: false, reason: null },
-  swap: { state: 'idle', model: null, progress: null },
-  ...changes,
-});
 
 /** A memory whose writes end when the test says so. */
 function slowMemory(first: Components) {
@@ -95,7 +81,7 @@ function rig(changes: {
     onTextLimit: (callback: (bytes: number) => void) => callback(Infinity),
     forgetElsewhere: () => undefined,
   } as unknown as Link;
-  const { offer = [], log = silentLogger, keepsGone = false, ...rest } = changes;
+  const { offer = [], log = silentLogger, keepsGone = false, watched, ...rest } = changes;
   const homeAssistant = createHomeAssistant({
     prefix: 'homeassistant',
     device: { id: 'attic', name: 'Attic' },
@@ -109,6 +95,7 @@ function rig(changes: {
     keepsGone,
     log,
     random: () => 0,
+    sources: [{ name: 'main', watched, calibrated: false }],
     ...rest,
   });
   const said = () => descriptions.map((text) => readDescription(text));
@@ -135,11 +122,11 @@ t.test('nothing is described before a model is at work', (t) => {
   const { homeAssistant, said, installs } = rig({ memory, watched: () => watched, offer: ['mn04_as'] });
   // A request for the info comes while the model is being loaded: no label is known yet.
   homeAssistant.installed(['soundpost-home']);
-  homeAssistant.stateChanges(stateOf({ model: null }));
+  homeAssistant.stateChanges(workingState({ model: null }));
   t.same([said(), installs], [[], []]);
   t.same(kept.get(TOPIC), remembered, 'and nothing is forgotten');
   watched = known('Dog', 'Bark');
-  homeAssistant.stateChanges(stateOf());
+  homeAssistant.stateChanges(workingState());
   homeAssistant.stop();
   t.equal(installs.length, 1);
   t.end();
@@ -149,11 +136,11 @@ t.test('it is described once what is described is on the disk', async (t) => {
   const { memory, writes } = slowMemory({});
   let watched = known('Dog');
   const { homeAssistant, said, labels, count } = rig({ memory, watched: () => watched });
-  homeAssistant.stateChanges(stateOf());
+  homeAssistant.stateChanges(workingState());
   homeAssistant.installed(['soundpost-home']);
   t.same(said(), []);
   watched = known('Dog', 'Bark');
-  homeAssistant.stateChanges(stateOf());
+  homeAssistant.stateChanges(workingState());
   t.equal(writes.length, 2);
   writes[0]!();
   await Promise.resolve();
@@ -171,7 +158,7 @@ t.test('removals stay at the broker for a while', async (t) => {
   const memory = openDiscoveryMemory({ dataDir: folder, log: silentLogger });
   await memory.set(TOPIC, remembered);
   const { homeAssistant, said, count } = rig({ memory, watched: () => known('Dog'), removalHoldMs: 30 });
-  homeAssistant.stateChanges(stateOf());
+  homeAssistant.stateChanges(workingState());
   homeAssistant.installed(['soundpost-home']);
   await count(1);
   t.same(said()[0]?.removed, ['label_bark']);
@@ -188,7 +175,7 @@ t.test('Home Assistant that has just started is told of them as well', async (t)
   const memory = openDiscoveryMemory({ dataDir: folder, log: silentLogger });
   await memory.set(TOPIC, remembered);
   const { homeAssistant, said, count } = rig({ memory, watched: () => known('Dog') });
-  homeAssistant.stateChanges(stateOf());
+  homeAssistant.stateChanges(workingState());
   homeAssistant.installed(['soundpost-home']);
   await count(1);
   homeAssistant.birth('online');
@@ -206,7 +193,7 @@ t.test('settings that are not all in effect take nothing away', async (t) => {
   await memory.set(TOPIC, remembered);
   const watched: WatchedLabel[] = [{ name: 'Dog', slug: 'dog', known: false }];
   const { homeAssistant, said, labels, count } = rig({ memory, watched: () => watched, keepsGone: true });
-  homeAssistant.stateChanges(stateOf());
+  homeAssistant.stateChanges(workingState());
   homeAssistant.installed(['soundpost-home']);
   await count(1);
   homeAssistant.stop();
@@ -223,20 +210,20 @@ t.test('an installation is shown as long as it lasts', (t) => {
   t.match(log.lines, [
     { level: 'warn', fields: { code: 'no_address' }, message: /convnext_tiny_bl_ac.*models.mirror/ },
   ]);
-  const swap = (state: string) => stateOf({ swap: { state, model: 'mn04_as', progress: 0.5 } });
+  const swap = (state: string) => workingState({ swap: { state, model: 'mn04_as', progress: 0.5 } });
   const last = () => [installs.at(-1)?.in_progress, installs.at(-1)?.installed_version === 'not installed'];
-  homeAssistant.stateChanges(stateOf());
+  homeAssistant.stateChanges(workingState());
   homeAssistant.installed(['soundpost-home']);
   t.same(last(), [false, true]);
   homeAssistant.stateChanges(swap('downloading'));
   t.same(last(), [true, true]);
-  homeAssistant.stateChanges(stateOf());
+  homeAssistant.stateChanges(workingState());
   t.same(last(), [false, true], 'it has failed, and nobody could list the models');
   homeAssistant.stateChanges(swap('verifying'));
   homeAssistant.installed(['soundpost-home', 'mn04_as']);
   t.same(last(), [false, false], 'it is here, though not yet over');
   const sofar = installs.length;
-  homeAssistant.stateChanges(stateOf());
+  homeAssistant.stateChanges(workingState());
   t.equal(installs.length, sofar);
   homeAssistant.stop();
   t.end();
@@ -317,7 +304,7 @@ t.test('a description that is too large for the broker goes out in parts', async
       catalogue,
       mirrored: false,
       digestRequired: true,
-      watched: () => watched,
+      sources: [{ name: 'main', watched: () => watched, calibrated: false }],
       keepsGone: false,
       log: silentLogger,
       removalHoldMs: 20,
@@ -337,7 +324,7 @@ t.test('a description that is too large for the broker goes out in parts', async
   limit = 4000;
   const first = make();
   first.installed(['soundpost-mini']);
-  first.stateChanges(stateOf());
+  first.stateChanges(workingState());
   t.equal(atBroker.size, 0, 'not taken');
   tellLimit(4000);
   t.ok(complete(entities()), 'and at once in parts that are');
@@ -351,7 +338,7 @@ t.test('a description that is too large for the broker goes out in parts', async
   const second = make();
   tellLimit(2500);
   second.installed(['soundpost-mini']);
-  second.stateChanges(stateOf());
+  second.stateChanges(workingState());
   await inTheEnd();
   second.stop();
 });

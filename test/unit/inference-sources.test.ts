@@ -259,6 +259,28 @@ t.test('what is on is listened to, however quiet it becomes', async (t) => {
   t.equal(rig.pipeline.counters().idle, 1);
 });
 
+t.test('a label that means silence goes on as the last run left it', async (t) => {
+  const [from, to, samples] = fakeModel('silence', { windowSeconds: 1 }).labels;
+  const model = {
+    ...fakeModel('silence', { windowSeconds: 1 }),
+    labels: [from!, to!, { ...samples!, name: 'Silence', mid: '/m/028v0c' }],
+  };
+  const rig = createRig(1, { fallback: model, idle: { belowDbfs: -60, isOn: () => false } });
+  t.teardown(() => rig.pipeline.stop());
+  await rig.pipeline.start(model);
+  rig.begin(0);
+  await rig.play(0, 30, -80);
+  await rig.pipeline.idle();
+  const [run, ...rested] = rig.results;
+  t.equal(run!.idle, false);
+  t.ok(run!.scores[2]! > 0);
+  t.same(
+    rested.map(({ idle, scores }) => [idle, [...scores]]),
+    rested.map(() => [true, [0, 0, run!.scores[2]!]]),
+  );
+  t.ok(rested.length > 0);
+});
+
 t.test('a window that nobody has measured is run', (t) => {
   const rest = createRest(-60);
   rest.begin(1000);

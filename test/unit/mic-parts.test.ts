@@ -8,7 +8,7 @@ import { createLiveness } from '../../src/audio/liveness.js';
 import type { AudioStatus } from '../../src/audio/source.js';
 import { SoundpostError } from '../../src/common/errors.js';
 
-t.test('samples come out of a pipe as they went in, wherever it splits and wherever its bytes lie', (t) => {
+t.test('samples come out of a pipe as they went in, wherever it splits, but for what is no number', (t) => {
   fc.assert(
     fc.property(
       fc.float32Array({ maxLength: 40 }),
@@ -17,7 +17,11 @@ t.test('samples come out of a pipe as they went in, wherever it splits and where
       (samples, pieces, tail) => {
         const bytes = Buffer.concat([new Uint8Array(samples.buffer.slice(0)), tail]);
         const got: number[] = [];
-        const read = createSampleReader((part) => got.push(...part));
+        let unusable = 0;
+        const read = createSampleReader((part, silenced) => {
+          got.push(...part);
+          unusable += silenced;
+        });
         let at = 0;
         for (const [length, shift] of [...pieces, [bytes.length, 1] as const]) {
           // Each piece lies at its own offset in a buffer of its own, as in a pool.
@@ -27,7 +31,13 @@ t.test('samples come out of a pipe as they went in, wherever it splits and where
           read(place.subarray(shift));
           at += piece.length;
         }
-        return got.length === samples.length && got.every((value, i) => Object.is(value, samples[i]));
+        const usable = (value: number) => Math.abs(value) <= 1e6;
+        const expected = Array.from(samples, (value) => (usable(value) ? value : 0));
+        return (
+          unusable === samples.filter((value) => !usable(value)).length &&
+          got.length === samples.length &&
+          got.every((value, i) => Object.is(value, expected[i]))
+        );
       },
     ),
   );

@@ -16,7 +16,7 @@ import { createTopics } from '../../src/mqtt/topics.js';
 import { knock } from '../support/command-fuzz.js';
 import { createRecordingControl } from '../support/recording-control.js';
 
-const topics = createTopics('soundpost', 'test');
+const topics = createTopics('soundpost', 'test', { sources: ['yard', 'nursery'] });
 
 interface Door {
   router: CommandRouter;
@@ -94,15 +94,15 @@ t.test('every command in every form', async (t) => {
       ['pullModel', { url: 'https://a.example/m.onnx', sha256: 'a'.repeat(64), manifest: { id: 'm' } }],
     ],
     ['request/model/remove', '{"id":"mn10_as"}', ['removeModel', 'mn10_as']],
-    ['threshold/set', '.4', ['setThreshold', 0.4, undefined]],
-    ['threshold/set', 'Model', ['setThreshold', null, undefined]],
+    ['threshold/set', '.4', ['setThreshold', 0.4]],
+    ['threshold/set', 'Model', ['setThreshold', null]],
     ['threshold/set', '{"value":null,"label":"Dog"}', ['setThreshold', null, 'Dog']],
     ['threshold/set', '{"value":0.4,"label":"Dog"}', ['setThreshold', 0.4, 'Dog']],
     ['paused/set', 'ON', ['setPaused', true]],
     ['paused/set', ' off', ['setPaused', false]],
     ['paused/set', 'True', ['setPaused', true]],
     ['paused/set', '{"paused":false}', ['setPaused', false]],
-    ['request/pause', '', ['setPaused', true, undefined]],
+    ['request/pause', '', ['setPaused', true]],
     ['request/pause', '{"seconds":10}', ['setPaused', true, 10]],
     ['request/resume', ' ', ['setPaused', false]],
     ['telemetry/set', '60', ['setTelemetryInterval', 60]],
@@ -117,6 +117,18 @@ t.test('every command in every form', async (t) => {
       ['setLabels', [{ name: 'A', labels: ['B'], threshold: 0 }]],
     ],
     ['request/restart', '', ['restart']],
+    ['source/yard/paused/set', 'ON', ['setPaused', true, undefined, 'yard']],
+    ['source/yard/paused/set', '{"paused":false,"source":"yard"}', ['setPaused', false, undefined, 'yard']],
+    ['paused/set', '{"paused":false,"source":"yard"}', ['setPaused', false, undefined, 'yard']],
+    ['request/pause', '{"seconds":5,"source":"nursery"}', ['setPaused', true, 5, 'nursery']],
+    ['request/resume', '{"source":"nursery"}', ['setPaused', false, undefined, 'nursery']],
+    ['source/yard/threshold/set', 'model', ['setThreshold', null, undefined, 'yard']],
+    ['source/yard/threshold/set', '{"value":0.4,"label":"Dog"}', ['setThreshold', 0.4, 'Dog', 'yard']],
+    ['source/yard/labels/set', '{"labels":["Dog"]}', ['setLabels', ['Dog'], 'yard']],
+    ['source/yard/audio/set', 'USB Audio', ['setInput', 'USB Audio', 'yard']],
+    ['request/audio/set', '{"device":2,"source":"yard"}', ['setInput', 2, 'yard']],
+    // Whether there is such a source, the service knows.
+    ['source/attic/paused/set', 'ON', ['setPaused', true, undefined, 'attic']],
   ];
   for (const [path, payload, call] of cases) {
     const service = createRecordingControl();
@@ -124,7 +136,11 @@ t.test('every command in every form', async (t) => {
     door.send(path, payload);
     t.match(await door.answered(1), { status: 'ok' }, `${path} ${payload}`);
     t.same(service.calls, [call]);
-    t.equal(door.replies[0]?.command, path.replace('request/', ''));
+    t.equal(door.replies[0]?.command, path.replace(/^request\/|^source\/\w+\//, ''));
+    const named = /attic|nursery|yard/.exec(path + payload)?.[0];
+    const { data } = door.replies[0]!.payload;
+    // The reply of audio/list has another `source`.
+    if (path !== 'request/audio/list') t.equal(data['source'], named, 'the reply names the source');
   }
 });
 
@@ -151,6 +167,16 @@ t.test('what is wrong is said, and nothing happens', async (t) => {
     ['telemetry/set', '0', 'invalid_request', /at least 1 s/],
     ['request/labels/set', '{"labels":["a\\u0000"]}', 'invalid_request', /one line|name of a label/],
     ['model/set', '{"__proto__":{"id":"x"}}', 'invalid_request', /id/],
+    ['source/yard/rate/set', '2', 'invalid_request', /whole device.*publish on rate\/set/],
+    ['source/yard/model/set', '{"id":"x","source":"yard"}', 'invalid_request', /whole device/],
+    ['request/rate/set', '{"hz":2,"source":"yard"}', 'invalid_request', /source/],
+    ['source/yard/volume/set', '2', 'unknown_command', /volume\/set/],
+    ['source/yard/pause/set', 'ON', 'unknown_command', /pause\/set/],
+    ['source/yard/paused/set', '{"paused":true,"source":"attic"}', 'invalid_request', /one of yard/],
+    ['source/yard/paused/set', '{"paused":true,"source":null}', 'invalid_request', /another source/],
+    ['source/Yard/paused/set', 'ON', 'invalid_request', /^source: has to be 1 to 32 lower-case letters/],
+    ['source/yard/labels/set', 'Dog', 'invalid_payload', /JSON object only/],
+    ['request/pause', '{"source":""}', 'invalid_request', /^source: /],
   ];
   for (const [path, payload, code, message] of cases) {
     const service = createRecordingControl();

@@ -3,10 +3,17 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { z } from 'zod';
 import { commandSpecs } from '../../src/mqtt/command-specs.js';
-import type { CommandSpec } from '../../src/mqtt/command.js';
-import { contract, epochMs, isoTime, type TopicSpec } from '../../src/mqtt/contract.js';
+import { takesSource, type CommandSpec } from '../../src/mqtt/command.js';
+import {
+  contract,
+  epochMs,
+  isoTime,
+  type OutKey,
+  type TopicKey,
+  type TopicSpec,
+} from '../../src/mqtt/contract.js';
 import { createFrameGuard } from '../../src/mqtt/frame-guard.js';
-import { createTopics } from '../../src/mqtt/topics.js';
+import { createTopics, outKeys } from '../../src/mqtt/topics.js';
 import {
   commandBreaks,
   freezeCommand,
@@ -152,6 +159,156 @@ t.test('which topics are commands', (t) => {
   }
   t.equal(topics.commandOf('soundpost/hall/request/pause'), null, 'of another device');
   t.equal(topics.commandOf('soundpost/kitchenette/model/set'), null);
+  t.end();
+});
+
+t.test('with one source, nothing is different from when there was but one', (t) => {
+  const one = createTopics('soundpost', 'kitchen', { sources: [] });
+  t.same(one.subscriptions, topics.subscriptions);
+  for (const path of ['source/yard/paused/set', 'source/set', 'source/yard/label/set']) {
+    t.equal(one.commandOf(`${one.base}/${path}`), null, path);
+  }
+  // What a device with one source always says; a new field may come with several, and is optional before.
+  for (const [key, { template }] of Object.entries(frozenTopics)) {
+    t.equal(template.includes('<source>'), key.startsWith('source/'), key);
+  }
+  const optional: [key: TopicKey, paths: string[]][] = [
+    ['event', ['source', 'sources']],
+    ['tags', ['idle']],
+    ['level', ['dba_fs', 'leq_60s', 'background_dbfs', 'spl_dba']],
+    ['telemetry', ['windows.idle', 'audio.clipped', 'sources']],
+    ['state', ['sources']],
+    ['info', ['thresholds.source']],
+  ];
+  for (const [key, paths] of optional) {
+    const { fields, required } = frozenTopics[key]!;
+    for (const path of paths) {
+      t.ok(path in fields || path.replace('.', '[].') in fields, `${key}: ${path}`);
+      t.notOk(required.includes(path), `${key}: ${path} may be missing`);
+    }
+  }
+  const taking = ['paused/set', 'pause', 'resume', 'threshold/set', 'labels/set', 'audio/set'];
+  for (const [name, spec] of Object.entries(commandSpecs) as [string, CommandSpec][]) {
+    t.equal(takesSource(spec), taking.includes(name), name);
+    if (!taking.includes(name)) continue;
+    t.notOk(frozenCommands[name]!.request.required.includes('source'), name);
+    t.notOk(frozenCommands[name]!.reply.required.includes('source'), name);
+    t.ok('source' in frozenCommands[name]!.reply.fields, name);
+  }
+  t.end();
+});
+
+t.test('a topic of a source is like the one that it stands for', (t) => {
+  const { delivery, expirySeconds, ...event } = contract['source/event'];
+  t.same([delivery, expirySeconds], ['transient', 60], 'live only');
+  t.match(contract.event, { ...event, template: 'event', description: String });
+  for (const key of ['tags', 'label', 'level', 'audio/status', 'set'] as const) {
+    const own: TopicSpec = contract[`source/${key}`];
+    const { template, description, ...plain }: TopicSpec = contract[key];
+    t.same({ ...own, template, description }, { ...plain, template, description }, key);
+    t.equal(own.template, `source/<source>/${template}`);
+  }
+  t.end();
+});
+
+t.test('with several sources, each has its topics', (t) => {
+  const several = createTopics('soundpost', 'kitchen', { birthTopic: 'ha/status', sources: ['yard', 'set'] });
+  t.same(several.sources, ['yard', 'set']);
+  t.same(several.subscriptions, [
+    'soundpost/kitchen/+/set',
+    'soundpost/kitchen/request/#',
+    'soundpost/kitchen/source/+/+/set',
+    'ha/status',
+  ]);
+  t.equal(
+    several.of('source/label', { source: 'yard', slug: 'dog' }),
+    'soundpost/kitchen/source/yard/label/dog',
+  );
+  const of = (path: string): unknown => several.commandOf(`soundpost/kitchen/${path}`);
+  t.same(of('source/yard/paused/set'), { name: 'paused/set', form: 'set', source: 'yard' });
+  t.same(of('source/set/audio/set'), { name: 'audio/set', form: 'set', source: 'set' });
+  t.same(
+    of('source/attic/paused/set'),
+    { name: 'paused/set', form: 'set', source: 'attic' },
+    'to be refused',
+  );
+  t.same(of('paused/set'), { name: 'paused/set', form: 'set' });
+  for (const path of [
+    'source/set',
+    'source/yard/set',
+    'source/yard/label/set',
+    'source/yard/paused/get',
+    'source/yard/a/b/set',
+    'source//paused/set',
+    'sources/yard/paused/set',
+  ]) {
+    t.equal(of(path), null, path);
+  }
+  for (const source of ['', 'Yard', 'a/b', '+', 'ü', 'x'.repeat(33), '-a', 'a\n']) {
+    t.throws(() => createTopics('a', 'x', { sources: [source] }), { code: 'invalid_topic' }, source);
+  }
+  for (const path of ['source/yard/tags', 'source/yard/label/dog', 'source/yard/paused/set']) {
+    t.notOk(several.mayRespondTo(`soundpost/kitchen/${path}`), path);
+  }
+  t.notOk(several.mayRespondTo('soundpost/hall/source/yard/paused/set'), 'a command for somebody else');
+  t.end();
+});
+
+const sourceNames = fc.stringMatching(/^[a-z0-9][a-z0-9_-]{0,31}$/);
+/** Words that are levels of topics are likelier to be mistaken for them. */
+const level = (others: fc.Arbitrary<string>) =>
+  fc.oneof(
+    others,
+    fc.constantFrom('set', 'label', 'source', 'request', 'response', 'audio', 'status', 'tags', 'paused'),
+  );
+const several = fc
+  .uniqueArray(level(sourceNames), { minLength: 2, maxLength: 4 })
+  .map((sources) => createTopics('soundpost', 'kitchen', { sources }));
+/** Whether a subscription lets a topic come in. */
+function fits(filter: string, topic: string): boolean {
+  const levels = topic.split('/');
+  const wanted = filter.split('/');
+  const open = wanted.at(-1) === '#';
+  if (open ? levels.length < wanted.length - 1 : levels.length !== wanted.length) return false;
+  return wanted.every((word, index) => word === '#' || word === '+' || word === levels[index]);
+}
+
+t.test('nothing that the service says is taken for a command', (t) => {
+  fc.assert(
+    fc.property(
+      several,
+      fc.constantFrom(...outKeys),
+      fc.nat(),
+      level(fc.stringMatching(/^[a-z0-9_]{1,20}$/)),
+      (made, key, pick, word) => {
+        const command = Object.keys(commandSpecs)[pick % Object.keys(commandSpecs).length]!;
+        const source = made.sources[pick % made.sources.length]!;
+        const parameters = { source, slug: word, id: word, command };
+        const topic = (made.of as (key: OutKey, given: typeof parameters) => string)(key, parameters);
+        return made.commandOf(topic) === null && (key === 'response' || !made.mayRespondTo(topic));
+      },
+    ),
+    { numRuns: 2000 },
+  );
+  t.end();
+});
+
+t.test('every plain topic of a command is heard and read as it', (t) => {
+  const setters = Object.keys(commandSpecs).filter((name) => name.endsWith('/set'));
+  fc.assert(
+    fc.property(several, fc.constantFrom(...setters), fc.nat(), (made, name, pick) => {
+      const source = made.sources[pick % made.sources.length]!;
+      const thing = name.slice(0, -'/set'.length);
+      const own = made.of('source/set', { source, name: thing });
+      const plain = made.of('set', { name: thing });
+      t.same(made.commandOf(own), { name, form: 'set', source });
+      t.same(made.commandOf(plain), { name, form: 'set' });
+      for (const topic of [own, plain]) {
+        t.equal(made.subscriptions.filter((filter) => fits(filter, topic)).length, 1, 'it comes once');
+        t.notOk(made.mayRespondTo(topic));
+      }
+    }),
+  );
   t.end();
 });
 

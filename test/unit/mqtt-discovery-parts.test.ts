@@ -13,14 +13,19 @@ import { createTopics } from '../../src/mqtt/topics.js';
 import { discover } from '../support/home-assistant-schema.js';
 
 const device = (labels: readonly string[]): DiscoveryPayload =>
-  buildDiscovery({
-    device: { id: 'attic', name: 'Attic' },
-    version: '1.2.3',
-    topics: createTopics('soundpost', 'attic'),
-    models: ['soundpost-mini'],
-    installs: [{ id: 'mn10_as', title: 'mn10_as', shown: true }],
-    watched: labels.map((name) => ({ name, slug: name.toLowerCase(), known: true })),
-  });
+  buildDiscovery(
+    {
+      device: { id: 'attic', name: 'Attic' },
+      version: '1.2.3',
+      topics: createTopics('soundpost', 'attic'),
+      models: ['soundpost-mini'],
+      installs: [{ id: 'mn10_as', title: 'mn10_as', shown: true }],
+    },
+    {
+      watched: labels.map((name) => ({ name, slug: name.toLowerCase(), known: true })),
+      calibrated: false,
+    },
+  );
 const bytesOf = (payload: object) => Buffer.byteLength(JSON.stringify(payload));
 const described = ({ components }: DiscoveryPayload) =>
   Object.keys(components).filter((id) => 'unique_id' in components[id]!);
@@ -43,8 +48,14 @@ function life() {
 }
 
 t.test('topics of parts', (t) => {
-  t.equal(discoveryTopic('homeassistant', 'attic', 1), 'homeassistant/device/soundpost_attic/config');
-  t.equal(discoveryTopic('homeassistant', 'attic', 2), 'homeassistant/device/soundpost_attic/part_2/config');
+  t.equal(
+    discoveryTopic('homeassistant', 'attic', { part: 1 }),
+    'homeassistant/device/soundpost_attic/config',
+  );
+  t.equal(
+    discoveryTopic('homeassistant', 'attic', { part: 2 }),
+    'homeassistant/device/soundpost_attic/part_2/config',
+  );
   t.end();
 });
 

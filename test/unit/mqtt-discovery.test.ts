@@ -3,34 +3,44 @@ import t, { type Test } from 'tap';
 import { z } from 'zod';
 import { readCatalogue } from '../../src/models/catalogue.js';
 import { contract, isoTime, type EventPayload } from '../../src/mqtt/contract.js';
-import { entities, LATE_EVENT_LIMIT_S, type Platform } from '../../src/home-assistant/entities.js';
+import {
+  entities,
+  LATE_EVENT_LIMIT_S,
+  pausedTemplate,
+  type Platform,
+} from '../../src/home-assistant/entities.js';
 import { installing, installPayload, offeredModels, releasePage } from '../../src/home-assistant/installs.js';
 import {
   buildDiscovery,
   discoveryTopic,
   platformsOf,
   removals,
-  type DiscoveryInput,
+  type BoxInput,
+  type HearingInput,
 } from '../../src/home-assistant/payload.js';
 import { splitDiscovery, USUAL_LIMIT_BYTES } from '../../src/home-assistant/parts.js';
+import { ownKeys } from '../../src/home-assistant/source-topics.js';
 import { createTopics } from '../../src/mqtt/topics.js';
 import { slugOf, uniqueSlugs } from '../../src/tagging/slug.js';
 import { discover, type HomeEntity } from '../support/home-assistant-schema.js';
 import { render, stateOf, updateAvailable } from '../support/home-assistant-state.js';
 import { projectPath } from '../support/shared.js';
 
-const input = (changes: Partial<DiscoveryInput> = {}): DiscoveryInput => ({
+type Input = BoxInput & HearingInput;
+const input = (changes: Partial<Input> = {}): Input => ({
   device: { id: 'nursery', name: 'Nursery' },
   version: '1.2.3',
   topics: createTopics('soundpost', 'nursery'),
   models: ['soundpost-home', 'mn10_as'],
   installs: [{ id: 'mn10_as', title: 'EfficientAT mn10_as', shown: true }],
   watched: [{ name: 'Baby cry, infant cry', slug: 'baby_cry_infant_cry', known: true }],
+  calibrated: false,
   ...changes,
 });
-const built = (changes?: Partial<DiscoveryInput>) => buildDiscovery(input(changes));
+const one = (both: Input) => buildDiscovery(both, both);
+const built = (changes?: Partial<Input>) => one(input(changes));
 /** What is published where `known` was announced before. */
-const after = (known: Record<string, Platform>, changes: Partial<DiscoveryInput>) =>
+const after = (known: Record<string, Platform>, changes: Partial<Input>) =>
   splitDiscovery(built(changes), [known], { limitBytes: USUAL_LIMIT_BYTES, keepsGone: false }).parts[0]!;
 
 /** The entities Home Assistant has after this payload, by the id of their component. */
@@ -119,7 +129,7 @@ t.test('whatever the device, its labels and its models are called', (t) => {
       fc.uniqueArray(modelId, { maxLength: 5, selector: (text) => slugOf(text) }),
       (baseTopic, deviceId, name, names, models) => {
         const slugs = uniqueSlugs(names);
-        const payload = buildDiscovery(
+        const payload = one(
           input({
             device: { id: deviceId, name },
             topics: createTopics(baseTopic, deviceId),
@@ -433,25 +443,58 @@ t.test('installs', async (t) => {
   t.equal(swap('idle', null), null);
 });
 
-t.test('templates read fields that the contract has', (t) => {
-  interface Shape {
-    properties?: Record<string, Shape>;
-    items?: Shape;
+interface Shape {
+  properties?: Record<string, Shape>;
+  items?: Shape;
+}
+
+/** Whether a message of this kind may have the field; `path` is like `now[0].label`. */
+function hasField(schema: z.ZodType, path: string): boolean {
+  let at: Shape | undefined = z.toJSONSchema(schema) as Shape;
+  for (const name of path.split('.')) {
+    const [field, index] = name.split('[');
+    at = at?.properties?.[field!];
+    if (index !== undefined) at = at?.items;
   }
+  return at !== undefined;
+}
+
+/** The fields of `variable` that a template reads. */
+const fieldsOf = (template: string, variable: string) =>
+  [...template.matchAll(new RegExp(`\\b${variable}\\.([a-z0-9_.[\\]]+)`, 'g'))].map(([, path]) => path!);
+
+t.test('templates read fields that the contract has', (t) => {
   for (const { key, state, options } of entities) {
     const template = options['value_template'];
     if (state === undefined || typeof template !== 'string') continue;
-    const read = [...template.matchAll(/value_json\.([a-z0-9_.[\]]+)/g)].map(([, path]) => path!);
+    const read = fieldsOf(template, 'value_json');
     t.ok(read.length > 0, `${key} reads something`);
-    for (const path of read) {
-      let at: Shape | undefined = z.toJSONSchema(contract[state].schema) as Shape;
-      for (const name of path.split('.')) {
-        const [field, index] = name.split('[');
-        at = at?.properties?.[field!];
-        if (index !== undefined) at = at?.items;
-      }
-      t.ok(at, `${state}: ${path}`);
+    for (const path of read) t.ok(hasField(contract[state].schema, path), `${state}: ${path}`);
+  }
+  t.end();
+});
+
+t.test('so do those of one of several sources', (t) => {
+  const ofState = entities.flatMap(({ state, ofSource }) => {
+    const template = ofSource?.('yard')['value_template'];
+    return typeof template === 'string' ? [{ state, template }] : [];
+  });
+  t.same(
+    ofState.map(({ state }) => state),
+    ['state', 'state'],
+  );
+  for (const template of [...ofState.map((one) => one.template), pausedTemplate('yard')]) {
+    t.same(fieldsOf(template, 'value_json'), ['sources']);
+    t.match(template, /'name', 'eq', 'yard'/);
+    for (const field of ['name', ...fieldsOf(template, 'source')]) {
+      t.ok(hasField(contract.state.schema, `sources[0].${field}`), field);
     }
+  }
+  t.ok(hasField(contract.info.schema, 'thresholds[0].source'));
+  // What a source says by itself is what the box says otherwise.
+  for (const [key, own] of Object.entries(ownKeys)) {
+    t.equal(contract[own].schema, contract[key as keyof typeof ownKeys].schema, own);
+    t.equal(contract[own].retain, contract[key as keyof typeof ownKeys].retain, own);
   }
   t.end();
 });

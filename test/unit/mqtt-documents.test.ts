@@ -7,6 +7,7 @@ import { commandSpecs, type CommandName } from '../../src/mqtt/command-specs.js'
 import type { CommandSpec } from '../../src/mqtt/command.js';
 import { contract, type OutKey, type TopicSpec } from '../../src/mqtt/contract.js';
 import { mosquittoAcl } from '../../tools/docs/mqtt/acl.js';
+import { isForSources } from '../../tools/docs/mqtt/asyncapi.js';
 import { replyExamples, topicExamples } from '../../tools/docs/mqtt/examples.js';
 import { mqttDocuments } from '../../tools/docs/mqtt/index.js';
 import { publishCommand } from '../../tools/docs/mqtt/markdown.js';
@@ -67,16 +68,17 @@ t.test('the AsyncAPI document', async (t) => {
   t.equal(document?.version(), '3.0.0');
 
   const plainCommands = commands.filter(([, { parseSet }]) => parseSet !== undefined);
+  const forSources = commands.filter(([name, spec]) => isForSources(name, spec));
   const operations = document!.operations().all();
   t.equal(
     operations.filter((one) => one.isSend()).length,
-    outgoing.length + 1,
-    'all topics and the discovery',
+    outgoing.length + 2,
+    'all topics, and the discovery of boxes and of sources',
   );
   t.equal(
     operations.filter((one) => one.isReceive()).length,
-    commands.length + plainCommands.length + 1,
-    'all commands and the birth message',
+    commands.length + plainCommands.length + forSources.length + 1,
+    'all commands, those for one of several sources, and the birth message',
   );
   t.ok(
     operations.every((one) => one.isSend() || /Birth$/.test(one.id()!) || one.reply() !== undefined),
@@ -89,11 +91,14 @@ t.test('the AsyncAPI document', async (t) => {
       .map((channel) => channel.address()),
   );
   for (const [, { template }] of outgoing) {
-    t.ok(addresses.has(`{base_topic}/{device_id}/${template.replace(/<(\w+)>/, '{$1}')}`), template);
+    t.ok(addresses.has(`{base_topic}/{device_id}/${template.replace(/<(\w+)>/g, '{$1}')}`), template);
   }
   for (const [name] of commands) {
     t.ok(addresses.has(`{base_topic}/{device_id}/request/${name}`), name);
     t.ok(addresses.has(`{base_topic}/{device_id}/response/${name}`), name);
+  }
+  for (const [name] of forSources) {
+    t.ok(addresses.has(`{base_topic}/{device_id}/source/{source}/${name}`), name);
   }
 });
 
@@ -133,6 +138,14 @@ t.test('schemas for readers', (t) => {
       { path: 'o.rate_hz', type: 'number', unit: 'Hz', optional: false, description: '' },
     ],
   );
+  const byName = z.object({ sources: z.record(z.string(), z.object({ level_dbfs: z.number() })) });
+  t.same(
+    fieldsOf(jsonSchema(byName)).map(({ path, unit }) => [path, unit]),
+    [
+      ['sources', ''],
+      ['sources.<name>.level_dbfs', 'dBFS'],
+    ],
+  );
   const choice = z.union([z.strictObject({ a: z.string() }), z.strictObject({ b: z.string() })]);
   t.same(
     fieldsOf(jsonSchema(choice)).map(({ path, optional }) => [path, optional]),
@@ -150,7 +163,7 @@ t.test('schemas for readers', (t) => {
 t.test('the access rules', (t) => {
   const acl = mosquittoAcl();
   for (const [, { template, direction }] of topics) {
-    const path = template.replace(/<command>$/, '#').replace(/<\w+>/, '+');
+    const path = template.replace(/<command>$/, '#').replace(/<\w+>/g, '+');
     t.match(acl, `pattern ${direction === 'out' ? 'write' : 'read'} soundpost/%u/${path}\n`, template);
   }
   t.notMatch(acl, /^topic (read|write|readwrite) #/m, 'nobody may do everything');

@@ -175,5 +175,8 @@ t.test('topics below one of ours belong together', (t) => {
   t.equal(familyOf('B', 'B/label/dog'), 'B/label');
   t.equal(familyOf('B', 'B/label'), null);
   t.equal(familyOf('B', 'Bx/label/dog'), null);
+  t.equal(familyOf('B', 'B/source/yard/label/dog'), 'B/source/yard/label', 'not those of another source');
+  for (const path of ['source', 'source/yard', 'source/yard/tags'])
+    t.equal(familyOf('B', `B/${path}`), null, path);
   t.end();
 });

@@ -1,11 +1,15 @@
+import { EventEmitter } from 'node:events';
 import fc from 'fast-check';
+import type { MqttClient } from 'mqtt';
 import t from 'tap';
 import { silentLogger } from '../../src/common/log.js';
 import { createDelivery, type Fate } from '../../src/mqtt/delivery.js';
 import { createEventCourse } from '../../src/mqtt/event-course.js';
+import { createMemoryOutbox } from '../../src/mqtt/outbox.js';
 import { packetBytes, type Outgoing } from '../../src/mqtt/outgoing.js';
 import { createReplyQueue } from '../../src/mqtt/reply-queue.js';
 import { createAsyncRounds, createRounds } from '../../src/mqtt/rounds.js';
+import { createSender } from '../../src/mqtt/sender.js';
 import { createStateQueue } from '../../src/mqtt/state-queue.js';
 import { createSuspects } from '../../src/mqtt/suspects.js';
 
@@ -301,5 +305,53 @@ t.test('a connection that is gone, or breaks, settles nothing', (t) => {
   delivery.end();
   published[1]!.answer(null);
   t.same(log, []);
+  t.end();
+});
+
+t.test('what is live has QoS 1 only as far as the broker grants it, and keeps its order', (t) => {
+  const published: { topic: string; text: string; qos: number; answer: () => void }[] = [];
+  const client = Object.assign(new EventEmitter(), {
+    connected: true,
+    options: { protocolVersion: 5 },
+    stream: Object.assign(new EventEmitter(), { writableLength: 0 }),
+    publish: (topic: string, text: string, { qos }: { qos: number }, answer: Answer) =>
+      void published.push({ topic, text, qos, answer: () => answer(null) }),
+  });
+  const sender = createSender({
+    outbox: createMemoryOutbox({ limit: 1 }),
+    eventTopic: 'event',
+    refusedEventMs: 1,
+    suspects: createSuspects({ timing: { holdMs: 1, maxHoldMs: 1 }, familyOf: () => null }),
+    log: silentLogger,
+  });
+  const live = (text: string, qos: 0 | 1) => sender.transient(message('live', text, { qos, retain: false }));
+  live('too early', 1);
+  const limits = {
+    receiveMaximum: 2,
+    maximumPacketBytes: Infinity,
+    maximumQos: 1 as const,
+    retainAvailable: true,
+    keepaliveSeconds: null,
+  };
+  sender.begin(client as unknown as MqttClient, limits, message('status', 'online'));
+  for (const text of ['a', 'b', 'c', 'd']) live(text, 1);
+  live('at once', 0);
+  t.same(
+    published.map(({ text }) => text),
+    ['online', 'a', 'at once'],
+  );
+  for (let at = 0; at < published.length; at += 1) {
+    const onTheirWay = published.slice(at).filter(({ qos }) => qos === 1);
+    t.ok(onTheirWay.length <= 2, `${onTheirWay.length} on their way`);
+    published[at]!.answer();
+  }
+  t.same(
+    published.flatMap(({ topic, qos, text }) => (topic === 'live' && qos === 1 ? text : [])),
+    ['a', 'b', 'c', 'd'],
+  );
+  sender.end();
+  live('too late', 1);
+  sender.begin(client as unknown as MqttClient, limits, message('status', 'online'));
+  t.notOk(published.some(({ text }) => text.startsWith('too')));
   t.end();
 });

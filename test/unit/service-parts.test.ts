@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,18 +10,22 @@ import type { Problem } from '../../src/common/logger.js';
 import { createProblemFeed } from '../../src/common/problem-feed.js';
 import type { WindowResult } from '../../src/inference/window-report.js';
 import { loadConfig } from '../../src/config/load.js';
+import { sourcesOf } from '../../src/config/sources.js';
 import { readCatalogue } from '../../src/models/catalogue.js';
 import { parseManifest } from '../../src/models/manifest.js';
 import { createRegistry, type InstalledModel } from '../../src/models/registry.js';
 import type { Link } from '../../src/mqtt/link.js';
 import { createTopics } from '../../src/mqtt/topics.js';
+import { createSourceLink } from '../../src/mqtt/source-link.js';
 import { createAnnouncer } from '../../src/service/announcer.js';
+import { createEventTeller } from '../../src/service/event-teller.js';
+import type { ListeningTo } from '../../src/service/listening.js';
 import { bounded, type CutList } from '../../src/service/bounded.js';
 import { createClockWatch } from '../../src/service/clock-watch.js';
 import { knownSummaries } from '../../src/service/info.js';
 import { initialState, shownState } from '../../src/service/state.js';
 import { openLabelMemory } from '../../src/service/label-memory.js';
-import { startingWishes, withUsableLabels } from '../../src/service/remembered.js';
+import { sourceWishes, withUsableLabels } from '../../src/service/remembered.js';
 import type { TaggingSettings } from '../../src/tagging/watch.js';
 import { createLatencyRecorder } from '../../src/telemetry/latency.js';
 import { createRecordingLog } from '../support/recording-log.js';
@@ -48,8 +53,12 @@ function makeAnnouncer(
       void published.push({ topic: topics.of(key, ...parameters), payload }),
     retire: (key: 'label', parameters: { slug: string }) => void retired.push(topics.of(key, parameters)),
   } as unknown as Link;
+  const sourceLink = createSourceLink(link, null);
   const announcer = createAnnouncer({
-    link,
+    link: sourceLink,
+    tell: createEventTeller({ link, sourceCount: 1, windowMs: 0, newId: randomUUID }).of(sourceLink),
+    loud: null,
+    where: '',
     settings: {
       labels: [],
       threshold: 0.5,
@@ -58,7 +67,7 @@ function makeAnnouncer(
     },
     keptLabels: kept,
     topK: 3,
-    memory: openLabelMemory({ dataDir: folder, log: silentLogger }),
+    memory: openLabelMemory({ dataDir: folder, log: silentLogger }).of(null),
     latency: createLatencyRecorder(),
     log: silentLogger,
   });
@@ -74,7 +83,7 @@ function makeAnnouncer(
   };
   const model = modelOf([
     ['Dog', null],
-    ['Silence', null],
+    ['Silence', '/m/028v0c'],
   ]);
   if (loaded) announcer.modelChanged(model);
   let seq = 0;
@@ -112,6 +121,18 @@ function makeAnnouncer(
       .map(({ topic, payload }) => [topic.split('/').pop(), payload]);
   return { announcer, model, window, published, takenAway, retired, labelsSaid, modelOf };
 }
+
+t.test('silence is nothing that is on', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'soundpost-announcer-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const { announcer, window, labelsSaid } = makeAnnouncer(folder);
+  window(0, 0.9);
+  t.same(labelsSaid(), [['silence', 'ON']]);
+  t.equal(announcer.isOn(), false);
+  window(0.9, 0);
+  t.equal(announcer.isOn(), true);
+  t.end();
+});
 
 t.test('without sound nothing is on, whatever the network makes of zeros', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'soundpost-announcer-'));
@@ -229,15 +250,16 @@ t.test('labels that contradict themselves are refused before there is a model, t
 
 t.test('remembered labels that contradict themselves do not keep the service from starting', (t) => {
   const { config } = loadConfig({ env: { SOUNDPOST_TAGGING_LABELS: '["Dog"]' }, flags: {} });
+  const [source] = sourcesOf(config);
   const log = createRecordingLog();
   const remembering = (labels: TaggingSettings['labels']) =>
-    startingWishes(config, {
+    sourceWishes(source, {
       get: (key, configured) => (key === 'labels' ? labels : configured),
     });
   const good = remembering(['Cat']);
-  t.equal(withUsableLabels(good, config, log), good);
+  t.equal(withUsableLabels(good, { tagging: source.tagging }, log), good);
   t.same(log.lines, []);
-  const { tagging, ...others } = withUsableLabels(remembering(TWINS), config, log);
+  const { tagging, ...others } = withUsableLabels(remembering(TWINS), { tagging: source.tagging }, log);
   t.same(tagging, { ...good.tagging, labels: ['Dog'] });
   t.match({ ...good }, others);
   t.match(log.lines, [
@@ -249,7 +271,7 @@ t.test('remembered labels that contradict themselves do not keep the service fro
 t.test('of endless labels those used last are remembered', async (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'soundpost-labels-'));
   t.teardown(() => rmSync(dataDir, { recursive: true, force: true }));
-  const memory = openLabelMemory({ dataDir, log: silentLogger });
+  const memory = openLabelMemory({ dataDir, log: silentLogger }).of(null);
   for (let n = 0; n < 12_000; n += 1) {
     memory.add(`label_${n}`);
     // One that comes on again and again.
@@ -258,7 +280,7 @@ t.test('of endless labels those used last are remembered', async (t) => {
   const known = memory.slugs();
   t.ok(known.length >= 1000 && known.length <= 10_000, `${known.length}`);
   t.ok(known.includes('label_0') && known.includes('label_11999'));
-  const read = () => new Set(openLabelMemory({ dataDir, log: silentLogger }).slugs());
+  const read = () => new Set(openLabelMemory({ dataDir, log: silentLogger }).of(null).slugs());
   await until(() => read().has('label_11999'), 'the newest label on the disk', 30, 5);
   t.same(read(), new Set(known), 'the next life knows them all');
 });
@@ -329,9 +351,18 @@ t.test('documents are cut until a broker takes them, and say what was left out',
 
 t.test('the published state has so many labels at most', (t) => {
   const labels = Array.from({ length: 10_000 }, (_, n) => `Label ${n}`);
-  const wishes = { rateHz: 1, paused: false, tagging: { labels, threshold: null }, audioDevice: '' };
-  const state = initialState({ ...wishes, telemetryIntervalSeconds: 30 } as never, 'demo');
-  const shown = shownState(state);
+  const wishes = { paused: false, tagging: { labels, threshold: null }, audioDevice: '' };
+  const of = (name: string) =>
+    ({ config: { name }, audio: { kind: 'demo' }, wishes }) as unknown as ListeningTo;
+  const pace = { rateHz: 1, telemetryIntervalSeconds: 30 };
+  const shown = shownState(initialState(pace, [of('main')]));
+  t.equal(shown.sources, undefined, 'there is only one');
+  const several = shownState(initialState(pace, ['a', 'b', 'c'].map(of)));
+  t.ok(JSON.stringify(several).length < 100_000);
+  t.same(
+    several.sources?.map((source) => [source.name, source.labels.length + source.labels_omitted!]),
+    ['a', 'b', 'c'].map((name) => [name, 10_000]),
+  );
   t.equal(shown.labels.length + shown.labels_omitted!, 10_000);
   t.ok(JSON.stringify(shown).length < 100_000);
   t.end();

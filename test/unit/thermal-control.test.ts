@@ -26,11 +26,15 @@ t.test('one reading of 110 °C between good ones changes nothing, a second one d
     config,
     pipeline: {
       setRate: (rateHz: number) => void rates.push(rateHz),
-      // Asked for between the reading and what is made of it.
-      counters: () => {
-        reads.emit('read');
-        return { processed: 0, dropped: 0, idle: 0, restarts: 0 };
-      },
+      sources: [
+        {
+          // Asked for between the reading and what is made of it.
+          counters: () => {
+            reads.emit('read');
+            return { processed: 0, dropped: 0, idle: 0 };
+          },
+        },
+      ],
     },
     state,
     log: silentLogger,

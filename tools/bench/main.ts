@@ -1,7 +1,6 @@
 import { access, cp, mkdir, readFile } from 'node:fs/promises';
 import { cpus, loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
-import { Command, Option } from '@commander-js/extra-typings';
 import { messageOf, SoundpostError } from '../../src/common/errors.js';
 import { projectRoot } from '../../src/common/project.js';
 import { silentLogger } from '../../src/common/log.js';
@@ -10,9 +9,12 @@ import { createRegistry } from '../../src/models/registry.js';
 import { hasMosquitto } from '../../src/bench/broker-process.js';
 import { hostFacts } from '../../src/bench/host-facts.js';
 import { interruptible } from '../../src/common/interrupt.js';
+import { parseOptions, type BenchOptions } from './options.js';
 import { measurePytorch } from './pytorch-yardstick.js';
 import { formatServiceBenchReport, verdictsOf, type BenchReport } from './service-bench-report.js';
 import { runService } from './service-run.js';
+import { benchSources } from './sources-bench.js';
+import { formatSourcesReport, sourcesVerdicts, type SourcesReport } from './sources-report.js';
 import { measureNetwork } from './network-baseline.js';
 import { installLargeModel } from './large-model.js';
 import { checkReportFiles, writeReportFiles } from '../../src/bench/report-files.js';
@@ -26,67 +28,28 @@ import { createWorkFolder, type WorkFolder } from '../../src/bench/work-folder.j
 const LARGE_MODEL = 'synthetic-cnn14';
 const BACK_TO_BACK_RUNS = 50;
 const SPACED_RUNS = 15;
-
-interface Options {
-  seconds: number;
-  rate: number;
-  model: string;
-  recording: string;
-  dataDir: string;
-  checkpoint?: string;
-  python: string;
-  broker?: 'embedded' | 'mosquitto';
-  large: boolean;
-  json?: string;
-  check: boolean;
-}
+const SECONDS = 60;
+/** Of each run with one or several sources. */
+const SOURCES_SECONDS = 20;
+/** V8 takes back what the start has left behind 40 to 50 s after it, some 25 MB, and compiles until then. */
+const SOURCES_SETTLE_SECONDS = 45;
+const SOURCES_WINDOW_SECONDS = 10;
 
 function progress(message: string): void {
   process.stderr.write(`bench: ${message}\n`);
 }
 
-/** A positive number, for commander. */
-function positive(text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) throw new Error(`"${text}" is not a positive number.`);
-  return value;
+/** The load of the last minute; says so where it is too high for figures that mean something. */
+function loadNow(): number {
+  const load = loadavg()[0] ?? 0;
+  if (load > cpus().length / 2)
+    progress(
+      `the machine is busy (load ${load.toFixed(1)}): caches and cores are shared, figures come out too large`,
+    );
+  return load;
 }
 
-function parseOptions(): Options {
-  return new Command('npm run bench --')
-    .description('Measures the service as a whole: CPU per hop, memory, event-loop delay.')
-    .option('--seconds <s>', 'how long to measure, after warming up', positive, 60)
-    .option('--rate <hz>', 'inferences per second', positive, 1)
-    .option(
-      '--model <id>',
-      'an installed model, or a folder with model.json and model.onnx',
-      'soundpost-home',
-    )
-    .option('--data-dir <folder>', 'where installed models are', process.env['SOUNDPOST_DATA_DIR'] ?? 'data')
-    .option(
-      '--recording <wav>',
-      'mono 16-bit, 32 kHz; the demo recording where left out',
-      join(projectRoot(), 'models', 'demo', 'day-at-home.wav'),
-    )
-    .option(
-      '--checkpoint <pt>',
-      'the EfficientAT checkpoint that the model was made of, to be compared with in PyTorch',
-    )
-    .option('--python <program>', 'a Python with torch', '/usr/bin/python3')
-    .addOption(
-      new Option('--broker <kind>', 'default: mosquitto where it is installed').choices([
-        'embedded',
-        'mosquitto',
-      ]),
-    )
-    .option('--no-large', 'leave out the large synthetic model (needs 330 MB on disk)')
-    .option('--json <file>', 'write what was measured as JSON')
-    .option('--check', 'exit with 1 when a limit is missed', false)
-    .parse()
-    .opts();
-}
-
-async function bench(options: Options, folder: string, signal: AbortSignal): Promise<BenchReport> {
+async function bench(options: BenchOptions, folder: string, signal: AbortSignal): Promise<BenchReport> {
   const program = join(projectRoot(), 'dist', 'src', 'main.js');
   const { manifest, folder: modelFolder } = await findModel(options);
   const windowSeconds = manifest.input.window_seconds;
@@ -94,11 +57,7 @@ async function bench(options: Options, folder: string, signal: AbortSignal): Pro
   const model = { manifest, onnxPath: join(modelFolder, 'model.onnx') };
   const intervalMs = 1000 / options.rate;
 
-  const load = loadavg()[0] ?? 0;
-  if (load > cpus().length / 2)
-    progress(
-      `the machine is busy (load ${load.toFixed(1)}): caches and cores are shared, figures come out too large`,
-    );
+  const load = loadNow();
   progress(`session.run of ${manifest.id} alone`);
   const session = {
     backToBack: await measureNetwork(model, { runs: BACK_TO_BACK_RUNS, intervalMs: 0, signal }),
@@ -119,14 +78,14 @@ async function bench(options: Options, folder: string, signal: AbortSignal): Pro
   };
   const small = join(folder, 'small');
   await mkdir(join(small, 'data', 'models'), { recursive: true });
-  const bundled = await exists(join(projectRoot(), 'models', manifest.id, 'model.json'));
-  if (!bundled) await cp(modelFolder, join(small, 'data', 'models', manifest.id), { recursive: true });
+  if (!(await isBundled(manifest.id)))
+    await cp(modelFolder, join(small, 'data', 'models', manifest.id), { recursive: true });
   const service = await runService({
     ...run,
     folder: small,
     modelId: manifest.id,
     windowSeconds,
-    seconds: options.seconds,
+    seconds: options.seconds ?? SECONDS,
     eventLoop: false,
   });
 
@@ -147,11 +106,51 @@ async function bench(options: Options, folder: string, signal: AbortSignal): Pro
   return { ...report, verdicts: verdictsOf(report) };
 }
 
+async function benchSeveral(
+  options: BenchOptions & { sources: number },
+  folder: string,
+  signal: AbortSignal,
+): Promise<SourcesReport> {
+  const { manifest, folder: modelFolder } = await findModel(options);
+  const { rate: rateHz, sources } = options;
+  const broker = options.broker ?? (hasMosquitto() ? 'mosquitto' : 'embedded');
+  const load = loadNow();
+  const rounds = await benchSources({
+    program: join(projectRoot(), 'dist', 'src', 'main.js'),
+    folder,
+    modelId: manifest.id,
+    modelFolder: (await isBundled(manifest.id)) ? null : modelFolder,
+    windowSeconds: SOURCES_WINDOW_SECONDS,
+    rateHz,
+    settleSeconds: SOURCES_SETTLE_SECONDS,
+    seconds: options.seconds ?? SOURCES_SECONDS,
+    sources,
+    rounds: options.rounds,
+    recording: resolve(options.recording),
+    broker,
+    signal,
+    progress,
+  });
+  return {
+    machine: { ...hostFacts(), load },
+    model: manifest.id,
+    windowSeconds: SOURCES_WINDOW_SECONDS,
+    rateHz,
+    sources,
+    broker,
+    rounds,
+    verdicts: sourcesVerdicts({ rounds, rateHz }),
+  };
+}
+
 /**
  * The model to be measured: a folder, or the id of one that is installed.
  * @throws SoundpostError `model_unknown` with the ids that there are
  */
-async function findModel({ model, dataDir }: Options): Promise<{ manifest: Manifest; folder: string }> {
+async function findModel({
+  model,
+  dataDir,
+}: Pick<BenchOptions, 'model' | 'dataDir'>): Promise<{ manifest: Manifest; folder: string }> {
   const manifestPath = join(model, 'model.json');
   if (await exists(manifestPath)) {
     return { manifest: parseManifest(await readFile(manifestPath, 'utf8'), manifestPath), folder: model };
@@ -161,7 +160,7 @@ async function findModel({ model, dataDir }: Options): Promise<{ manifest: Manif
 }
 
 async function measureBothPytorch(
-  options: Options,
+  options: BenchOptions,
   intervalSeconds: number,
   signal: AbortSignal,
 ): Promise<BenchReport['pytorch']> {
@@ -188,7 +187,7 @@ async function benchLarge(
     Parameters<typeof runService>[0],
     'program' | 'recording' | 'rateHz' | 'broker' | 'signal' | 'progress'
   >,
-  options: Options,
+  options: BenchOptions,
   folder: string,
 ): Promise<BenchReport['large']> {
   progress('making the large model');
@@ -207,10 +206,14 @@ async function benchLarge(
     folder,
     modelId: LARGE_MODEL,
     windowSeconds: manifest.input.window_seconds,
-    seconds: Math.min(options.seconds, 30),
+    seconds: Math.min(options.seconds ?? SECONDS, 30),
     eventLoop: true,
   });
   return { model: LARGE_MODEL, bytes, session, service };
+}
+
+function isBundled(id: string): Promise<boolean> {
+  return exists(join(projectRoot(), 'models', id, 'model.json'));
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -218,6 +221,10 @@ async function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
+}
+
+function told<T extends BenchReport | SourcesReport>(report: T, format: (report: T) => string): [T, string] {
+  return [report, format(report)];
 }
 
 // Whoever reads it may be gone, a terminal too: that must not keep the run from ending in order.
@@ -229,10 +236,14 @@ let work: WorkFolder | undefined;
 try {
   await checkReportFiles(files);
   work = await createWorkFolder(join(projectRoot(), 'data'), 'bench');
-  const report = await bench(options, work.folder, interrupt.signal);
+  const { sources } = options;
+  const [report, formatted] =
+    sources === undefined
+      ? told(await bench(options, work.folder, interrupt.signal), formatServiceBenchReport)
+      : told(await benchSeveral({ ...options, sources }, work.folder, interrupt.signal), formatSourcesReport);
   const text = `${JSON.stringify(report, null, 2)}\n`;
   const problems = await writeReportFiles(files.map((file) => ({ ...file, text })));
-  process.stdout.write(formatServiceBenchReport(report));
+  process.stdout.write(formatted);
   if (problems.length > 0) throw new SoundpostError('bench_output', problems.join('\n'));
   if (options.check && report.verdicts.some(({ met }) => met === false)) process.exitCode = 1;
 } catch (error) {

@@ -2,6 +2,7 @@ import type { HostFacts } from '../../src/bench/host-facts.js';
 import type { PytorchResult } from './pytorch-yardstick.js';
 import type { ServiceRun } from './service-run.js';
 import type { NetworkBaseline } from './network-baseline.js';
+import { number, table } from './text-table.js';
 
 /** Everything one benchmark has measured. */
 export interface BenchReport {
@@ -67,25 +68,6 @@ export function verdictsOf(report: Omit<BenchReport, 'verdicts'>): LimitVerdict[
     verdict('resident memory of all processes', service.memory.rssMb, 300, 'MB'),
     verdict('event-loop delay p99, large model', large?.service.eventLoopDelayMs?.p99 ?? null, 20, 'ms'),
   ];
-}
-
-const number = (value: number | null | undefined, unit = ''): string =>
-  value === null || value === undefined ? '–' : `${value.toFixed(value < 10 ? 2 : 1)}${unit && ` ${unit}`}`;
-
-/** Rows of cells as lines, the first column left-aligned and the others right. */
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows.reduce<number[]>(
-    (found, row) => row.map((cell, column) => Math.max(found[column] ?? 0, cell.length)),
-    [],
-  );
-  return rows.map((row) =>
-    row
-      .map((cell, column) =>
-        column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
-      )
-      .join('  ')
-      .trimEnd(),
-  );
 }
 
 /** The last parts of a command line: the program and its arguments, without folders and without end-with-parent.js. */

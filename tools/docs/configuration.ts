@@ -1,5 +1,8 @@
 import { stringify } from 'yaml';
-import { environmentName, keys, mayComeFromFile, schema, type Key } from '../../src/config/schema.js';
+import { mayComeFromFile, type Key } from '../../src/config/key.js';
+import { MAX_SOURCES } from '../../src/common/rules.js';
+import { entryKeys, environmentName, keys, schema } from '../../src/config/schema.js';
+import { nameFormat } from '../../src/config/source-list.js';
 
 const sectionTitles: Record<string, string> = {
   device: 'Device',
@@ -11,6 +14,7 @@ const sectionTitles: Record<string, string> = {
   models: 'Installing models',
   inference: 'Inference',
   tagging: 'Tagging',
+  fusion: 'One sound, one event',
   telemetry: 'Telemetry',
   thermal: 'Heat',
   homeassistant: 'Home Assistant',
@@ -46,9 +50,57 @@ A key that does not exist or a value that is not allowed ends the program at onc
 Model, rate, thresholds and pause can be changed over MQTT. Such a change is remembered and wins over the configuration, until the configuration of that key itself is changed.
 `;
 
+const namesOf = (section: object): string =>
+  Object.keys(section)
+    .map((name) => `\`${name}\``)
+    .join(', ');
+
+const severalSources = `## Several sources
+
+One device can hear several places: a microphone and four cameras, or two microphones in two rooms. \`audio.sources\` lists them, at most ${MAX_SOURCES}; without it there is one source, which \`audio.*\` describes. [several-sources.md](several-sources.md) leads through it; here are the rules.
+
+\`\`\`yaml
+audio:
+  # For every source that says nothing else.
+  highpass_hz: 60
+  sources:
+    - name: nursery
+      device: USB # a microphone, by a part of its name
+      gain_db: 12
+    - name: yard
+      url: rtsp://viewer:password@192.168.1.20/stream2
+      labels: [Bark, Siren]
+      threshold: 0.4
+    - name: street
+      # The address with its password stands in a file.
+      url_file: /run/secrets/street
+      loud:
+        above_background_db: 25
+tagging:
+  labels: [Speech, 'Smoke detector, smoke alarm']
+\`\`\`
+
+The same in one variable, for balena, Compose and systemd, where it is JSON on one line (also as a flag, \`--audio.sources\`, and in a file that \`SOUNDPOST_AUDIO_SOURCES_FILE\` names):
+
+\`\`\`sh
+SOUNDPOST_AUDIO_SOURCES='[{"name":"nursery","device":"USB","gain_db":12},{"name":"yard","url":"rtsp://viewer:password@192.168.1.20/stream2","labels":["Bark","Siren"],"threshold":0.4}]'
+\`\`\`
+
+On balena the field of a variable takes it without the quotes around it: \`[{"name": …}]\`.
+
+- Each source has a \`name\` of its own: ${nameFormat.allowed}. It is part of topics, and what is set over MQTT is remembered by it: a source that is taken out and comes back has its settings again.
+- An entry may hold any of these keys, with the rules that are written at the single ones below: ${namesOf(entryKeys)}. \`loud\` holds ${namesOf(entryKeys.loud)}.
+- What an entry leaves out is as \`audio.*\` and \`tagging.*\` say. Lists and maps (\`labels\`, \`thresholds\`) are replaced, not joined. A key that may be empty and is written empty (\`threshold: null\`) is empty for that source.
+- \`source\`, \`device\`, \`file\` and \`url\` are never taken from the single keys, which may not be given beside a list. \`source\` may be left out: with \`url\` it is a stream, with \`file\` a recording, else a microphone, and never the demo unless it says so.
+- A microphone can be opened once: two entries with the same \`device\`, or two without one, are refused. Streams, recordings and the demo may be listed several times.
+- \`url_file\` reads the address from a file. Passwords in addresses are never shown.
+- A list counts as a whole: one in a later place (a variable over a file) takes the place of an earlier one.
+- With \`--keep-going\`, which the container uses, a source with a mistake in it is left out, and the others go on.
+`;
+
 /** `docs/configuration.md`: every key with what it means, what is allowed, its default and its variable. */
 export function documentMarkdown(): string {
-  const parts = [introduction];
+  const parts = [introduction, severalSources];
   for (const [section, title] of Object.entries(sectionTitles)) {
     parts.push(`## ${title}\n`);
     for (const [key, spec] of keysOf(section)) {

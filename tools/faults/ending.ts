@@ -36,7 +36,9 @@ export function holdPairs(events: readonly EventPayload[], verdict: Verdict): vo
 }
 
 export const labelsOn = ({ states }: Watcher): string[] =>
-  [...states].filter(([topic, text]) => topic.startsWith('label/') && text !== 'OFF').map(([topic]) => topic);
+  [...states]
+    .filter(([topic, text]) => /^(source\/[^/]+\/)?label\//.test(topic) && text !== 'OFF' && text !== '')
+    .map(([topic]) => topic);
 
 /** After an end in order: `offline`, pairs, nothing on. */
 export async function endedWell(

@@ -5,6 +5,7 @@
 
 export const groups = {
   capture: 'The microphone and other sources',
+  sources: 'Several sources',
   inference: 'The model',
   mqtt: 'The broker and the network',
   host: 'The machine',
@@ -99,6 +100,55 @@ export const promises = {
     answers,
     ['sound, after the stream is right', 70],
     'memory grows by less than 60 MB',
+  ),
+
+  'camera-dies': promised(
+    'sources',
+    'One of several cameras goes away, and comes back',
+    'its `audio/status` is `offline`, and with it that of all; `health` names it and is well',
+    'every window of the other sources',
+    ['its sound, after the camera is back', 70],
+    all,
+  ),
+  'one-floods': promised(
+    'sources',
+    'One of several streams sends as fast as it is taken',
+    'it is heard as fast as it sounds; `too_fast` on `B/log` once it has been 30 s ahead',
+    'every window of the other sources',
+    nothing,
+    'memory grows by less than 60 MB',
+  ),
+  'sources-named-alike': promised(
+    'sources',
+    'Two sources have one name',
+    'exit code 2, both places in the message',
+    '-',
+    nothing,
+    'no stack, no secret',
+  ),
+  'source-no-slug': promised(
+    'sources',
+    'The name of a source cannot be a topic',
+    'exit code 2, the place and what a name may be',
+    '-',
+    nothing,
+    'no stack, no secret',
+  ),
+  'source-unknown-key': promised(
+    'sources',
+    'A source overrides a key that there is not',
+    'exit code 2, the key and the one that is meant',
+    '-',
+    nothing,
+    'no stack, no secret',
+  ),
+  'source-unknown': promised(
+    'sources',
+    'Commands name a source that there is not',
+    '`source_unknown`, which names those there are',
+    'every window of all sources',
+    nothing,
+    'what was set',
   ),
 
   'inference-killed': promised(

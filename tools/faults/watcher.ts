@@ -14,7 +14,9 @@ export interface Watcher {
   readonly codes: readonly string[];
   /** Replies by their correlation. */
   readonly replies: ReadonlyMap<string, ResponsePayload[]>;
-  /** How many messages on `B/tags` there were, and the longest time between two of them, in ms. */
+  /** How many windows of one of several sources were told, and how many numbers are missing in their row. */
+  windowsOf(source: string): { told: number; missing: number };
+  /** How many messages on `B/tags`, or of any source, there were, and the longest time between two of them, in ms. */
   readonly tags: { count: number; longestGapMs: number; reset(): void };
   json<T>(topic: string): Partial<T>;
   /** Sends a request, or any text in place of one; its correlation. */
@@ -37,6 +39,7 @@ export async function startWatcher(
   const states = new Map<string, string>();
   const codes: string[] = [];
   const replies = new Map<string, ResponsePayload[]>();
+  const rows = new Map<string, { told: number; missing: number; seq: number }>();
   let count = 0;
   let longestGapMs = 0;
   let last: number | null = null;
@@ -52,9 +55,14 @@ export async function startWatcher(
     const path = topic.slice(base.length + 1);
     const text = payload.toString();
     states.set(path, text);
+    // A retained message that was cleared.
+    if (text === '') return;
     if (path === 'event') events.push(JSON.parse(text) as EventPayload);
     else if (path === 'log') codes.push((JSON.parse(text) as { code: string }).code);
-    else if (path === 'tags' && !packet.retain) {
+    else if (/^(source\/[^/]+\/)?tags$/.test(path) && !packet.retain) {
+      const { seq } = JSON.parse(text) as { seq: number };
+      const row = rows.get(path) ?? { told: 0, missing: 0, seq: seq - 1 };
+      rows.set(path, { told: row.told + 1, missing: row.missing + seq - row.seq - 1, seq });
       const now = performance.now();
       if (last !== null) longestGapMs = Math.max(longestGapMs, now - last);
       last = now;
@@ -97,6 +105,7 @@ export async function startWatcher(
         last = performance.now();
       },
     },
+    windowsOf: (source) => rows.get(`source/${source}/tags`) ?? { told: 0, missing: 0 },
     json: <T>(topic: string) => JSON.parse(states.get(topic) ?? '{}') as Partial<T>,
     send,
     async request(command, payload, seconds = 30) {

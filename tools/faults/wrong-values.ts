@@ -1,7 +1,8 @@
 import { stringify } from 'yaml';
 import { messageOf, SoundpostError } from '../../src/common/errors.js';
+import type { Key } from '../../src/config/key.js';
 import { loadConfig } from '../../src/config/load.js';
-import { environmentName, keys, type Key } from '../../src/config/schema.js';
+import { environmentName, keys } from '../../src/config/schema.js';
 
 /*
  * Wrong values for every key of the schema. What a key takes is asked of nobody: a value is taken or refused by the

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SoundpostError } from '../../src/common/errors.js';
@@ -9,7 +10,9 @@ import { createCommandRouter } from '../../src/mqtt/commands.js';
 import { isoTime, type InfoPayload, type OutKey, type TelemetryPayload } from '../../src/mqtt/contract.js';
 import { openDiskOutbox } from '../../src/mqtt/disk-outbox.js';
 import { createLink, type Link, type LinkStatus } from '../../src/mqtt/link.js';
+import { createSourceLink } from '../../src/mqtt/source-link.js';
 import { createAnnouncer } from '../../src/service/announcer.js';
+import { createEventTeller } from '../../src/service/event-teller.js';
 import { createState } from '../../src/service/state.js';
 import type { LatencyRecorder } from '../../src/telemetry/latency.js';
 import { createSimulatedScores } from './simulated-scores.js';
@@ -114,8 +117,10 @@ export async function createDevice(
     },
     (now) => link.publish('state', now),
   );
+  const sourceLink = createSourceLink(link, null);
   const announcer = createAnnouncer({
-    link,
+    link: sourceLink,
+    tell: createEventTeller({ link, sourceCount: 1, windowMs: 0, newId: randomUUID }).of(sourceLink),
     settings: {
       labels,
       threshold: 0.5,
@@ -126,8 +131,10 @@ export async function createDevice(
       minGapSeconds: 0,
     },
     topK: TOP_K,
-    memory: { slugs: () => [], isIncomplete: false, add: () => undefined, stop: () => Promise.resolve() },
+    loud: null,
+    memory: { slugs: () => [], isIncomplete: false, add: () => undefined },
     latency,
+    where: '',
     log: silentLogger,
   });
   const scoresOf = createSimulatedScores({

@@ -95,13 +95,17 @@ function topicDoor(): Door {
     'response',
     'label',
     'model',
+    'source',
+    'yard',
     ' ',
   ]);
   return door(
     fc.tuple(part, fc.oneof(fc.constantFrom('attic', 'a-1'), part), part),
     async ([base, id, path]) => {
-      await refusing(['invalid_topic'], () => createTopics(base, id, path === '' ? undefined : path));
-      const topics = createTopics('soundpost', 'attic');
+      await refusing(['invalid_topic'], () =>
+        createTopics(base, id, { birthTopic: path === '' ? undefined : path }),
+      );
+      const topics = createTopics('soundpost', 'attic', { sources: path.length % 3 === 0 ? ['yard'] : [] });
       const topic = path.length % 2 === 0 ? path : `${topics.base}/${path}`;
       const command = topics.commandOf(topic);
       must(command === null || topic.startsWith(`${topics.base}/`), 'a command from a foreign topic');
@@ -113,7 +117,7 @@ function topicDoor(): Door {
 }
 
 function commandDoor(): Door {
-  const topics = createTopics('soundpost', 'attic');
+  const topics = createTopics('soundpost', 'attic', { sources: ['yard', 'nursery'] });
   const replies: Reply[] = [];
   return door(knock, async ({ path, ...message }) => {
     // A router of its own each time: nothing may wait from the last input.
@@ -179,6 +183,12 @@ function environmentDoor(): Door {
   const values = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 60 }),
     fc.json(),
+    changedJson([
+      [
+        { name: 'yard', url: 'rtsp://me:hush@camera/1', labels: ['Dog'], loud: { above_background_db: 20 } },
+        { name: 'nursery', device: 'USB', threshold: 0.3, gain_db: 6 },
+      ],
+    ]),
     textOf([
       'mqtt://',
       'rtsp://',
@@ -197,7 +207,8 @@ function environmentDoor(): Door {
       'true',
     ]),
   );
-  const pair = fc.tuple(fc.constantFrom(...[...keys.keys()].map(environmentName)), values);
+  const names = [...keys.keys(), 'audio.sources', 'audio.sources'].map(environmentName);
+  const pair = fc.tuple(fc.constantFrom(...names), values);
   const sources = { root: projectRoot(), cwd: '/nonexistent', hostname: 'fuzzed', flags: {} };
   return door(fc.array(pair, { minLength: 1, maxLength: 4 }), async (pairs) => {
     const env = Object.fromEntries(pairs);
@@ -369,6 +380,7 @@ function stateDoor(folder: string): Door {
       thresholds: { value: { Dog: 0.4 }, configured: {} },
       paused: { value: true, configured: false },
     },
+    sources: { yard: { threshold: { value: 0.4, configured: null } } },
   };
   return fileDoor(
     folder,
@@ -378,6 +390,7 @@ function stateDoor(folder: string): Door {
       // As a second program reads it, which moves nothing aside: the folder would fill.
       const store = await openStateStore({ dataDir: folder, log: silentLogger, isReadOnly: true });
       const rate = store.get('rate_hz', 1);
+      store.of('yard').get('threshold', null);
       must(rate === undefined || rateHz.safeParse(rate).success, `a rate of ${rate}`);
     },
     [],
@@ -403,16 +416,22 @@ async function memoryDoor(folder: string): Promise<Door> {
   });
   const health: unknown = JSON.parse(readFileSync(join(folder, 'run', 'health.json'), 'utf8'));
   const topics = { 'homeassistant/device/soundpost_a/config': { x: 'sensor' } };
-  return door(changedJson([health, ['dog', 'cat'], topics]), async (text) => {
+  return door(changedJson([health, ['dog', 'yard/cat'], topics]), async (text) => {
     writeFileSync(join(folder, 'run', 'health.json'), text);
     writeFileSync(join(folder, 'labels.json'), text);
     writeFileSync(join(folder, 'homeassistant.json'), text);
     await readHealth(folder, Date.now());
-    const slugs = openLabelMemory({ dataDir: folder, log: silentLogger }).slugs();
-    must(
-      slugs.every((slug) => /^[a-z0-9_]+$/.test(slug)),
-      'a slug that is none',
-    );
+    const memory = openLabelMemory({ dataDir: folder, log: silentLogger });
+    for (const source of memory.sources()) {
+      must(source === null || /^[a-z0-9_-]+$/.test(source), 'a source that is none');
+      must(
+        memory
+          .of(source)
+          .slugs()
+          .every((slug) => /^[a-z0-9_]+$/.test(slug)),
+        'a slug that is none',
+      );
+    }
     openDiscoveryMemory({ dataDir: folder, log: silentLogger }).topics();
   });
 }

@@ -1,5 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
 import type { Readable } from 'node:stream';
+import { readLines } from '../child-lines.js';
 
 /** What PortAudio, ALSA and JACK write on every start, whether or not anything is wrong. */
 const EVERYDAY =
@@ -31,18 +32,7 @@ export function createChatter(passOn: (line: string) => void): Chatter {
     passOn(line);
   };
   return {
-    listenTo(stream) {
-      let rest = '';
-      stream.setEncoding('utf8');
-      stream.on('data', (text: string) => {
-        const lines = (rest + text).split('\n');
-        // A line without an end is cut: it must not grow for ever.
-        rest = lines.pop()!.slice(-LONGEST_LINE);
-        lines.forEach(take);
-      });
-      stream.on('end', () => take(rest));
-      stream.on('error', () => undefined);
-    },
+    listenTo: (stream) => readLines(stream, take),
     lastWords: () => last,
     restart() {
       last = undefined;

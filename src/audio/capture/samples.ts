@@ -1,10 +1,15 @@
+import { silenceUnusable } from '../pcm.js';
+
 const BYTES = Float32Array.BYTES_PER_ELEMENT;
 
 /**
  * Turns the bytes of a pipe into float32 samples. A pipe splits where it likes, also inside a sample. Where
- * the bytes lie well they are not copied: what `deliver` gets is then a view of the bytes.
+ * the bytes lie well they are not copied: what `deliver` gets is then a view of the bytes. What is no usable number
+ * (see `silenceUnusable`) is made silence, also in the bytes, and `deliver` is told how many samples that were.
  */
-export function createSampleReader(deliver: (samples: Float32Array) => void): (bytes: Uint8Array) => void {
+export function createSampleReader(
+  deliver: (samples: Float32Array, unusable: number) => void,
+): (bytes: Uint8Array) => void {
   const carry = new Uint8Array(BYTES);
   let carried = 0;
   return (bytes) => {
@@ -22,6 +27,6 @@ export function createSampleReader(deliver: (samples: Float32Array) => void): (b
     }
     carry.set(bytes.subarray(used), carried);
     carried += bytes.length - used;
-    if (samples !== undefined) deliver(samples);
+    if (samples !== undefined) deliver(samples, silenceUnusable(samples));
   };
 }

@@ -1,61 +1,70 @@
 import type { Config } from '../../config/schema.js';
 import { persistence, type StateStore } from '../../config/state-store.js';
-import type { Pipeline } from '../../inference/pipeline.js';
 import type { ServiceControl } from '../../mqtt/command-table.js';
-import type { RateMeter } from '../../telemetry/rate.js';
-import type { Announcer } from '../announcer.js';
+import type { Listening } from '../listening.js';
 import type { StateHolder } from '../state.js';
 import type { TelemetryLoop } from '../telemetry.js';
 import type { ThermalControl } from '../thermal.js';
+import { meant } from '../which-source.js';
 
 /** The commands that say how often the service listens, infers and tells of itself. */
 export function createPaceCommands(options: {
   config: Config;
-  pipeline: Pick<Pipeline, 'sources'>;
-  announcer: Pick<Announcer, 'close'>;
+  sources: readonly Listening[];
   telemetry: Pick<TelemetryLoop, 'setInterval'>;
   thermal: Pick<ThermalControl, 'request'>;
-  rate: Pick<RateMeter, 'reset'>;
   state: StateHolder;
   store: Pick<StateStore, 'set'>;
 }): Pick<ServiceControl, 'setRate' | 'setPaused' | 'setTelemetryInterval'> & {
-  /** Calls off the end of a pause. */
+  /** Calls off the ends of all pauses. */
   stop(): void;
 } {
-  const { config, pipeline, announcer, telemetry, thermal, rate, state, store } = options;
-  let resumeTimer: NodeJS.Timeout | null = null;
+  const { config, sources, telemetry, thermal, state, store } = options;
+  const resumeTimers = new Map<Listening, NodeJS.Timeout>();
 
-  function cancelResume(): void {
-    if (resumeTimer !== null) clearTimeout(resumeTimer);
-    resumeTimer = null;
+  function cancelResume(source: Listening): void {
+    clearTimeout(resumeTimers.get(source));
+    resumeTimers.delete(source);
   }
 
-  function applyPause(paused: boolean): void {
-    cancelResume();
-    for (const source of pipeline.sources) source.setPaused(paused);
-    rate.reset();
-    if (paused) announcer.close();
-    state.change({ paused });
+  function applyPause(source: Listening, paused: boolean): void {
+    cancelResume(source);
+    source.setPaused(paused);
+  }
+
+  /**
+   * Those that a pause is about. One of several that is paused without an end stays so where all of them are paused for a
+   * while: whoever wanted it to be deaf has not taken that back.
+   */
+  function pausedBy(name: string | undefined, ends: boolean): readonly Listening[] {
+    const about = meant(name, sources);
+    if (!ends || name !== undefined || sources.length === 1) return about;
+    return about.filter((source) => !source.state.now.paused || resumeTimers.has(source));
   }
 
   return {
     async setRate(hz) {
       thermal.request(hz);
-      rate.reset();
+      for (const { rate } of sources) rate.reset();
       const saved = await store.set('rate_hz', hz, config.inference.rate_hz);
       return { rate_hz: hz, effective_rate_hz: state.now.effective_rate_hz, ...persistence(saved) };
     },
 
-    async setPaused(paused, seconds) {
-      applyPause(paused);
-      if (paused && seconds !== undefined) {
-        // A pause with an end is not remembered: after a restart nobody would end it.
-        resumeTimer = setTimeout(() => applyPause(false), seconds * 1000);
-        const saved = await store.set('paused', false, false);
-        return { paused, seconds, ...persistence(saved) };
+    async setPaused(paused, seconds, name) {
+      const ends = paused && seconds !== undefined;
+      const about = pausedBy(name, ends);
+      for (const source of about) {
+        applyPause(source, paused);
+        if (ends)
+          resumeTimers.set(
+            source,
+            setTimeout(() => applyPause(source, false), seconds * 1000),
+          );
       }
-      const saved = await store.set('paused', paused, false);
-      return { paused, ...persistence(saved) };
+      // A pause with an end is not remembered: after a restart nobody would end it.
+      const saves = about.map((source) => source.store.set('paused', ends ? false : paused, false));
+      const saved = (await Promise.all(saves)).every(Boolean);
+      return { paused, ...(ends && { seconds }), ...persistence(saved) };
     },
 
     async setTelemetryInterval(seconds) {
@@ -65,6 +74,8 @@ export function createPaceCommands(options: {
       return { interval_seconds: seconds, ...persistence(saved) };
     },
 
-    stop: cancelResume,
+    stop() {
+      for (const source of sources) cancelResume(source);
+    },
   };
 }

@@ -1,52 +1,80 @@
 import { SoundpostError } from '../../common/errors.js';
 import { didYouMean } from '../../common/nearest.js';
-import type { Config } from '../../config/schema.js';
-import { persistence, type StateStore } from '../../config/state-store.js';
+import { persistence } from '../../config/state-store.js';
 import type { Pipeline } from '../../inference/pipeline.js';
+import type { CommandData } from '../../mqtt/command-specs.js';
 import type { ServiceControl } from '../../mqtt/command-table.js';
 import { describeUnknown } from '../../tagging/unknown.js';
 import type { TaggingSettings } from '../../tagging/watch.js';
-import type { Announcer } from '../announcer.js';
 import type { PublishInfo } from '../info.js';
+import type { Listening } from '../listening.js';
 import { labelNames } from '../remembered.js';
-import type { StateHolder } from '../state.js';
+import { meant } from '../which-source.js';
 
 /** The commands that say what is watched, and from which score on it counts. */
 export function createTaggingCommands(options: {
-  config: Config;
   pipeline: Pick<Pipeline, 'ready' | 'model'>;
-  announcer: Pick<Announcer, 'update' | 'preview' | 'watched' | 'nameOf'>;
-  state: StateHolder;
-  store: Pick<StateStore, 'set'>;
-  /** Those in force at the start. */
-  tagging: TaggingSettings;
+  sources: readonly Listening[];
   publishInfo: PublishInfo;
 }): Pick<ServiceControl, 'setThreshold' | 'setLabels'> {
-  const { config, pipeline, announcer, state, store, publishInfo } = options;
-  let { tagging } = options;
+  const { pipeline, sources, publishInfo } = options;
+  const tagging = new Map(sources.map((source) => [source, createSourceTagging(source, pipeline)]));
+  const of = (name: string | undefined) => meant(name, sources).map((source) => tagging.get(source)!);
 
-  async function setForAll(value: number | null) {
-    tagging = { ...tagging, threshold: value };
-    announcer.update(tagging);
-    state.change({ threshold: value });
-    const saved = await store.set('threshold', value, config.tagging.threshold);
+  /** All is looked at before anything is changed. */
+  async function carryOut<Data extends { persisted?: boolean | undefined }>(
+    plans: readonly (() => Promise<Data>)[],
+  ): Promise<Data[]> {
+    const done: Data[] = [];
+    for (const plan of plans) done.push(await plan());
     await publishInfo({ look: false });
-    return { threshold: value, ...persistence(saved) };
+    return done;
   }
 
-  async function setForOne(value: number | null, label: string) {
-    // What is kept for a label of another model can be taken back as well.
-    const kept = value === null && Object.hasOwn(tagging.thresholds, label) ? label : null;
-    // While no model is at work nobody can say whether it has the label, as of those in the configuration.
-    const name = announcer.nameOf(label) ?? kept ?? (pipeline.ready ? null : label);
-    if (name === null) throw labelUnknown(label);
-    const thresholds = withThreshold(tagging.thresholds, name, value, (key) => announcer.nameOf(key) ?? key);
-    tagging = { ...tagging, thresholds };
-    announcer.update(tagging);
-    const saved = await store.set('thresholds', thresholds, config.tagging.thresholds);
-    await publishInfo({ look: false });
-    return { threshold: value, label: name, ...persistence(saved) };
-  }
+  return {
+    async setThreshold(value, label, name) {
+      const plans = of(name).map((source) =>
+        label === undefined ? source.planForAll(value) : source.planForOne(value, label),
+      );
+      const done = await carryOut(plans);
+      return { ...done[0]!, ...persistence(done.every(isPersisted)) };
+    },
+
+    async setLabels(labels, name) {
+      const done = await carryOut(of(name).map((source) => source.planLabels(labels)));
+      return {
+        labels: uniqueBy(
+          done.flatMap((each) => each.labels),
+          ({ slug }) => slug,
+        ),
+        unknown: uniqueBy(
+          done.flatMap((each) => each.unknown),
+          (each) => each.name,
+        ),
+        ...persistence(done.every(isPersisted)),
+      };
+    },
+  };
+}
+
+const isPersisted = ({ persisted }: { persisted?: boolean | undefined }): boolean => persisted !== false;
+
+function uniqueBy<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
+  return [...new Map(items.map((item) => [keyOf(item), item])).values()];
+}
+
+/** What is set of one source. A plan throws what is wrong before it is carried out; until then nothing has changed. */
+interface SourceTagging {
+  planForAll(value: number | null): () => Promise<CommandData<'threshold/set'>>;
+  planForOne(value: number | null, label: string): () => Promise<CommandData<'threshold/set'>>;
+  planLabels(labels: TaggingSettings['labels']): () => Promise<CommandData<'labels/set'>>;
+}
+
+function createSourceTagging(
+  { announcer, state, store, config, wishes }: Listening,
+  pipeline: Pick<Pipeline, 'ready' | 'model'>,
+): SourceTagging {
+  let { tagging } = wishes;
 
   function labelUnknown(label: string): SoundpostError {
     const names = [...announcer.watched(), ...pipeline.model.labels].map((known) => known.name);
@@ -57,9 +85,35 @@ export function createTaggingCommands(options: {
   }
 
   return {
-    setThreshold: (value, label) => (label === undefined ? setForAll(value) : setForOne(value, label)),
+    planForAll: (value) => async () => {
+      tagging = { ...tagging, threshold: value };
+      announcer.update(tagging);
+      state.change({ threshold: value });
+      const saved = await store.set('threshold', value, config.tagging.threshold);
+      return { threshold: value, ...persistence(saved) };
+    },
 
-    async setLabels(labels) {
+    planForOne(value, label) {
+      // What is kept for a label of another model can be taken back as well.
+      const kept = value === null && Object.hasOwn(tagging.thresholds, label) ? label : null;
+      // While no model is at work nobody can say whether it has the label, as of those in the configuration.
+      const name = announcer.nameOf(label) ?? kept ?? (pipeline.ready ? null : label);
+      if (name === null) throw labelUnknown(label);
+      return async () => {
+        const thresholds = withThreshold(
+          tagging.thresholds,
+          name,
+          value,
+          (key) => announcer.nameOf(key) ?? key,
+        );
+        tagging = { ...tagging, thresholds };
+        announcer.update(tagging);
+        const saved = await store.set('thresholds', thresholds, config.tagging.thresholds);
+        return { threshold: value, label: name, ...persistence(saved) };
+      };
+    },
+
+    planLabels(labels) {
       const next = { ...tagging, labels };
       const asked = new Set(labels.flatMap((entry) => (typeof entry === 'string' ? [entry] : entry.labels)));
       const meaning = announcer.preview(next);
@@ -68,15 +122,20 @@ export function createTaggingCommands(options: {
       if (labels.length > 0 && meaning?.items.length === 0) {
         throw new SoundpostError(
           'label_unknown',
-          `${state.now.model ?? 'The model'} knows none of these labels: ${describeUnknown(unknown)}. Nothing was changed.`,
+          `${pipeline.ready ? pipeline.model.manifest.id : 'The model'} knows none of these labels: ${describeUnknown(unknown)}. Nothing was changed.`,
         );
       }
-      announcer.update(next);
-      tagging = next;
-      state.change({ labels: labelNames(labels) });
-      const saved = await store.set('labels', labels, config.tagging.labels);
-      await publishInfo({ look: false });
-      return { labels: announcer.watched(), unknown, ...persistence(saved) };
+      return async () => {
+        tagging = { ...tagging, labels };
+        announcer.update(tagging);
+        state.change({ labels: labelNames(labels) });
+        const saved = await store.set('labels', labels, config.tagging.labels);
+        return {
+          labels: announcer.watched(),
+          unknown: unknown.map((each) => ({ ...each })),
+          ...persistence(saved),
+        };
+      };
     },
   };
 }

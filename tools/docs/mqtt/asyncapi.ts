@@ -2,7 +2,7 @@ import { stringify } from 'yaml';
 import { commandSpecs, type CommandName } from '../../../src/mqtt/command-specs.js';
 import { commandErrors, commonErrors } from './errors.js';
 import { homeAssistantTopics } from './home-assistant.js';
-import type { CommandSpec } from '../../../src/mqtt/command.js';
+import { takesSource, type CommandSpec } from '../../../src/mqtt/command.js';
 import { contract, SCHEMA_VERSION, type TopicKey, type TopicSpec } from '../../../src/mqtt/contract.js';
 import { replyExamples, topicExamples } from './examples.js';
 import { jsonSchema, requestSchema, type JsonSchema } from './schema.js';
@@ -17,6 +17,7 @@ const parameterDescriptions: Record<string, string> = {
   status_topic: '`homeassistant.status_topic`; may have several levels.',
   slug: 'The name of the label or group in lower case, with `_` for everything that is no letter or digit.',
   id: 'The id of a model.',
+  source: 'The name of one of several sources, as in `audio.sources`.',
 };
 
 const ref = (path: string) => ({ $ref: `#/${path}` });
@@ -128,6 +129,26 @@ export function asyncApi(): Node {
       );
       operations[set] = receive(set);
     }
+    if (isForSources(command, spec)) {
+      const ofSource = `${name}OfSource`;
+      channel(
+        ofSource,
+        `source/<source>/${command}`,
+        `The command ${command} for one of several sources.`,
+        ofSource,
+      );
+      const asText = spec.parseSet !== undefined;
+      message(
+        ofSource,
+        spec.description,
+        asText ? { type: 'string', description: 'The value as plain text.' } : requestSchema(spec.schema),
+        {
+          ...(asText ? { contentType: 'text/plain' } : {}),
+          ...examplesOf(asText ? spec.setExample : spec.example),
+        },
+      );
+      operations[ofSource] = receive(ofSource);
+    }
   }
 
   for (const { name, address, description, payload, contentType, action, example } of homeAssistantTopics) {
@@ -182,6 +203,11 @@ export function asyncApi(): Node {
       },
     },
   };
+}
+
+/** Whether a command has a topic of its own below `source/<source>/`. */
+export function isForSources(command: string, spec: CommandSpec): boolean {
+  return command.endsWith('/set') && takesSource(spec);
 }
 
 function server(protocol: string, port: string, description: string): Node {

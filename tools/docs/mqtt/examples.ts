@@ -13,6 +13,7 @@ export const exampleParameters: Readonly<Record<string, string>> = {
   command: 'rate/set',
   name: 'rate',
   id: 'mn10_as',
+  source: 'yard',
 };
 
 export const topicExamples: { readonly [K in OutKey]?: Payload<K> } = {
@@ -108,6 +109,50 @@ export const topicExamples: { readonly [K in OutKey]?: Payload<K> } = {
   },
   label: 'ON',
   level: { ts: '2026-11-22T21:55:55.524Z', dbfs: -28.6, peak_dbfs: -7.8 },
+  'source/tags': {
+    ts: '2026-11-22T21:55:56.731Z',
+    seq: 77,
+    model: 'mn04_as',
+    window: { start: '2026-11-22T21:55:46.700Z', end: '2026-11-22T21:55:56.700Z' },
+    tags: [
+      { label: 'Dog', mid: '/m/0bt9lr', score: 0.6051 },
+      { label: 'Bark', mid: '/m/05tny_', score: 0.5873 },
+    ],
+    now: [],
+    level_dbfs: -48.2,
+    latency_ms: 31.602,
+  },
+  'source/event': {
+    id: '6f9ab41c-4a1d-4cb0-8e1a-3f2d5f0c1c55',
+    event_type: 'started',
+    label: 'Dog',
+    mid: '/m/0bt9lr',
+    group: null,
+    score: 0.6051,
+    peak: 0.6051,
+    started_at: '2026-11-22T21:55:15.540Z',
+    ended_at: null,
+    duration_s: null,
+    detected_at: '2026-11-22T21:55:16.212Z',
+    model: 'mn04_as',
+    source: 'yard',
+    sources: [
+      { name: 'yard', score: 0.6051, level_dbfs: -31.4 },
+      { name: 'nursery', score: 0.4702, level_dbfs: -52.9 },
+    ],
+    late: false,
+  },
+  'source/label': 'ON',
+  'source/level': {
+    ts: '2026-11-22T21:55:55.524Z',
+    dbfs: -48.2,
+    peak_dbfs: -30.1,
+    dba_fs: -53.7,
+    leq_60s: -50.4,
+    background_dbfs: -61.3,
+    spl_dba: 46.3,
+  },
+  'source/audio/status': 'online',
   telemetry: {
     ts: '2026-11-22T21:55:05.506Z',
     interval_seconds: 30,

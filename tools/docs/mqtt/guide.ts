@@ -27,7 +27,7 @@ export const delivery = `## What arrives, and what when it cannot
 | \`state\` | retained: how things are | only the newest of each topic is kept; after every connect all of them are sent again |
 | \`outbox\` | \`B/event\` | kept in order until the broker has acknowledged each; sent again after a reconnect with their original times and \`late: true\`. What the broker refuses (access rules, a quota) waits too. Above \`mqtt.outbox.max_mb\` the oldest go first, counted in \`B/telemetry\` |
 | \`reply\` | \`B/response/…\` | kept in order in a short queue; one that was on its way when the connection broke is sent again, so it may arrive twice |
-| \`transient\` | \`B/log\` | dropped |
+| \`transient\` | \`B/log\`, \`B/source/<source>/event\` | dropped |
 
 An event arrives at least once. It may arrive twice, with the same \`id\` and the same \`event_type\`: whoever counts has to look at both. \`B/label/<slug>\` is right again after every reconnect and always ends \`OFF\`.
 
@@ -54,9 +54,45 @@ MQTT 3.1.1 has no words for a refusal, and neither do many brokers of MQTT 5: th
 - A broker that ends the connection before any answer is asked for less each time: MQTT 3.1.1, a will that is not retained, one with QoS 0. Less is only taken for its will where it closes once more on the whole one.
 `;
 
+export const severalSources = `## Several sources
+
+One device can hear several places (\`audio.sources\`, [several-sources.md](several-sources.md)). With one source nothing below applies: every topic is as it always was. With several, each is called by its \`name\` in the configuration:
+
+| with one source | with several |
+| --- | --- |
+| \`B/tags\`, \`B/level\`, \`B/label/<slug>\` | \`B/source/<source>/tags\`, \`…/level\`, \`…/label/<slug>\` in their place |
+| \`B/event\` | the same topic, for all of them: \`source\` says which one heard it. It stays the one topic that a consumer needs, and nothing on it is lost. \`B/source/<source>/event\` says it too, as long as there is a connection |
+| \`B/audio/status\` | \`online\` when sound arrives from all; \`B/source/<source>/audio/status\` says it of each |
+| \`B/state\`, \`B/telemetry\` | gain \`sources\`, with what is particular to each |
+
+Every event, everything about the yard, dogs anywhere, and which microphones are dead:
+
+\`\`\`sh
+mosquitto_sub -h BROKER -t soundpost/attic/event -q 1 -i my-consumer -c
+mosquitto_sub -h BROKER -t 'soundpost/attic/source/yard/#' -v
+mosquitto_sub -h BROKER -t 'soundpost/+/source/+/label/dog' -v
+mosquitto_sub -h BROKER -t 'soundpost/+/source/+/audio/status' -v
+\`\`\`
+
+The commands \`paused/set\`, \`pause\`, \`resume\`, \`threshold/set\` and \`labels/set\` are about all sources, or about the one that \`source\` names; \`audio/set\` needs it where several sources are microphones. \`B/source/<source>/<thing>/set\` takes the bare value for one source. The reply comes on \`B/response/<command>\`, wherever the request came from, and names the \`source\` that the request named:
+
+\`\`\`sh
+mosquitto_pub -h BROKER -t soundpost/attic/request/pause -m '{"seconds":600,"source":"yard"}'
+mosquitto_pub -h BROKER -t soundpost/attic/source/yard/paused/set -m OFF
+mosquitto_pub -h BROKER -t soundpost/attic/source/yard/threshold/set -m 0.4
+mosquitto_pub -h BROKER -t soundpost/attic/source/yard/threshold/set -m '{"value":0.3,"label":"Dog"}'
+mosquitto_pub -h BROKER -t soundpost/attic/source/yard/labels/set -m '{"labels":["Bark","Siren"]}'
+mosquitto_pub -h BROKER -t soundpost/attic/source/nursery/audio/set -m 'USB Audio'
+\`\`\`
+
+A name that is no source is answered with \`source_unknown\`, which lists those there are. What is for the whole device (\`rate/set\`, \`model/set\`) is refused on a topic of one source, and so is a payload that names another source than its topic.
+
+When a source goes, or a device with one source gets a second, its retained topics are cleared by the next start: an empty retained message, not \`OFF\`.
+`;
+
 export const commandsIntroduction = `## Commands
 
-A command is a message on \`B/request/<command>\`: empty, or a JSON object. Some have a second topic \`B/<thing>/set\` that takes a bare value, for people and for Home Assistant. Both are answered on \`B/response/<command>\`, once, whatever happens:
+A command is a message on \`B/request/<command>\`: empty, or a JSON object. Some have a second topic \`B/<thing>/set\` that takes a bare value, for people and for Home Assistant, and with several sources one for each. All are answered on \`B/response/<command>\`, once, whatever happens:
 
 \`\`\`json
 { "status": "ok", "data": { "rate_hz": 0.5, "effective_rate_hz": 0.5 }, "transaction": "a-1" }
@@ -79,7 +115,7 @@ mosquitto_rr -h BROKER -t soundpost/attic/request/health -e soundpost/attic/resp
 
 export const security = `## Security
 
-Whoever may publish on \`B/request/#\` and \`B/+/set\` rules the device. Without \`mqtt.url\` Soundpost brings a broker that listens on this machine only; beyond it (\`broker.host\`) it needs a password (\`broker.password\`). [security.md](security.md) says who can reach what, what stops them, and what does not. A broker of your own:
+Whoever may publish on \`B/request/#\`, \`B/+/set\` and \`B/source/+/+/set\` rules the device. Without \`mqtt.url\` Soundpost brings a broker that listens on this machine only; beyond it (\`broker.host\`) it needs a password (\`broker.password\`). [security.md](security.md) says who can reach what, what stops them, and what does not. A broker of your own:
 
 \`\`\`yaml
 mqtt:

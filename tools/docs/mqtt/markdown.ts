@@ -9,7 +9,8 @@ import {
 } from '../../../src/common/error-codes.js';
 import { commandErrors, commonErrors } from './errors.js';
 import { exampleParameters, replyExamples, topicExamples } from './examples.js';
-import { commandsIntroduction, delivery, introduction, security } from './guide.js';
+import { isForSources } from './asyncapi.js';
+import { commandsIntroduction, delivery, introduction, security, severalSources } from './guide.js';
 import { homeAssistantTopics } from './home-assistant.js';
 import { fieldsOf, jsonSchema, type Field } from './schema.js';
 
@@ -23,6 +24,7 @@ export function mqttMarkdown(): string {
     introduction,
     topicsAtAGlance(topics, commands),
     delivery,
+    severalSources,
     '## What it says\n',
     ...topics
       .filter(([key, { direction }]) => direction === 'out' && key !== 'response')
@@ -69,13 +71,15 @@ function topicsAtAGlance(
         .filter(([, { direction }]) => direction === 'in')
         .map(([, spec]) => [`\`B/${spec.template}\``, spec.description]),
     ),
-    'Unless `homeassistant.enabled` is false, there are two topics of Home Assistant as well ([home-assistant.md](home-assistant.md)); `{prefix}` is `homeassistant.prefix`, `{status_topic}` is `homeassistant.status_topic`:\n',
+    'Unless `homeassistant.enabled` is false, there are three topics of Home Assistant as well ([home-assistant.md](home-assistant.md)); `{prefix}` is `homeassistant.prefix`, `{status_topic}` is `homeassistant.status_topic`:\n',
     table(
       ['topic', ''],
       homeAssistantTopics.map(({ address, description }) => [`\`${address}\``, description]),
     ),
     `Commands: ${names(commands)}. As \`B/<thing>/set\` too: ${names(
       commands.filter(([, { parseSet }]) => parseSet !== undefined),
+    )}. As \`B/source/<source>/<thing>/set\`: ${names(
+      commands.filter(([name, spec]) => isForSources(name, spec)),
     )}.\n`,
   ].join('\n');
 }
@@ -109,10 +113,18 @@ function topicSection(key: OutKey, spec: TopicSpec): string {
   return [
     `### \`B/${spec.template}\`\n`,
     `${spec.description}\n`,
-    fieldTable(fieldsOf(jsonSchema(spec.schema))),
+    ...payloadOf(key, spec),
     ...(key === 'log' ? [logCodes()] : []),
     ...shown,
   ].join('\n');
+}
+
+/** The fields; of a topic of one source, which topic has the same. */
+function payloadOf(key: OutKey, { schema }: TopicSpec): string[] {
+  const plain = key.startsWith('source/') ? contract[key.slice('source/'.length) as OutKey] : null;
+  return plain?.schema === schema
+    ? [`The payload is that of \`B/${plain.template}\`.\n`]
+    : [fieldTable(fieldsOf(jsonSchema(schema)))];
 }
 
 function filled(template: string): string {
@@ -130,6 +142,12 @@ function commandSection(name: CommandName, spec: CommandSpec): string {
   const lines = [publishCommand(name, spec.example)];
   if (spec.setExample !== undefined) {
     lines.push(`mosquitto_pub -t ${EXAMPLE_BASE}/${name} -m '${spec.setExample.replaceAll("'", `'\\''`)}'`);
+  }
+  if (isForSources(name, spec)) {
+    const payload = spec.setExample ?? JSON.stringify(spec.example);
+    lines.push(
+      `mosquitto_pub -t ${EXAMPLE_BASE}/source/${exampleParameters['source']}/${name} -m '${payload.replaceAll("'", `'\\''`)}'`,
+    );
   }
   const data = replyExamples[name];
   const errors = commandErrors[name] ?? [];

@@ -97,6 +97,9 @@ const units: Record<string, string> = {
   percent: '%',
   percentage: '%',
   dbfs: 'dBFS',
+  fs: 'dBFS(A)',
+  '60s': 'dBFS(A)',
+  dba: 'dB(A)',
 };
 
 /** The unit that a field's name ends in, or that of the object it is in (`rate_hz.measured`); a count has none. */
@@ -134,10 +137,12 @@ export function fieldsOf(schema: JsonSchema): Field[] {
         visit(child, path === '' ? name : `${path}.${name}`, !given);
       }
       if (part.items !== undefined && hasParts(part.items)) visit(part.items, `${path}[]`, false);
+      const { additionalProperties: named } = part;
+      if (typeof named === 'object' && hasParts(named)) visit(named, `${path}.<name>`, false);
     }
   };
   visit(schema, '', false);
-  return [...fields.values()].filter(({ path }) => !path.endsWith('[]'));
+  return [...fields.values()].filter(({ path }) => !/(?:\[\]|\.<name>)$/.test(path));
 }
 
 function hasParts({ properties, anyOf, oneOf }: JsonSchema): boolean {

@@ -67,8 +67,8 @@ const sourceFault =
     await stopsWell(rig, verdict);
   };
 
-/** Memory of the service over some seconds of a flood; the first reading is taken once it runs. */
-async function growthMb(rig: Rig, seconds: number): Promise<number> {
+/** By how much the memory of the service grows in some seconds of a flood, in MB; the first reading is taken once it runs. */
+export async function growthMb(rig: Rig, seconds: number): Promise<number> {
   const before = residentMb(rig.service.pid);
   let most = before;
   await secondsUntil(() => {
