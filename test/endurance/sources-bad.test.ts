@@ -7,6 +7,7 @@ import { percentile } from '../../src/bench/statistics.js';
 import {
   epochMs,
   type EventPayload,
+  type LogPayload,
   type StatePayload,
   type TagsPayload,
   type TelemetryPayload,
@@ -198,7 +199,11 @@ t.test(
     );
     const logged = (source: string, code: string) =>
       service.lines.filter((line) => line.message.startsWith(`${source}: `) && line.code === code);
-    const flooded = console.on<{ code: string }>('log', ({ code }) => code === 'too_fast', LIMIT_MS);
+    const flooded = console.on<LogPayload>(
+      'log',
+      ({ code, message }) => code === 'too_fast' && message.startsWith('floods: '),
+      LIMIT_MS,
+    );
     const begunMs = performance.now();
     const { looks, health } = await watch(service.pid, console, flooded);
     const seconds = (performance.now() - begunMs) / 1000;
@@ -257,7 +262,11 @@ t.test(
         t.notOk(wasOffline(name), `${name} stays online`);
         t.notOk(wasIll(name), `${name} is healthy`);
         t.same(
-          service.lines.filter(({ level, message }) => level === 'warn' && message.startsWith(`${name}: `)),
+          // The microphone without a sound card may begin with what its sound server kept while nobody read it.
+          service.lines.filter(
+            ({ level, code, message }) =>
+              level === 'warn' && code !== 'too_fast' && message.startsWith(`${name}: `),
+          ),
           [],
           `nothing is said of ${name}`,
         );
