@@ -263,10 +263,10 @@ t.test('the loudness meter', (t) => {
     };
     grown(5000);
     // Few at a time, and the least of many: what allocates does so each time, while the test's own surroundings do now
-    // and then. A collection in between, which hides what was allocated, makes a number below 0. An object per chunk
-    // takes more than 16 bytes.
+    // and then. A collection in between, which hides what was allocated, makes a number below 0. An object or a view
+    // per chunk takes 40 bytes and more; where coverage is measured, the engine boxes a number here and there.
     const bytes = Math.min(...Array.from({ length: 25 }, () => grown(500)).filter((grew) => grew >= 0));
-    t.ok(bytes < 500 * 16, `${bytes} bytes for 500 chunks`);
+    t.ok(bytes < 500 * 40, `${bytes} bytes for 500 chunks`);
     t.end();
   });
   t.end();
