@@ -15,58 +15,55 @@ export interface Level {
  */
 export const LEVEL_FLOOR_DBFS = -120;
 
-/** Reads the level over a period of its own. */
-export interface LevelReader {
+/** The level of a period that ends with each look at it. */
+export interface LevelMeter {
+  add(samples: Float32Array): void;
   /** The level of all that was added since the last call; null where that was nothing. */
   take(): Level | null;
 }
 
-export interface LevelMeter extends LevelReader {
-  add(samples: Float32Array): void;
-  /** A further reader with a period of its own; each sample is still looked at once. */
-  reader(): LevelReader;
-}
-
-interface Sum {
+/** What a level is made of. */
+export interface SoundSum {
   squares: number;
   peak: number;
   count: number;
 }
 
+/** Sums up the samples from `from` up to, not including, `to`; `sum` is written over. Those that are not finite count as silence. */
+export function sumSound(sum: SoundSum, samples: Float32Array, from: number, to: number): void {
+  let squares = 0;
+  let peak = 0;
+  for (let i = from; i < to; i += 1) {
+    const magnitude = Math.abs(samples[i]!);
+    if (!(magnitude < Infinity)) continue;
+    squares += magnitude * magnitude;
+    if (magnitude > peak) peak = magnitude;
+  }
+  sum.squares = squares;
+  sum.peak = peak;
+  sum.count = to - from;
+}
+
 /** Measures the level of mono samples. Samples that are not finite count as silence. */
 export function createLevelMeter(): LevelMeter {
-  const sums: Sum[] = [];
-  const reader = (): LevelReader => {
-    const sum: Sum = { squares: 0, peak: 0, count: 0 };
-    sums.push(sum);
-    return {
-      take() {
-        const { squares, peak, count } = sum;
-        if (count === 0) return null;
-        sum.squares = 0;
-        sum.peak = 0;
-        sum.count = 0;
-        return { dbfs: toDbfs(Math.sqrt(squares / count)), peakDbfs: toDbfs(peak) };
-      },
-    };
-  };
+  const part: SoundSum = { squares: 0, peak: 0, count: 0 };
+  let squares = 0;
+  let peak = 0;
+  let count = 0;
   return {
-    ...reader(),
-    reader,
     add(samples) {
-      let squares = 0;
-      let peak = 0;
-      for (let i = 0; i < samples.length; i += 1) {
-        const magnitude = Math.abs(samples[i]!);
-        if (!(magnitude < Infinity)) continue;
-        squares += magnitude * magnitude;
-        if (magnitude > peak) peak = magnitude;
-      }
-      for (const sum of sums) {
-        sum.squares += squares;
-        sum.peak = Math.max(sum.peak, peak);
-        sum.count += samples.length;
-      }
+      sumSound(part, samples, 0, samples.length);
+      squares += part.squares;
+      peak = Math.max(peak, part.peak);
+      count += part.count;
+    },
+    take() {
+      if (count === 0) return null;
+      const level = { dbfs: toDbfs(Math.sqrt(squares / count)), peakDbfs: toDbfs(peak) };
+      squares = 0;
+      peak = 0;
+      count = 0;
+      return level;
     },
   };
 }

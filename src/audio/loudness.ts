@@ -1,6 +1,6 @@
 import { createAWeighting, type AWeighting } from './a-weighting.js';
 import { createBackground } from './background.js';
-import { toDbfs, type Level } from './level.js';
+import { sumSound, toDbfs, type Level, type SoundSum } from './level.js';
 
 /** Loudness over a period, and what it is to be compared with. */
 export interface Loudness extends Level {
@@ -49,11 +49,8 @@ const FEWEST_LEQ_BLOCKS = BLOCKS_PER_SECOND;
 const BACKGROUND = { capacity: 600 * BLOCKS_PER_SECOND, fewest: 10 * BLOCKS_PER_SECOND, share: 0.1 };
 
 /** Sums over the samples of a period or a block. */
-interface Sum {
-  squares: number;
+interface Sum extends SoundSum {
   weightedSquares: number;
-  peak: number;
-  count: number;
 }
 
 const emptySum = (): Sum => ({ squares: 0, weightedSquares: 0, peak: 0, count: 0 });
@@ -74,18 +71,8 @@ function addTo(sum: Sum, part: Sum): void {
 
 /** Looks at the samples from `from` up to, not including, `to`; the sum is written over. */
 function measure(sum: Sum, weighting: AWeighting, samples: Float32Array, from: number, to: number): void {
-  let squares = 0;
-  let peak = 0;
-  for (let i = from; i < to; i += 1) {
-    const magnitude = Math.abs(samples[i]!);
-    if (!(magnitude < Infinity)) continue;
-    squares += magnitude * magnitude;
-    if (magnitude > peak) peak = magnitude;
-  }
-  sum.squares = squares;
+  sumSound(sum, samples, from, to);
   sum.weightedSquares = weighting.sumOfSquares(samples, from, to);
-  sum.peak = peak;
-  sum.count = to - from;
 }
 
 interface LastMean {
