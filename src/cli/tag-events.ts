@@ -1,3 +1,4 @@
+import { round } from '../common/round.js';
 import { SoundpostError } from '../common/errors.js';
 import type { RecordedSound } from '../tagging/recording-events.js';
 import type { CommandContext } from './context.js';
@@ -108,5 +109,5 @@ function asTable(sounds: readonly RecordedSound[]): string {
 }
 
 function toMilliseconds(seconds: number): number {
-  return Math.round(seconds * 1000) / 1000;
+  return round(seconds, 3);
 }

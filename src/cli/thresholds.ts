@@ -1,3 +1,4 @@
+import { round } from '../common/round.js';
 import type { ThresholdOrigin } from '../tagging/watch.js';
 
 /** What people read for where a threshold comes from; docs/thresholds.md lists them in the order in which they win. */
@@ -31,5 +32,5 @@ export function summariseThresholds(found: readonly FoundThreshold[]): string {
 
 /** At most three decimals, without zeros at the end. */
 export function thresholdText(threshold: number): string {
-  return String(Math.round(threshold * 1000) / 1000);
+  return String(round(threshold, 3));
 }

@@ -1,9 +1,10 @@
+import { round } from '../common/round.js';
 import type { EventPayload } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';
 import type { SourceLink } from '../mqtt/source-link.js';
 import { createFusion, type FusedEvent } from '../tagging/fusion.js';
 import type { TagEvent } from '../tagging/tag-event.js';
-import { eventPayload } from './tag-payloads.js';
+import { eventPayload, SCORE_DIGITS } from './tag-payloads.js';
 
 /** Tells the events of one source. */
 export interface TellEvent {
@@ -46,8 +47,8 @@ export function createEventTeller(options: {
       source,
       sources: sources.map(({ name, score, levelDbfs }) => ({
         name,
-        score: rounded(score, 4),
-        level_dbfs: levelDbfs === null ? null : rounded(levelDbfs, 1),
+        score: round(score, SCORE_DIGITS),
+        level_dbfs: levelDbfs === null ? null : round(levelDbfs, 1),
       })),
     };
     link.publish('event', payload);
@@ -81,9 +82,4 @@ export function createEventTeller(options: {
       tell(fusion.close(performance.now()));
     },
   };
-}
-
-function rounded(value: number, digits: number): number {
-  const scale = 10 ** digits;
-  return Math.round(value * scale) / scale;
 }

@@ -1,3 +1,4 @@
+import { round } from '../common/round.js';
 import type { InstallProgress } from '../install/progress.js';
 import type { StatePayload } from '../mqtt/contract.js';
 
@@ -28,5 +29,5 @@ export function createInstallReporter(
 }
 
 function percent(share: number | null | undefined): number | null {
-  return share === null || share === undefined ? null : Math.min(1, Math.round(share * 100) / 100);
+  return share === null || share === undefined ? null : Math.min(1, round(share, 2));
 }

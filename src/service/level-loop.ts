@@ -1,4 +1,5 @@
 import type { Loudness, LoudnessReader } from '../audio/loudness.js';
+import { round } from '../common/round.js';
 import { isoTime, type LevelPayload } from '../mqtt/contract.js';
 import type { SourceLink } from '../mqtt/source-link.js';
 
@@ -37,6 +38,4 @@ export function levelPayload(now: Loudness, calibrationDb: number | null): Level
   };
 }
 
-function tenths(db: number): number {
-  return Math.round(db * 10) / 10;
-}
+const tenths = (db: number): number => round(db, 1);

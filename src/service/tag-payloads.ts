@@ -1,7 +1,11 @@
+import { round } from '../common/round.js';
 import type { WindowResult } from '../inference/window-report.js';
 import { isoTime, type EventPayload, type TagsPayload } from '../mqtt/contract.js';
 import type { TagEvent } from '../tagging/tag-event.js';
 import { topTags, type Tag } from '../tagging/top.js';
+
+/** Of scores in documents. */
+export const SCORE_DIGITS = 4;
 
 /**
  * `B/tags` of an answered window, as of now.
@@ -37,8 +41,8 @@ export function eventPayload(event: TagEvent, heardBy: string): EventPayload {
     label: event.label,
     mid: event.mid,
     group: event.group,
-    score: round(event.score),
-    peak: round(event.peak),
+    score: round(event.score, SCORE_DIGITS),
+    peak: round(event.peak, SCORE_DIGITS),
     started_at: isoTime(event.started_at),
     ended_at: event.ended_at === null ? null : isoTime(event.ended_at),
     duration_s: event.duration_s === null ? null : round(event.duration_s, 3),
@@ -49,10 +53,5 @@ export function eventPayload(event: TagEvent, heardBy: string): EventPayload {
 }
 
 function rounded({ label, mid, score }: Tag): Tag {
-  return { label, mid, score: round(score) };
-}
-
-function round(value: number, digits = 4): number {
-  const scale = 10 ** digits;
-  return Math.round(value * scale) / scale;
+  return { label, mid, score: round(score, SCORE_DIGITS) };
 }

@@ -1,3 +1,4 @@
+import { round } from '../common/round.js';
 import type { Config } from '../config/schema.js';
 import { isoTime, type TelemetryPayload } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';
@@ -49,7 +50,7 @@ export function createTelemetryLoop(options: {
       rate_hz: {
         requested: state.now.rate_hz,
         effective: state.now.effective_rate_hz,
-        measured: measured === null ? null : Math.round(measured * 1000) / 1000,
+        measured: measured === null ? null : round(measured, 3),
       },
       latency_ms: latency.snapshotAndReset(),
       windows: { processed, dropped, idle },

@@ -1,5 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { round } from '../common/round.js';
 import { orNull, readSystemFile } from './system-file.js';
 
 /** `host` of `B/telemetry`; megabytes of 1024 × 1024 bytes. What cannot be read is null. */
@@ -36,8 +37,8 @@ export function createHostReader(options: { procRoot: string; dataDir: string })
         cpu_percent: cpuPercent,
         load_1m: load ? Number(load[0]) : null,
         memory_rss_mb: await readResident(procRoot, pids),
-        memory_available_mb: available === null ? null : round1(available / 1024),
-        disk_free_mb: disk ? round1((disk.bavail * disk.bsize) / 2 ** 20) : null,
+        memory_available_mb: available === null ? null : tenths(available / 1024),
+        disk_free_mb: disk ? tenths((disk.bavail * disk.bsize) / 2 ** 20) : null,
       };
     },
   };
@@ -65,7 +66,7 @@ function parseCpuTimes(text: string | null): CpuTimes | null {
 function busyPercent(from: CpuTimes, to: CpuTimes): number | null {
   const total = to.total - from.total;
   if (total <= 0) return null;
-  return round1(Math.min(100, Math.max(0, (100 * (to.busy - from.busy)) / total)));
+  return tenths(Math.min(100, Math.max(0, (100 * (to.busy - from.busy)) / total)));
 }
 
 /** VmRSS of /proc/<pid>/status is in KiB; statm counts pages, and those are 16 KiB on a Raspberry Pi 5. */
@@ -75,7 +76,7 @@ async function readResident(procRoot: string, pids: readonly number[]): Promise<
     const resident = parseKibibytes(await readSystemFile(join(procRoot, String(pid), 'status')), 'VmRSS');
     if (resident !== null) kibibytes = (kibibytes ?? 0) + resident;
   }
-  return kibibytes === null ? null : round1(kibibytes / 1024);
+  return kibibytes === null ? null : tenths(kibibytes / 1024);
 }
 
 /** The value of a line `Name:   1234 kB`. */
@@ -84,6 +85,4 @@ function parseKibibytes(text: string | null, name: string): number | null {
   return match ? Number(match[1]) : null;
 }
 
-function round1(value: number): number {
-  return Math.round(value * 10) / 10;
-}
+const tenths = (value: number): number => round(value, 1);
