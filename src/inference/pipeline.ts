@@ -240,9 +240,9 @@ export class Pipeline {
   }
 
   /**
-   * Hot swap: starts a second process with the model, feeds it the last seconds of each source, lets it
-   * answer once for each, and switches all of them between two windows. Until then the old model goes on; on any error it simply stays. Throws a
-   * SoundpostError: `busy` while another swap runs, else what is wrong with the model.
+   * Hot swap: starts a second process with the model, feeds it the last seconds of each source, lets it answer once for
+   * each, and switches all of them between two windows. Until then the old model goes on; on any error it simply stays.
+   * Throws a SoundpostError: `busy` while another swap runs, else what is wrong with the model.
    */
   async swap(model: InstalledModel, options: SwapOptions = {}): Promise<{ loadMs: number }> {
     const changed = await this.hotSwap.to(model, options);

@@ -25,10 +25,9 @@ export interface SourceFeed {
   setRate(rateHz: number): void;
   /** In a pause sound is kept, and no window is due. Returns whether that is a change. */
   setPaused(paused: boolean): boolean;
-  /**
-   * The request for a window. `rest`: it may be answered as silence, unless something is on; see `Rest`.
-   */
+  /** The request for a window; see `ModelStream.request`. */
   request(stream: ModelStream, window: DueWindow): StreamRequest | 'too_early' | 'gone';
+  /** Whether a window may be answered as silence, unless something is on; see `Rest`. */
   mayRest(stream: ModelStream, window: DueWindow): boolean;
   /** A window is being run. */
   ran(window: DueWindow): void;

@@ -100,7 +100,7 @@ export function createHearing(options: {
       ...one,
       state: name === null ? createOnlySourceState(state) : createSourceState(state, name),
       link: own,
-      windows: () => pipeline.sources[index]!,
+      windows: pipeline.sources[index]!,
       tell: teller.of(own),
       memory: memory.of(name),
       keptLabels: options.keptLabels(index),
@@ -144,6 +144,6 @@ function openMemory(options: {
 }
 
 /** Whether the sound of all sources arrives. */
-export function audioOfAll(sources: readonly Pick<Listening, 'status'>[]): 'online' | 'offline' {
+function audioOfAll(sources: readonly Pick<Listening, 'status'>[]): 'online' | 'offline' {
   return sources.every(({ status }) => status.state === 'online') ? 'online' : 'offline';
 }

@@ -56,8 +56,7 @@ export function createListening(
   to: ListeningTo & {
     state: SourceState;
     link: SourceLink;
-    /** Asked for when sound comes. */
-    windows: () => PipelineSource;
+    windows: PipelineSource;
     tell: TellEvent;
     memory: Pick<SourceLabels, 'slugs' | 'isIncomplete' | 'add'>;
     keptLabels: TaggingSettings['labels'];
@@ -67,7 +66,7 @@ export function createListening(
     log: Logger;
   },
 ): Listening {
-  const { config, audio, wishes, store, state, link, latency, log } = to;
+  const { config, audio, wishes, store, state, link, windows, latency, log } = to;
   const { gain_db: gainDb, highpass_hz: highpassHz } = config.audio;
   const where = link.source === null ? '' : ` at ${link.source}`;
   const rate = createRateMeter();
@@ -88,13 +87,7 @@ export function createListening(
   const sink = createSink({
     source: audio,
     sound: { gainDb, highpassHz },
-    windows: {
-      begin: (...begun) => to.windows().begin(...begun),
-      piece: (...piece) => to.windows().piece(...piece),
-      chunk: (...chunk) => to.windows().chunk(...chunk),
-      interrupt: () => to.windows().interrupt(),
-      idle: () => to.windows().idle(),
-    },
+    windows,
     announcer,
     isPaused: () => state.now.paused,
     rate,
@@ -118,9 +111,7 @@ export function createListening(
     store,
     state,
     link,
-    get windows() {
-      return to.windows();
-    },
+    windows,
     announcer,
     rate,
     level: sink.loudness(),
@@ -135,7 +126,7 @@ export function createListening(
       announcer.result(result, windowLevel.take()?.dbfs ?? null);
     },
     setPaused(paused) {
-      to.windows().setPaused(paused);
+      windows.setPaused(paused);
       rate.reset();
       if (paused) announcer.close();
       state.change({ paused });
