@@ -91,6 +91,13 @@ const hidden = { ...diagnostic, enabled_by_default: false } as const;
 /** What is heard now is not known any more once it has not been said for this long, whatever the reason. */
 const fleeting = { expire_after: contract.tags.expirySeconds } as const;
 const measurement = { state_class: 'measurement' } as const;
+/** Decibels below full scale are no sound pressure, A-weighted or not, so there is no device class for them. */
+const belowFullScale = {
+  ...fleeting,
+  ...measurement,
+  unit_of_measurement: 'dBFS',
+  suggested_display_precision: 0,
+} as const;
 /** The readings are in units of 1024 × 1024 bytes. */
 const mebibytes = { ...measurement, device_class: 'data_size', unit_of_measurement: 'MiB' } as const;
 
@@ -222,11 +229,7 @@ export const entities: readonly Entity[] = [
     needs: 'sound',
     state: 'level',
     options: {
-      ...fleeting,
-      ...measurement,
-      // Decibels below full scale are no sound pressure, so there is no device class for them.
-      unit_of_measurement: 'dBFS',
-      suggested_display_precision: 0,
+      ...belowFullScale,
       icon: 'mdi:volume-high',
       value_template: number('dbfs', 1),
     },
@@ -258,10 +261,7 @@ export const entities: readonly Entity[] = [
     state: 'level',
     options: {
       ...hidden,
-      ...fleeting,
-      ...measurement,
-      unit_of_measurement: 'dBFS',
-      suggested_display_precision: 0,
+      ...belowFullScale,
       icon: 'mdi:volume-low',
       value_template: number('background_dbfs', 1),
     },
@@ -276,11 +276,7 @@ export const entities: readonly Entity[] = [
     state: 'level',
     options: {
       ...hidden,
-      ...fleeting,
-      ...measurement,
-      // A-weighted, but below full scale as well: no sound pressure either.
-      unit_of_measurement: 'dBFS',
-      suggested_display_precision: 0,
+      ...belowFullScale,
       icon: 'mdi:volume-medium',
       value_template: number('leq_60s', 1),
     },

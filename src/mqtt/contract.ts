@@ -45,7 +45,48 @@ export interface TopicSpec {
 const LIVE_EVENT_EXPIRY_SECONDS = 60;
 /** Three hops at the slowest rate of inference. */
 const TAGS_EXPIRY_SECONDS = 3 / RATE_HZ.min;
-const LEVEL_EXPIRY_SECONDS = 60;
+
+/** What is told of a source: of the only one on topics of these names, of each of several below `source/<source>/`. */
+const ofSource = {
+  tags: {
+    direction: 'out',
+    format: 'json',
+    schema: payloads.tags,
+    qos: 0,
+    retain: true,
+    delivery: 'state',
+    expirySeconds: TAGS_EXPIRY_SECONDS,
+  },
+  label: {
+    direction: 'out',
+    format: 'text',
+    schema: payloads.heard,
+    qos: 1,
+    retain: true,
+    delivery: 'state',
+    expirySeconds: null,
+  },
+  level: {
+    direction: 'out',
+    format: 'json',
+    schema: payloads.level,
+    qos: 0,
+    retain: true,
+    delivery: 'state',
+    expirySeconds: 60,
+  },
+  'audio/status': {
+    direction: 'out',
+    format: 'text',
+    schema: payloads.availability,
+    qos: 1,
+    retain: true,
+    delivery: 'state',
+    expirySeconds: null,
+  },
+} as const satisfies Record<string, Omit<TopicSpec, 'template' | 'description'>>;
+
+export type SourceKey = keyof typeof ofSource;
 
 export const contract = {
   status: {
@@ -62,13 +103,7 @@ export const contract = {
   },
   'audio/status': {
     template: 'audio/status',
-    direction: 'out',
-    format: 'text',
-    schema: payloads.availability,
-    qos: 1,
-    retain: true,
-    delivery: 'state',
-    expirySeconds: null,
+    ...ofSource['audio/status'],
     description: 'Whether sound arrives: a dead or digitally silent microphone is `offline`.',
   },
   info: {
@@ -96,13 +131,7 @@ export const contract = {
   },
   tags: {
     template: 'tags',
-    direction: 'out',
-    format: 'json',
-    schema: payloads.tags,
-    qos: 0,
-    retain: true,
-    delivery: 'state',
-    expirySeconds: TAGS_EXPIRY_SECONDS,
+    ...ofSource.tags,
     description: 'The top tags of every inference.',
   },
   event: {
@@ -118,35 +147,17 @@ export const contract = {
   },
   label: {
     template: 'label/<slug>',
-    direction: 'out',
-    format: 'text',
-    schema: payloads.heard,
-    qos: 1,
-    retain: true,
-    delivery: 'state',
-    expirySeconds: null,
+    ...ofSource.label,
     description: 'Whether a watched label or group is being heard.',
   },
   level: {
     template: 'level',
-    direction: 'out',
-    format: 'json',
-    schema: payloads.level,
-    qos: 0,
-    retain: true,
-    delivery: 'state',
-    expirySeconds: LEVEL_EXPIRY_SECONDS,
+    ...ofSource.level,
     description: 'Loudness, at most once in 5 s.',
   },
   'source/tags': {
     template: 'source/<source>/tags',
-    direction: 'out',
-    format: 'json',
-    schema: payloads.tags,
-    qos: 0,
-    retain: true,
-    delivery: 'state',
-    expirySeconds: TAGS_EXPIRY_SECONDS,
+    ...ofSource.tags,
     description: 'Only with several sources, in place of `tags`: the top tags of one of them.',
   },
   'source/event': {
@@ -163,37 +174,19 @@ export const contract = {
   },
   'source/label': {
     template: 'source/<source>/label/<slug>',
-    direction: 'out',
-    format: 'text',
-    schema: payloads.heard,
-    qos: 1,
-    retain: true,
-    delivery: 'state',
-    expirySeconds: null,
+    ...ofSource.label,
     description:
       'Only with several sources, in place of `label/<slug>`: whether one of them hears a watched label or group.',
   },
   'source/level': {
     template: 'source/<source>/level',
-    direction: 'out',
-    format: 'json',
-    schema: payloads.level,
-    qos: 0,
-    retain: true,
-    delivery: 'state',
-    expirySeconds: LEVEL_EXPIRY_SECONDS,
+    ...ofSource.level,
     description:
       'Only with several sources, in place of `level`: the loudness at one of them, at most once in 5 s.',
   },
   'source/audio/status': {
     template: 'source/<source>/audio/status',
-    direction: 'out',
-    format: 'text',
-    schema: payloads.availability,
-    qos: 1,
-    retain: true,
-    delivery: 'state',
-    expirySeconds: null,
+    ...ofSource['audio/status'],
     description:
       'Only with several sources: whether sound arrives from this one; `audio/status` is `online` when it does from all.',
   },

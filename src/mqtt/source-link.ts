@@ -1,8 +1,5 @@
-import type { EventPayload, Payload, TopicArguments } from './contract.js';
+import type { EventPayload, Payload, SourceKey, TopicArguments } from './contract.js';
 import type { Link } from './link.js';
-
-/** What is said of one source: on these topics where it is the only one, on `source/<source>/…` where it is not. */
-export type SourceKey = 'tags' | 'level' | 'audio/status' | 'label';
 
 /** A link, seen from one source: whoever speaks of it need not know whether there are others. */
 export interface SourceLink {
