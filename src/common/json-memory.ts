@@ -1,5 +1,6 @@
 import { readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import type { z } from 'zod';
 import { writeFileAtomic } from './atomic-file.js';
 import { createBackoff } from './backoff.js';
 import { isPassing, readBounded } from './bounded-read.js';
@@ -127,6 +128,18 @@ export function readJsonMemory(path: string, maxBytes: number, setsAside = true)
   if (['ENOENT', 'ENOTDIR'].includes(codeOfErrno(error))) return { problem: 'none' };
   if (isPassing(error) || !setsAside) return { problem: 'unreadable', reason, fate: '' };
   return { problem: 'unreadable', reason, fate: setAside(path) };
+}
+
+/** What a file of a known form says, or why not; see `JsonRead`. */
+export type CheckedRead<T> = { value: T; text: string } | Exclude<JsonRead, { value: unknown }>;
+
+/** The same of a file that has to be of this form: one of another form is none of ours either. */
+export function readCheckedMemory<T>(path: string, maxBytes: number, schema: z.ZodType<T>): CheckedRead<T> {
+  const read = readJsonMemory(path, maxBytes);
+  if (!('value' in read)) return read;
+  const parsed = schema.safeParse(read.value);
+  if (parsed.success) return { value: parsed.data, text: read.text };
+  return { problem: 'broken', reason: 'is not what this program writes', fate: setAside(path) };
 }
 
 /** Renames the file; returns what became of it, for people. */

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../common/errors.js';
-import { createJsonMemory, readJsonMemory, setAside } from '../common/json-memory.js';
+import { createJsonMemory, readCheckedMemory } from '../common/json-memory.js';
 import type { Logger } from '../common/log.js';
 import { sourceName } from '../common/rules.js';
 import type { InstalledModel } from '../models/registry.js';
@@ -90,14 +90,10 @@ function slugsOf(models: readonly Pick<InstalledModel, 'labels'>[]): string[] {
 }
 
 function read(path: string, log: Logger): readonly string[] {
-  const found = readJsonMemory(path, MAX_BYTES);
-  if ('problem' in found && found.problem === 'none') return [];
-  const parsed = 'value' in found ? fileSchema.safeParse(found.value) : null;
-  if (parsed?.success === true) return [...new Set(parsed.data)].slice(-MAX_SOURCES);
-  const { reason, fate } =
-    'problem' in found && 'reason' in found
-      ? found
-      : { reason: 'is not what this program writes', fate: setAside(path) };
+  const found = readCheckedMemory(path, MAX_BYTES, fileSchema);
+  if ('value' in found) return [...new Set(found.value)].slice(-MAX_SOURCES);
+  if (found.problem === 'none') return [];
+  const { reason, fate } = found;
   log.warn(
     { code: 'sources_unreadable' },
     `${path} ${reason}: ${fate === '' ? '' : `${fate}; `}what the broker still has of sources that are gone may stay there`,

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, fsyncSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { createJsonMemory, readJsonMemory, setAside } from '../common/json-memory.js';
+import { createJsonMemory, readCheckedMemory } from '../common/json-memory.js';
 import { messageOf } from '../common/errors.js';
 import { SOURCE_NAME } from '../common/rules.js';
 import type { Logger } from '../common/log.js';
@@ -144,18 +144,13 @@ function mark(path: string): void {
 }
 
 function read(path: string, log: Logger): { entries: string[]; isNew: boolean; isIncomplete: boolean } {
-  const found = readJsonMemory(path, MAX_BYTES);
-  if ('problem' in found && found.problem === 'none')
-    return { entries: [], isNew: true, isIncomplete: false };
-  const parsed = 'value' in found ? fileSchema.safeParse(found.value) : null;
-  if ('text' in found && parsed?.success === true) {
+  const found = readCheckedMemory(path, MAX_BYTES, fileSchema);
+  if ('value' in found) {
     const isIncomplete = found.text.endsWith(INCOMPLETE);
-    return { entries: parsed.data.slice(-MAX_LABELS), isNew: false, isIncomplete };
+    return { entries: found.value.slice(-MAX_LABELS), isNew: false, isIncomplete };
   }
-  const { reason, fate } =
-    'problem' in found && 'reason' in found
-      ? found
-      : { reason: 'is not what this program writes', fate: setAside(path) };
+  if (found.problem === 'none') return { entries: [], isNew: true, isIncomplete: false };
+  const { reason, fate } = found;
   log.warn(
     { code: 'labels_unreadable' },
     `${path} ${reason}: ${fate === '' ? '' : `${fate}; `}every label of the models is said to be off once`,
