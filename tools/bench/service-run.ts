@@ -1,10 +1,8 @@
 import { EventEmitter, on } from 'node:events';
-import { join } from 'node:path';
 import type { MqttClient } from 'mqtt';
-import { messageOf, SoundpostError } from '../../src/common/errors.js';
+import { messageOf } from '../../src/common/errors.js';
 import { contract, epochMs, type TagsPayload, type TelemetryPayload } from '../../src/mqtt/contract.js';
 import { createTopics } from '../../src/mqtt/topics.js';
-import { freePort, startMosquitto } from '../../src/bench/broker-process.js';
 import {
   cpuBetween,
   cpuPerProcess,
@@ -12,25 +10,16 @@ import {
   readProcessTree,
   type ProcessUsage,
 } from '../../src/bench/process-tree.js';
-import { connectTo, startServiceChild, type ServiceChild } from '../../src/bench/service-child.js';
+import type { ServiceChild } from '../../src/bench/service-child.js';
+import { DEVICE, underService, watchRun, type RunOptions } from './under-service.js';
 
-export interface ServiceRunOptions {
-  /** The service's command line program. */
-  program: string;
-  /** A folder of the run's own, for the broker's and the service's files; `data/models` in it may hold models. */
-  folder: string;
-  modelId: string;
+export interface ServiceRunOptions extends RunOptions {
   windowSeconds: number;
   /** A wav file, looped in real time. */
   recording: string;
-  rateHz: number;
   seconds: number;
-  /** `embedded` is part of the service, and so of what is measured. */
-  broker: 'embedded' | 'mosquitto';
   /** Have the service watch its event loop as well, which costs CPU time. */
   eventLoop: boolean;
-  /** Ends the run early: what it has started is stopped, and the promise rejects with the signal's reason. */
-  signal: AbortSignal;
   /** Called with what is going on, for people who wait. */
   progress: (message: string) => void;
 }
@@ -56,7 +45,6 @@ interface EventLoopDelay {
   max: number;
 }
 
-const DEVICE = 'bench';
 const topics = createTopics('soundpost', DEVICE);
 /** Hops at the full window that are left to caches, the compiler and the memory allocator to settle. */
 const SETTLE_HOPS = 5;
@@ -69,52 +57,23 @@ const MEGABYTE = 1e6;
  * @throws SoundpostError `bench_service` with the service's last words when it ends, stays silent or cannot be
  * stopped.
  */
-export async function runService(options: ServiceRunOptions): Promise<ServiceRun> {
-  const { folder, progress, signal } = options;
-  const broker = options.broker === 'mosquitto' ? await startMosquitto(folder) : undefined;
-  const port = broker?.port ?? (await freePort());
-  const child = startServiceChild({ program: options.program, folder, settings: settings(options, port) });
-  let client: MqttClient | undefined;
-  try {
-    client = await connectTo(port, { gone: () => child.gone, signal });
-    const measured = await measure(client, child, options);
-    progress('stopping the service');
-    if ((await child.stop()) === 'SIGKILL') throw new Error('it does not end');
-    return measured;
-  } catch (error) {
-    if (signal.aborted) throw error;
-    throw new SoundpostError(
-      'bench_service',
-      `The run of the service with ${options.modelId} failed: ${messageOf(error)}. Its last words:\n${child.lastWords().slice(-12).join('\n')}`,
-      { cause: error },
-    );
-  } finally {
-    await client?.endAsync(true);
-    await child.stop();
-    await broker?.stop();
-  }
-}
-
-function settings(options: ServiceRunOptions, port: number): Record<string, string> {
-  return {
-    SOUNDPOST_DEVICE_ID: DEVICE,
-    SOUNDPOST_DATA_DIR: join(options.folder, 'data'),
-    SOUNDPOST_AUDIO_SOURCE: 'file',
-    SOUNDPOST_AUDIO_FILE: options.recording,
-    SOUNDPOST_AUDIO_LOOP: 'true',
-    SOUNDPOST_AUDIO_SPEED: '1',
-    SOUNDPOST_MODEL_ID: options.modelId,
-    SOUNDPOST_INFERENCE_RATE_HZ: String(options.rateHz),
-    // The rate is what is measured against; a warm desk machine must not lower it.
-    SOUNDPOST_THERMAL_ENABLED: 'false',
+export function runService(options: ServiceRunOptions): Promise<ServiceRun> {
+  const settings = {
+    AUDIO_SOURCE: 'file',
+    AUDIO_FILE: options.recording,
+    AUDIO_LOOP: 'true',
+    AUDIO_SPEED: '1',
     // Twice while it is measured, and not oftener than a user would have it.
-    SOUNDPOST_TELEMETRY_INTERVAL_SECONDS: String(Math.min(30, Math.max(1, Math.floor(options.seconds / 2)))),
-    ...(options.eventLoop ? { SOUNDPOST_TELEMETRY_EVENT_LOOP: 'true' } : {}),
-    SOUNDPOST_LOG_FORMAT: 'json',
-    ...(options.broker === 'mosquitto'
-      ? { SOUNDPOST_MQTT_URL: `mqtt://127.0.0.1:${port}` }
-      : { SOUNDPOST_BROKER_PORT: String(port) }),
+    TELEMETRY_INTERVAL_SECONDS: String(Math.min(30, Math.max(1, Math.floor(options.seconds / 2)))),
+    ...(options.eventLoop ? { TELEMETRY_EVENT_LOOP: 'true' } : {}),
   };
+  return underService(
+    options,
+    settings,
+    options.modelId,
+    (client, child) => measure(client, child, options),
+    () => options.progress('stopping the service'),
+  );
 }
 
 async function measure(
@@ -129,17 +88,15 @@ async function measure(
   let dropped = 0;
   let reports: TelemetryPayload[] = [];
   const budgetMs = START_TIMEOUT_MS + 1000 * (windowSeconds + SETTLE_HOPS / rateHz + seconds);
-  const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(new Error('it published too few results in time')), budgetMs);
-  void child.exited.then(() => abort.abort(new Error('the service ended')));
-  const signal = AbortSignal.any([abort.signal, options.signal]);
+  const watch = watchRun(child, options.signal, budgetMs);
+  const { signal } = watch;
   client.on('message', (topic, payload) => {
     try {
       const json = JSON.parse(payload.toString()) as unknown;
       if (topic === topics.of('telemetry')) reports.push(contract.telemetry.schema.parse(json));
       else results.emit('tags', contract.tags.schema.parse(json));
     } catch (error) {
-      abort.abort(new Error(`what it published on ${topic} is not right: ${messageOf(error)}`));
+      watch.fail(`what it published on ${topic} is not right: ${messageOf(error)}`);
     }
   });
   try {
@@ -174,7 +131,7 @@ async function measure(
     // An abort hides its reason in the cause.
     throw signal.aborted ? signal.reason : error;
   } finally {
-    clearTimeout(timer);
+    watch.over();
   }
 }
 

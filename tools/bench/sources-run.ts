@@ -1,13 +1,12 @@
 import { EventEmitter, on } from 'node:events';
-import { join } from 'node:path';
 import type { MqttClient } from 'mqtt';
-import { messageOf, SoundpostError } from '../../src/common/errors.js';
+import { messageOf } from '../../src/common/errors.js';
 import { contract, type TagsPayload } from '../../src/mqtt/contract.js';
 import { createTopics } from '../../src/mqtt/topics.js';
-import { freePort, startMosquitto } from '../../src/bench/broker-process.js';
 import { cpuPerProcess, readProcessTree, type ProcessUsage } from '../../src/bench/process-tree.js';
-import { connectTo, startServiceChild, type ServiceChild } from '../../src/bench/service-child.js';
+import type { ServiceChild } from '../../src/bench/service-child.js';
 import { median, percentile } from '../../src/bench/statistics.js';
+import { DEVICE, underService, watchRun, type RunOptions } from './under-service.js';
 
 /** An entry of `audio.sources`. */
 export interface BenchSource {
@@ -15,26 +14,16 @@ export interface BenchSource {
   [key: string]: unknown;
 }
 
-export interface SourcesRunOptions {
-  /** The service's command line program. */
-  program: string;
-  /** A folder of the run's own, for the broker's and the service's files; `data/models` in it may hold models. */
-  folder: string;
-  modelId: string;
+export interface SourcesRunOptions extends RunOptions {
   /** `inference.window_seconds`. */
   windowSeconds: number;
   /** At least one; with one nothing is told that a service with one source does not tell. */
   sources: readonly BenchSource[];
-  rateHz: number;
   /** How long is left to caches, the compiler and the memory allocator to settle once windows are full. */
   settleSeconds: number;
   seconds: number;
   /** `inference.idle_below_dbfs`; null: the model is always run. */
   idleBelowDbfs: number | null;
-  /** `embedded` is part of the service, and so of what is measured. */
-  broker: 'embedded' | 'mosquitto';
-  /** Ends the run early: what it has started is stopped, and the promise rejects with the signal's reason. */
-  signal: AbortSignal;
 }
 
 /** The processes of a service: its own, the one with the model, the decoders of its streams, and those that watch. */
@@ -67,7 +56,6 @@ export interface SourcesRun {
   parts: Record<Part, PartUsage>;
 }
 
-const DEVICE = 'bench';
 const START_TIMEOUT_MS = 120_000;
 const MEGABYTE = 1e6;
 const MEMORY_READINGS = 5;
@@ -77,48 +65,15 @@ const MEMORY_READINGS = 5;
  * a number of hops.
  * @throws SoundpostError `bench_service` with the service's last words when it ends, stays silent or cannot be stopped.
  */
-export async function runSources(options: SourcesRunOptions): Promise<SourcesRun> {
-  const { folder, signal } = options;
-  const broker = options.broker === 'mosquitto' ? await startMosquitto(folder) : undefined;
-  const port = broker?.port ?? (await freePort());
-  const child = startServiceChild({ program: options.program, folder, settings: settings(options, port) });
-  let client: MqttClient | undefined;
-  try {
-    client = await connectTo(port, { gone: () => child.gone, signal });
-    const measured = await measure(client, child, options);
-    if ((await child.stop()) === 'SIGKILL') throw new Error('it does not end');
-    return measured;
-  } catch (error) {
-    if (signal.aborted) throw error;
-    throw new SoundpostError(
-      'bench_service',
-      `The run of the service with ${options.sources.map(({ name }) => name).join(', ')} failed: ${messageOf(error)}. Its last words:\n${child.lastWords().slice(-12).join('\n')}`,
-      { cause: error },
-    );
-  } finally {
-    await client?.endAsync(true);
-    await child.stop();
-    await broker?.stop();
-  }
-}
-
-function settings(options: SourcesRunOptions, port: number): Record<string, string> {
-  const { idleBelowDbfs } = options;
-  return {
-    SOUNDPOST_DEVICE_ID: DEVICE,
-    SOUNDPOST_DATA_DIR: join(options.folder, 'data'),
-    SOUNDPOST_AUDIO_SOURCES: JSON.stringify(options.sources),
-    SOUNDPOST_MODEL_ID: options.modelId,
-    SOUNDPOST_INFERENCE_RATE_HZ: String(options.rateHz),
-    SOUNDPOST_INFERENCE_WINDOW_SECONDS: String(options.windowSeconds),
-    ...(idleBelowDbfs !== null && { SOUNDPOST_INFERENCE_IDLE_BELOW_DBFS: String(idleBelowDbfs) }),
-    // The rate is what is measured against; a warm desk machine must not lower it.
-    SOUNDPOST_THERMAL_ENABLED: 'false',
-    SOUNDPOST_LOG_FORMAT: 'json',
-    ...(options.broker === 'mosquitto'
-      ? { SOUNDPOST_MQTT_URL: `mqtt://127.0.0.1:${port}` }
-      : { SOUNDPOST_BROKER_PORT: String(port) }),
+export function runSources(options: SourcesRunOptions): Promise<SourcesRun> {
+  const { idleBelowDbfs, sources } = options;
+  const settings = {
+    AUDIO_SOURCES: JSON.stringify(sources),
+    INFERENCE_WINDOW_SECONDS: String(options.windowSeconds),
+    ...(idleBelowDbfs !== null && { INFERENCE_IDLE_BELOW_DBFS: String(idleBelowDbfs) }),
   };
+  const names = sources.map(({ name }) => name).join(', ');
+  return underService(options, settings, names, (client, child) => measure(client, child, options));
 }
 
 /** The windows of one source as they are told of. */
@@ -149,16 +104,14 @@ async function measure(
   const news = new EventEmitter();
   const beginAt = Math.ceil((windowSeconds + settleSeconds) * rateHz);
   const endAt = beginAt + Math.ceil(seconds * rateHz);
-  const abort = new AbortController();
   const budgetMs = START_TIMEOUT_MS + 2000 * (windowSeconds + settleSeconds + seconds);
-  const timer = setTimeout(() => abort.abort(new Error('it published too few results in time')), budgetMs);
-  void child.exited.then(() => abort.abort(new Error('the service ended')));
-  const signal = AbortSignal.any([abort.signal, options.signal]);
+  const watch = watchRun(child, options.signal, budgetMs);
+  const { signal } = watch;
   client.on('message', (topic, payload) => {
     try {
       news.emit('tags', topic, contract.tags.schema.parse(JSON.parse(payload.toString())));
     } catch (error) {
-      abort.abort(new Error(`what it published on ${topic} is not right: ${messageOf(error)}`));
+      watch.fail(`what it published on ${topic} is not right: ${messageOf(error)}`);
     }
   });
   const memory: ProcessUsage[][] = [];
@@ -192,7 +145,7 @@ async function measure(
     // An abort hides its reason in the cause.
     throw signal.aborted ? signal.reason : error;
   } finally {
-    clearTimeout(timer);
+    watch.over();
     clearInterval(reading);
   }
 }
