@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { hasMosquitto } from '../../src/bench/broker-process.js';
 import { runService } from '../../tools/bench/service-run.js';
 import { benchSources } from '../../tools/bench/sources-bench.js';
@@ -9,27 +9,33 @@ import { projectRoot } from '../../src/common/project.js';
 import { writeWav } from '../support/service.js';
 import { installToneModel, tone } from '../support/tone-models.js';
 
+/** What both ways of measuring are given; the model is in `models` below the folder `under`. */
+async function prepare(test: Test, under: string) {
+  const folder = test.testdir();
+  const model = await installToneModel(join(folder, under), 'waveform');
+  const recording = join(folder, 'tone.wav');
+  await writeWav(recording, tone(model.tonesHz[0]!, 2, 16_000), 16_000);
+  const said: string[] = [];
+  const common = {
+    program: join(projectRoot(), 'dist', 'src', 'main.js'),
+    folder,
+    modelId: model.id,
+    windowSeconds: 1,
+    recording,
+    rateHz: 4,
+    seconds: 2,
+    signal: new AbortController().signal,
+    progress: (message: string) => said.push(message),
+  };
+  return { folder, said, model, common };
+}
+
 t.test(
   'the service is measured as a whole, from the outside',
   { skip: process.platform !== 'linux' },
   async (test) => {
-    const folder = test.testdir();
-    const model = await installToneModel(join(folder, 'data'), 'waveform');
-    const recording = join(folder, 'tone.wav');
-    await writeWav(recording, tone(model.tonesHz[0]!, 2, 16_000), 16_000);
-    const said: string[] = [];
-    const options = {
-      program: join(projectRoot(), 'dist', 'src', 'main.js'),
-      folder,
-      modelId: model.id,
-      windowSeconds: 1,
-      recording,
-      rateHz: 4,
-      seconds: 2,
-      eventLoop: true,
-      signal: new AbortController().signal,
-      progress: (message: string) => said.push(message),
-    };
+    const { folder, said, common } = await prepare(test, 'data');
+    const options = { ...common, eventLoop: true };
     const run = await runService({ ...options, broker: hasMosquitto() ? 'mosquitto' : 'embedded' });
     test.match(run, { hops: 8, windowsDropped: 0, latencyMs: { count: Number, p50: Number } });
     test.equal(run.processes.length, 3, 'the service, its inference process, and the leash of that');
@@ -60,27 +66,16 @@ t.test(
 );
 
 t.test('one source and two are measured in turns', { skip: process.platform !== 'linux' }, async (test) => {
-  const folder = test.testdir();
-  const model = await installToneModel(join(folder, 'installed'), 'waveform');
-  const recording = join(folder, 'tone.wav');
-  await writeWav(recording, tone(model.tonesHz[0]!, 2, 16_000), 16_000);
-  const said: string[] = [];
+  const { folder, said, model, common } = await prepare(test, 'installed');
+  const { recording } = common;
   const options = {
-    program: join(projectRoot(), 'dist', 'src', 'main.js'),
-    folder,
-    modelId: model.id,
+    ...common,
     modelFolder: model.folder,
-    windowSeconds: 1,
-    recording,
-    rateHz: 4,
     settleSeconds: 0,
-    seconds: 2,
     sources: 2,
     rounds: 1,
     onlySources: true,
     broker: hasMosquitto() ? ('mosquitto' as const) : ('embedded' as const),
-    signal: new AbortController().signal,
-    progress: (message: string) => said.push(message),
   };
   const [round] = await benchSources(options);
   test.same(said, ['round 1 of 1: one source', 'round 1 of 1: several sources']);

@@ -20,6 +20,7 @@ import { resolveWatched } from '../../src/tagging/watch.js';
 import { projectPath } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { yamlSigns } from '../support/yaml-signs.js';
+import { refusalOf } from '../support/refusal.js';
 
 // Made for this test, good for nothing else.
 const certificate = `-----BEGIN CERTIFICATE-----
@@ -59,15 +60,7 @@ function entryOf(entries: readonly Entry[], key: string): Entry {
 }
 
 /** The message with which this configuration is refused. */
-function refusal(sources: ConfigSources): string {
-  try {
-    load(sources);
-  } catch (error) {
-    if (error instanceof SoundpostError && error.code === 'config') return error.message;
-    throw error;
-  }
-  throw new Error('was accepted');
-}
+const refusal = (sources: ConfigSources): string => refusalOf(() => load(sources));
 
 /** Refused with code `config` or accepted; everything else is a fault. */
 function outcome(sources: ConfigSources): string {

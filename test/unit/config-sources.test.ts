@@ -12,6 +12,7 @@ import { entryKeys, keys } from '../../src/config/schema.js';
 import { sourcesOf, type SourceConfig } from '../../src/config/sources.js';
 import { projectPath } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { refusalOf } from '../support/refusal.js';
 
 const nowhere = '/nowhere';
 const base: ConfigSources = { env: {}, flags: {}, root: nowhere, cwd: nowhere, hostname: 'box' };
@@ -23,15 +24,7 @@ const load = (sources: ConfigSources) => loadConfig({ ...base, ...sources });
 const anyway = (sources: ConfigSources) => loadConfigAnyway({ ...base, ...sources });
 
 /** The message with which this configuration is refused. */
-function refusal(sources: ConfigSources): string {
-  try {
-    load(sources);
-  } catch (error) {
-    if (error instanceof SoundpostError && error.code === 'config') return error.message;
-    throw error;
-  }
-  throw new Error('was accepted');
-}
+const refusal = (sources: ConfigSources): string => refusalOf(() => load(sources));
 
 /** All that is said and shown of a configuration, whether it is refused, accepted, or taken as far as it goes. */
 function everythingSaid(sources: ConfigSources): string {

@@ -26,6 +26,13 @@ const deviceSchema: JsonSchema = {
   required: ['device', 'origin', 'availability', 'availability_mode', 'components'],
 };
 
+/** In the examples of all devices. */
+const ofTheBox = {
+  origin: { name: 'Soundpost' },
+  availability: [{ topic: 'soundpost/attic/status' }],
+  availability_mode: 'all',
+};
+
 export const homeAssistantTopics: readonly HomeAssistantTopic[] = [
   {
     name: 'homeAssistantDiscovery',
@@ -37,9 +44,7 @@ export const homeAssistantTopics: readonly HomeAssistantTopic[] = [
     // One of its entities.
     example: {
       device: { identifiers: ['soundpost_attic'], name: 'Attic' },
-      origin: { name: 'Soundpost' },
-      availability: [{ topic: 'soundpost/attic/status' }],
-      availability_mode: 'all',
+      ...ofTheBox,
       components: {
         label_dog: {
           platform: 'binary_sensor',
@@ -65,9 +70,7 @@ export const homeAssistantTopics: readonly HomeAssistantTopic[] = [
         name: 'Attic Yard',
         via_device: 'soundpost_attic',
       },
-      origin: { name: 'Soundpost' },
-      availability: [{ topic: 'soundpost/attic/status' }],
-      availability_mode: 'all',
+      ...ofTheBox,
       components: {
         label_dog: {
           platform: 'binary_sensor',
