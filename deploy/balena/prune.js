@@ -76,6 +76,16 @@ function pruneOnnxRuntime() {
   }
 }
 
+/** `dist/libflac[.min|.dev][.wasm].*`: the same encoder in six forms, of which one is loaded; and how it is made. */
+function pruneLibFlac() {
+  const folder = join(root, 'libflacjs');
+  for (const name of ['tools', 'lib', 'src', 'libflac_pre.js', 'libflac_post.js']) remove(join(folder, name));
+  const dist = join(folder, 'dist');
+  if (!existsSync(dist)) return;
+  for (const name of readdirSync(dist))
+    if (!/^libflac\.min\.wasm\.(js|wasm)$/.test(name)) remove(join(dist, name));
+}
+
 /** The convention of node-gyp-build: `prebuilds/<platform>-<arch>/<name>[.musl].node`. */
 function prunePrebuilds(path) {
   const prebuilds = join(path, 'prebuilds');
@@ -115,6 +125,7 @@ function pruneFiles(folder) {
 
 const before = sizeOf(root);
 pruneOnnxRuntime();
+pruneLibFlac();
 remove(join(root, '@types'));
 // Headers, needed only to compile.
 remove(join(root, 'nan'));

@@ -20,12 +20,19 @@ const { values } = parseArgs({
   },
 });
 
+/** Built into the script of the page (src/page/build.js), so that they are shipped without being installed. */
+const inThePage = ['node_modules/preact', 'node_modules/uplot'];
+
 /** `name@version` of what is needed at run time, and with --installed is there. */
 function neededAtRunTime() {
   const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'));
   return new Set(
     Object.entries(packages)
-      .filter(([path, { dev }]) => path !== '' && dev !== true && (!values.installed || existsSync(path)))
+      .filter(
+        ([path, { dev }]) =>
+          inThePage.includes(path) ||
+          (path !== '' && dev !== true && (!values.installed || existsSync(path))),
+      )
       .map(([path, { name, version }]) => `${name ?? path.replace(/^.*node_modules\//, '')}@${version}`),
   );
 }
