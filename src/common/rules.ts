@@ -46,6 +46,12 @@ export const MAX_SOURCES = 16;
 export const SHA256_HEX = /^[0-9a-f]{64}$/;
 export const sha256Hex = z.string().regex(SHA256_HEX, '64 lower-case hexadecimal digits');
 
+/**
+ * What names a clip, in commands, addresses and file names: 128 random bits, so that nobody guesses one, and nothing
+ * that a path could be made of.
+ */
+export const clipId = z.string('has to be the id of a clip').regex(/^[0-9a-f]{32}$/, 'is no id of a clip');
+
 /** A topic, or the front part of one: no filter, no system topic, no empty level. */
 export const topic = z
   .string()

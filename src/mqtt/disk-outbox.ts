@@ -1,6 +1,8 @@
+import { createGroupWriter } from '../common/group-writer.js';
 import type { Logger } from '../common/log.js';
+import { within } from '../common/within.js';
+import type { EventPayload } from './contract.js';
 import { createEventKeys } from './event-keys.js';
-import { createGroupWriter } from './group-writer.js';
 import { createLateness } from './lateness.js';
 import type { Outbox } from './outbox.js';
 import { writeBatch } from './outbox-batch.js';
@@ -17,6 +19,8 @@ export interface DiskOutboxOptions {
   folder: string;
   /** Room for events, in bytes before compression. */
   maxBytes: number;
+  /** Told of each `ended` that is made for a sound that was on when an earlier life broke off. */
+  onMadeEnd?: (event: EventPayload) => void;
   log: Logger;
   /** Overrides for tests. */
   tuning?: Partial<OutboxTuning>;
@@ -50,7 +54,8 @@ export async function openDiskOutbox(options: DiskOutboxOptions): Promise<Outbox
   const waiting = createWaitingEvents();
   const unended = createUnended();
   const ledger = createLedger();
-  const keys = createEventKeys({ waiting, unended, lateness: createLateness() });
+  const { onMadeEnd = () => undefined } = options;
+  const keys = createEventKeys({ waiting, unended, lateness: createLateness(), onMadeEnd });
   const compact = createCompaction(ledger, tuning.compactAfterBytes, log);
   let rewind: () => void = () => undefined;
   let everOpen = false;
@@ -200,12 +205,4 @@ function createCompaction(ledger: Ledger, afterBytes: number, log: Logger): (sto
       .catch((error: unknown) => log.debug({ err: error }, 'The outbox could not be compacted'))
       .finally(() => (compacting = false));
   };
-}
-
-/** Waits for `work`, but no longer than `limitMs`. */
-async function within(work: Promise<void>, limitMs: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, limitMs)));
-  await Promise.race([work, limit]);
-  clearTimeout(timer);
 }

@@ -30,8 +30,10 @@ export function createEventKeys(options: {
   waiting: WaitingEvents;
   unended: Unended;
   lateness: Lateness;
+  /** Told of each `ended` that an earlier life did not come to. */
+  onMadeEnd: (event: EventPayload) => void;
 }): EventKeys {
-  const { waiting, unended, lateness } = options;
+  const { waiting, unended, lateness, onMadeEnd } = options;
   let last = PROVISIONAL_KEY;
   /** Keys given out before the store was ever open → the keys that the events have got since. */
   const moved = new Map<number, number>();
@@ -68,7 +70,11 @@ export function createEventKeys(options: {
       const sinceStart = waiting.takeAll();
       last = Math.max(0, found.lastKey ?? 0);
       for (const { id } of started) unended.found(id);
-      for (const event of started) enqueue(endOf(event, aliveAt, nowMs), () => undefined);
+      for (const event of started) {
+        const end = endOf(event, aliveAt, nowMs);
+        enqueue(end, () => undefined);
+        onMadeEnd(end);
+      }
       for (const [key, { event, readable }] of sinceStart) {
         moved.set(key, enqueue(withLateness(key, event), readable));
       }

@@ -1,9 +1,9 @@
-import { crc32c } from '../common/crc32c.js';
+import { bodyOf, checkedLine } from '../common/checked-line.js';
 
 /*
- * The lines of the outbox's files. A line is `<check> <number> <kind> <content>`: the CRC-32C of what follows it, in
- * eight hexadecimal digits; a number that runs through all files; what it says. A damaged line is one line lost, for
- * the next one begins behind a newline (JSON has none), and its number tells how many are missing before it.
+ * The lines of the outbox's files. A line is `<check> <number> <kind> <content>`: its check (`checked-line.ts`); a
+ * number that runs through all files; what it says. A damaged line is one line lost, and the number of the next one
+ * tells how many are missing before it.
  *
  * A write ends with `commit` and an empty line: what has no commit behind it was never promised to anybody.
  */
@@ -39,15 +39,11 @@ export interface NumberedRecord {
   readonly textOffset: number;
 }
 
-const NEWLINE = 0x0a;
-const CHECK_DIGITS = 8;
-
 /** The line of a record with its newline, and where its text begins in it, in bytes. */
 export function encodeRecord(number: number, record: OutboxRecord): { line: Buffer; textOffset: number } {
   const { head, text } = contentOf(record);
   const body = Buffer.from(`${number} ${record.kind} ${head}${text}`);
-  const check = crc32c(body).toString(16).padStart(CHECK_DIGITS, '0');
-  const line = Buffer.concat([Buffer.from(`${check} `), body, Buffer.of(NEWLINE)]);
+  const line = checkedLine(body);
   return { line, textOffset: line.length - 1 - Buffer.byteLength(text) };
 }
 
@@ -71,16 +67,13 @@ function contentOf(record: OutboxRecord): { head: string; text: string } {
 
 /** The record of a line without its newline, or null where it is not whole. */
 export function decodeRecord(line: Uint8Array): NumberedRecord | null {
-  const bytes = Buffer.from(line.buffer, line.byteOffset, line.length);
-  const check = bytes.toString('latin1', 0, CHECK_DIGITS);
-  const body = bytes.subarray(CHECK_DIGITS + 1);
-  if (!/^[0-9a-f]{8}$/.test(check) || bytes[CHECK_DIGITS] !== 0x20) return null;
-  if (Number.parseInt(check, 16) !== crc32c(body)) return null;
+  const body = bodyOf(line);
+  if (body === null) return null;
   const [, number, kind = '', content = ''] = /^(\d+) ([a-z]+) (.*)$/s.exec(body.toString('utf8')) ?? [];
   const record = recordOf(kind, content);
   if (number === undefined || record === null) return null;
   const text = 'text' in record ? record.text : '';
-  return { number: Number(number), record, textOffset: bytes.length - Buffer.byteLength(text) };
+  return { number: Number(number), record, textOffset: line.length - Buffer.byteLength(text) };
 }
 
 function recordOf(kind: string, content: string): OutboxRecord | null {

@@ -1,5 +1,5 @@
 import type { EventKeys } from './event-keys.js';
-import type { GroupWriter } from './group-writer.js';
+import type { GroupWriter } from '../common/group-writer.js';
 import type { Ledger } from './outbox-ledger.js';
 import type { OutboxReader } from './outbox-reader.js';
 import type { Unended } from './unended.js';

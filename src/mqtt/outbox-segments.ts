@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOfErrno } from '../common/errno.js';
+import { createTurns } from '../common/turns.js';
 import type { OutboxRecord } from './outbox-record.js';
 import type { OutboxState, Segment } from './outbox-replay.js';
 import type { Change, Contents, StoredEvent } from './outbox-store.js';
@@ -117,14 +118,4 @@ function recordOf(change: Change): OutboxRecord {
   if ('begin' in change) return { kind: 'begun', id: change.begin, text: change.text };
   if ('end' in change) return { kind: 'over', id: change.end };
   return { kind: 'alive', atMs: change.alive };
-}
-
-/** One thing after the other is done to the files, whether the one before has failed or not. */
-function createTurns(): <T>(work: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (work) => {
-    const mine = last.then(work);
-    last = mine.catch(() => undefined);
-    return mine;
-  };
 }

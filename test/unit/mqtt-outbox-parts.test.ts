@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { silentLogger } from '../../src/common/log.js';
+import type { EventPayload } from '../../src/mqtt/contract.js';
 import { createEventKeys } from '../../src/mqtt/event-keys.js';
-import { createGroupWriter } from '../../src/mqtt/group-writer.js';
+import { createGroupWriter } from '../../src/common/group-writer.js';
 import { createLateness } from '../../src/mqtt/lateness.js';
 import { writeBatch } from '../../src/mqtt/outbox-batch.js';
 import { createLedger } from '../../src/mqtt/outbox-ledger.js';
@@ -176,7 +177,13 @@ t.test(
   'what an earlier life has left comes first, and keys that were read before still find their events',
   (t) => {
     const [waiting, unended] = [createWaitingEvents(), createUnended()];
-    const keys = createEventKeys({ waiting, unended, lateness: createLateness() });
+    const made: EventPayload[] = [];
+    const keys = createEventKeys({
+      waiting,
+      unended,
+      lateness: createLateness(),
+      onMadeEnd: (event) => made.push(event),
+    });
     keys.append(eventWith({ id: 'new' }), () => undefined);
     const provisional = keys.last;
     keys.markLate();
@@ -189,6 +196,11 @@ t.test(
       Date.parse('2024-01-01T00:00:00Z'),
     );
     const [end, own] = waiting.after(-Infinity, 10);
+    t.strictSame(
+      made.map(({ id, event_type: type }) => [id, type]),
+      [['old', 'ended']],
+      'who keeps events hears of it',
+    );
     t.match(end, [8, { event: { id: 'old', event_type: 'ended', duration_s: 1, late: true } }]);
     t.match(own, [9, { event: { id: 'new', event_type: 'started', late: true } }]);
     t.ok(provisional < 0);
