@@ -28,6 +28,8 @@ import { readSoc } from '../telemetry/soc.js';
 import type { CommandContext } from './context.js';
 import { createAudioChecks } from './doctor-audio.js';
 import { checkOwnBroker } from './doctor-broker.js';
+import { checkClips, checkHistory } from './doctor-kept.js';
+import { checkPage } from './doctor-page.js';
 import type { Finding as Found } from './finding.js';
 import { openRegistry } from './models.js';
 import { staleFramesAdvice } from './stale-frames.js';
@@ -69,6 +71,9 @@ export async function doctorCommand(context: CommandContext): Promise<number> {
     ...perSource(config, 'audio', (_, place) => audio(place)),
     ['ffmpeg', () => checkFfmpeg(config)],
     ['broker', () => checkBroker(config)],
+    ['page', () => checkPage(config)],
+    ['history', () => checkHistory(config)],
+    ['clips', () => checkClips(config)],
   ];
   const width = Math.max(8, ...checks.map(([name]) => name.length));
   const findings: Finding[] = [];

@@ -14,7 +14,7 @@ export interface CrossProblem {
 /** The problems between keys. `origin` tells where the value of a key was written. */
 export function crossChecks(config: Config, origin: (key: string) => string): CrossProblem[] {
   const problems: CrossProblem[] = [];
-  const { mqtt, broker, audio, thermal } = config;
+  const { mqtt, broker, audio, thermal, web, clips } = config;
   const at = (key: string): string => `${key} (${origin(key)})`;
   const problem = (keys: readonly string[], message: string) => problems.push({ keys, message });
 
@@ -43,6 +43,18 @@ export function crossChecks(config: Config, origin: (key: string) => string): Cr
     problem(
       ['mqtt.cert', 'mqtt.key'],
       `${at('mqtt.key')}: is not the key of mqtt.cert (${origin('mqtt.cert')})`,
+    );
+  }
+  if (web.enabled && web.password === '' && !web.ingress && !isLoopback(web.host)) {
+    problem(
+      ['web.host'],
+      `${at('web.host')}: ${web.host} opens the page to the network, where everybody could look and command: needs web.password (or use 127.0.0.1, or web.enabled: false)`,
+    );
+  }
+  if (clips.before_seconds + clips.after_seconds > clips.max_seconds) {
+    problem(
+      ['clips.max_seconds'],
+      `${at('clips.max_seconds')}: ${clips.max_seconds} must be at least clips.before_seconds and clips.after_seconds together (${clips.before_seconds + clips.after_seconds})`,
     );
   }
   if (mqtt.url === '' && broker.password === '' && !isLoopback(broker.host)) {

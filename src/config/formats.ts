@@ -235,3 +235,10 @@ function entryComplaint(entry: unknown, where: string): string {
   if (key === 'labels') return `${list} each of "labels" in ${where} must be the name of a label`;
   return `${list} the "${key}" in ${where} must be ${groupFormats[key]?.allowed ?? ''}`;
 }
+
+/** Names of labels or groups, or MIDs. */
+export const clipLabels: Format<readonly string[]> = formatOf(z.array(labelName).max(1000), {
+  allowed: 'a list of names of labels or groups, or of MIDs (in the environment and in flags: JSON)',
+  typed: true,
+  coerce: jsonOfText,
+});

@@ -19,6 +19,7 @@ import {
   text,
   thresholds,
   topic,
+  clipLabels,
 } from './formats.js';
 import { key, leaves, type Key, type ValueOf } from './key.js';
 import { pem } from './pem.js';
@@ -273,6 +274,59 @@ export const schema = {
   fusion: {
     window_seconds: key(numeric(numberFrom(0, 60), 'seconds'), 0, {
       doc: 'One sound, one event: what several sources hear of the same label within this time is one event on `<base>/event`, which names them all, the loudest first. 0 tells of each by itself.',
+    }),
+  },
+  history: {
+    enabled: key(flag, true, {
+      doc: 'Keep what was heard (events, and once a minute the highest score of each watched label) in `<data_dir>/history`, whatever the broker does. No sound is in it.',
+    }),
+    days: key(numeric(numberFrom(1, 3650).int(), 'days'), 30, { doc: 'How long it is kept.' }),
+    max_mb: key(numeric(numberFrom(1, 10_000), 'MB'), 64, {
+      doc: 'Room for it on the disk; when it is used up the oldest goes first.',
+    }),
+  },
+  clips: {
+    enabled: key(flag, false, {
+      doc: 'Keep the sound around events as files in `<data_dir>/clips`. Without it nothing of sound is ever kept.',
+    }),
+    before_seconds: key(numeric(numberFrom(0, 30), 'seconds'), 2, { doc: 'How much before the sound.' }),
+    after_seconds: key(numeric(numberFrom(0, 30), 'seconds'), 2, { doc: 'How much after it.' }),
+    max_seconds: key(numeric(numberFrom(1, 120), 'seconds'), 30, {
+      doc: 'The longest clip; of a longer sound it has the beginning. At least `clips.before_seconds` and `clips.after_seconds` together.',
+    }),
+    max_mb: key(numeric(numberFrom(10, 100_000), 'MB'), 500, {
+      doc: 'Room for clips on the disk; when it is used up the oldest go first.',
+    }),
+    days: key(numeric(numberFrom(1, 3650).int(), 'days'), 14, { doc: 'How long they are kept.' }),
+    labels: key(clipLabels, [], {
+      doc: 'The labels and groups of which clips are kept.',
+      defaultDoc: 'every one that starts an event',
+    }),
+    speech: key(oneOf('discard', 'keep'), 'discard', {
+      doc: 'Whether clips in which somebody speaks are kept. `discard`: no clip is written in which speech was heard, or in which nobody has looked for it.',
+    }),
+  },
+  web: {
+    enabled: key(flag, true, { doc: 'Serve the page of this device, and the API behind it.' }),
+    host: key(host, '127.0.0.1', {
+      doc: 'Address the page listens on. Any other than this machine’s own needs `web.password`.',
+    }),
+    port: key(numeric(numberFrom(0, 65_535).int()), 8099, { doc: 'Port of the page; 0 takes a free one.' }),
+    password: key(text({ maxLength: 1000 }), '', {
+      doc: 'Password that visitors of the page have to give.',
+      defaultDoc: 'none',
+      secret: true,
+    }),
+    hosts: key(hosts, [], {
+      doc: 'Names and addresses by which browsers may call this device, besides the address that it listens on and `localhost`: that of a reverse proxy, for example.',
+      defaultDoc: 'none',
+    }),
+    proxies: key(hosts, [], {
+      doc: 'Addresses of reverse proxies whose word on who the visitor is (`X-Forwarded-For`) is believed.',
+      defaultDoc: 'none',
+    }),
+    ingress: key(flag, false, {
+      doc: 'Let in visitors that Home Assistant’s Supervisor sends (its ingress), which has asked them already.',
     }),
   },
   telemetry: {

@@ -55,7 +55,7 @@ type SourceValues = z.infer<typeof sourceSchema>;
 /** What may be remembered. */
 export type StateKey = keyof Values;
 /** What may be remembered of a source. */
-export type SourceKey = keyof SourceValues;
+export type SourceStateKey = keyof SourceValues;
 export type StateValue<K extends StateKey> = NonNullable<Values[K]>['value'];
 
 const maxStateBytes = 1024 * 1024;
@@ -64,7 +64,7 @@ const maxStateBytes = 1024 * 1024;
 const MAX_REMEMBERED_SOURCES = 64;
 
 /** What was set remotely of one source. */
-export type SourceStore = ValueStore<SourceKey>;
+export type SourceStore = ValueStore<SourceStateKey>;
 
 /** What was set remotely and outlives a restart, in `<data_dir>/state.json`: of the device, and of its one source. */
 export interface StateStore extends ValueStore<StateKey> {
@@ -139,7 +139,12 @@ export function openStateStore(options: {
       forgetOldest(state.sources, stores);
       return save();
     };
-    return createValueStore<SourceKey>({ values, whose: ` of the source ${name}`, save: saveSource, log });
+    return createValueStore<SourceStateKey>({
+      values,
+      whose: ` of the source ${name}`,
+      save: saveSource,
+      log,
+    });
   };
   return Promise.resolve({
     ...root,

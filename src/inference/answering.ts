@@ -111,18 +111,21 @@ export function createAnswering(options: {
 
   /** Has one window answered. Never rejects. */
   async function serve(
-    { source, queue, reporter }: SourceFeed,
+    feed: SourceFeed,
     engine: InferenceEngine,
     window: DueWindow,
     request: StreamRequest,
   ): Promise<void> {
+    const { source, queue, reporter } = feed;
+    const columns = feed.onColumns === null ? 0 : request.newColumns;
     try {
-      const result = await engine.infer({ ...request, source });
+      const result = await engine.infer({ ...request, source, columns });
       const seq = queue.answered(window);
       // What comes from before a break would switch on what has just been switched off.
       if (seq === null) return;
       usualMs = result.featuresMs + result.inferenceMs;
       tell(reporter.report(seq, engine, window, request, result));
+      if (result.columns !== null) feed.onColumns?.(result.columns, window.endMs);
     } catch (error) {
       queue.failed(window);
       seat.lost(engine, error);

@@ -17,6 +17,18 @@ export interface InferenceRequest {
    * than there are is allowed: those that are there come.
    */
   frames?: { from: number; to: number } | undefined;
+  /** How many of the newest columns of the log-mel are wanted, to be looked at; none where it is left out. */
+  columns?: number | undefined;
+}
+
+/** The newest columns of the log-mel that the network was fed with. */
+export interface LogMelColumns {
+  /** Mel bands of each. */
+  bands: number;
+  /** From one column to the next, in ms. */
+  columnMs: number;
+  /** Float32Array, [columns × bands], low bands first, in the unit of the front end. */
+  values: Float32Array;
 }
 
 export interface InferenceResult {
@@ -24,6 +36,8 @@ export interface InferenceResult {
   scores: Float32Array;
   /** Float32Array, [frames × labels], 0 … 1: what was wanted of the frames; null where nothing was. */
   frames: Float32Array | null;
+  /** What was wanted of the log-mel; null where nothing was, and where the network is fed with the waveform alone. */
+  columns: LogMelColumns | null;
   featuresMs: number;
   inferenceMs: number;
 }

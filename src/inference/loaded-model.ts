@@ -125,7 +125,8 @@ function createLoadedModel(parts: {
     fixedWindow,
     async infer(request) {
       const started = performance.now();
-      const feeds = feed(advance(request), request.windowSamples);
+      const heard = advance(request);
+      const feeds = feed(heard, request.windowSamples);
       const featuresDone = performance.now();
       const wanted = output.frames === null ? undefined : request.frames;
       let results: InferenceSession.OnnxValueMapType;
@@ -152,6 +153,7 @@ function createLoadedModel(parts: {
       return {
         scores,
         frames: wanted === undefined ? null : framesOf(results, wanted),
+        columns: (request.columns ?? 0) > 0 ? heard.input.columns(request.columns!) : null,
         featuresMs: featuresDone - started,
         inferenceMs: performance.now() - featuresDone,
       };

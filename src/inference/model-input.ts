@@ -1,6 +1,7 @@
 import { createFrontend, type Frontend } from '../features/frontend.js';
-import { createStreamingLogMel } from '../features/streaming.js';
+import { createStreamingLogMel, type LogMel } from '../features/streaming.js';
 import type { Manifest } from '../models/manifest.js';
+import type { LogMelColumns } from './engine.js';
 import { createSampleWindow } from './window.js';
 
 /** What one input of the graph is fed with. */
@@ -24,12 +25,15 @@ export interface ModelInput {
    * windows of the same length `data` is the same object with new content.
    */
   tensors(windowSamples: number): readonly InputTensor[];
+  /** The newest columns of the log-mel that `tensors` gave last, as a copy; null where there is none. */
+  columns(count: number): LogMelColumns | null;
 }
 
 interface Part {
   reset(): void;
   push(samples: Float32Array): void;
   tensor(windowSamples: number): InputTensor;
+  columns?(count: number): LogMelColumns | null;
 }
 
 /**
@@ -62,6 +66,8 @@ function joined(maxWindowSamples: number, parts: readonly Part[]): ModelInput {
       for (const part of parts) part.push(samples);
     },
     tensors: (windowSamples) => parts.map((part) => part.tensor(windowSamples)),
+    columns: (count) =>
+      parts.map((part) => part.columns?.(count) ?? null).find((found) => found !== null) ?? null,
   };
 }
 
@@ -87,14 +93,38 @@ function createLogMelPart(
   const { name, layout } = input;
   const stream = createStreamingLogMel(frontend, { maxWindowSamples, layout });
   const mels = input.frontend.n_mels;
+  const columnMs = (1000 * input.frontend.hop_length) / input.sample_rate;
+  let latest: LogMel | null = null;
   return {
     reset: () => stream.reset(),
     push: (samples) => stream.push(samples),
     tensor(windowSamples) {
-      const { data, frames } = stream.logMel(windowSamples);
+      latest = stream.logMel(windowSamples);
+      const { data, frames } = latest;
       return layout === 'NCTF'
         ? { name, data, dims: [1, 1, frames, mels], timeAxis: 2 }
         : { name, data, dims: [1, 1, mels, frames], timeAxis: 3 };
     },
+    columns(count) {
+      if (latest === null) return null;
+      const { data, frames } = latest;
+      const first = Math.max(0, frames - count);
+      const values = layout === 'NCTF' ? data.slice(first * mels) : turned(data, { mels, frames, first });
+      return { bands: mels, columnMs, values };
+    },
   };
+}
+
+/** Rows of mels as columns, from column `first` on. */
+function turned(
+  data: Float32Array,
+  { mels, frames, first }: { mels: number; frames: number; first: number },
+): Float32Array {
+  const values = new Float32Array((frames - first) * mels);
+  for (let mel = 0; mel < mels; mel += 1) {
+    for (let frame = first; frame < frames; frame += 1) {
+      values[(frame - first) * mels + mel] = data[mel * frames + frame]!;
+    }
+  }
+  return values;
 }

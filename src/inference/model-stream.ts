@@ -45,6 +45,8 @@ export interface StreamRequest extends InferenceRequest {
   readonly endSeconds: number;
   /** The wanted frames; null where none is new, and where the model has none. */
   readonly cut: FrameCut | null;
+  /** How many columns of the log-mel are new with it; 0 where there is none. */
+  readonly newColumns: number;
 }
 
 /**
@@ -110,6 +112,7 @@ export async function createModelStream(options: {
         frames: cut === null ? undefined : { from: cut.from, to: cut.to },
         ...window,
         cut,
+        newColumns: input.kind === 'waveform' ? 0 : Math.floor(samples.length / frameStep),
       };
     },
   };

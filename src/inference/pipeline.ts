@@ -7,7 +7,7 @@ import { createEngineKeeper, type EngineEvents, type EngineKeeper } from './engi
 import { createEngineSeat, type EngineSeat } from './engine-seat.js';
 import { createHotSwap, type HotSwap, type SwapOptions } from './hot-swap.js';
 import type { GivenUp } from './second-chance.js';
-import { createSourceFeed, type SourceCounters, type SourceFeed } from './source-feed.js';
+import { createSourceFeed, type OnColumns, type SourceCounters, type SourceFeed } from './source-feed.js';
 import type { WindowResult } from './window-report.js';
 
 export interface PipelineEvents extends EngineEvents {
@@ -62,6 +62,8 @@ export interface PipelineSource {
   /** Resolves when none of its windows is waiting or being answered, an engine that has to be started again included. */
   idle(): Promise<void>;
   counters(): SourceCounters;
+  /** Has somebody look at the log-mel that the network sees, or nobody (null). */
+  look(onColumns: OnColumns | null): void;
 }
 
 /**
@@ -154,6 +156,9 @@ export class Pipeline {
       },
       idle: () => answering.idle([feed]),
       counters: () => feed.counters(),
+      look(onColumns) {
+        feed.onColumns = onColumns;
+      },
     };
   }
 

@@ -6,11 +6,11 @@ import type { InferenceRequest } from './engine.js';
  * The way of the samples to an inference process: a pipe of its own beside the channel of messages, which would copy
  * them four times (into a message, out of the pieces that arrive, into an array). Here the one copy is the kernel's.
  *
- * A request is a header of six 32-bit numbers in the byte order of the machine (how many samples follow, the
+ * A request is a header of seven 32-bit numbers in the byte order of the machine (how many samples follow, the
  * window's samples, 1 for a reset, the first frame that is wanted, the first that is not any more, the number of the
- * source) and the samples, float32.
+ * source, how many columns of the log-mel are wanted) and the samples, float32.
  */
-const HEADER_NUMBERS = 6;
+const HEADER_NUMBERS = 7;
 
 /** Where an inference process finds the pipe. */
 export const REQUEST_FD = 4;
@@ -24,10 +24,10 @@ const MAX_SOURCES = 256;
 /** Writes a request. Its samples must stay as they are until it has been answered. */
 export function writeRequest(
   pipe: Writable,
-  { source = 0, samples, reset, windowSamples, frames }: InferenceRequest,
+  { source = 0, samples, reset, windowSamples, frames, columns = 0 }: InferenceRequest,
 ): void {
   const { from, to } = frames ?? { from: 0, to: 0 };
-  const header = Uint32Array.of(samples.length, windowSamples, reset ? 1 : 0, from, to, source);
+  const header = Uint32Array.of(samples.length, windowSamples, reset ? 1 : 0, from, to, source, columns);
   // Together: one call of the system, one wake-up of the process.
   pipe.cork();
   pipe.write(new Uint8Array(header.buffer));
@@ -58,13 +58,13 @@ export function createRequestReader(onRequest: (request: InferenceRequest) => vo
   let filled = 0;
 
   const complete = (): void => {
-    const [count = 0, windowSamples = 0, reset = 0, from = 0, to = 0, source = 0] = header;
+    const [count = 0, windowSamples = 0, reset = 0, from = 0, to = 0, source = 0, columns = 0] = header;
     const samples = bodies[turn].subarray(0, count);
     turn = turn === 0 ? 1 : 0;
     into = headerBytes;
     filled = 0;
     const frames = to > from ? { from, to } : undefined;
-    onRequest({ source, samples, windowSamples, reset: reset === 1, frames });
+    onRequest({ source, samples, windowSamples, reset: reset === 1, frames, columns });
   };
 
   return {

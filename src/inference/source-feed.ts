@@ -1,4 +1,4 @@
-import type { InferenceEngine } from './engine.js';
+import type { InferenceEngine, LogMelColumns } from './engine.js';
 import { createKeptSound, type KeptSound } from './kept-sound.js';
 import type { ModelStream, StreamRequest } from './model-stream.js';
 import { createRest } from './rest.js';
@@ -33,9 +33,14 @@ export interface SourceFeed {
   ran(window: DueWindow): void;
   /** A window was answered as silence. */
   rested(engine: InferenceEngine, stream: ModelStream, window: DueWindow, seq: number): WindowResult;
+  /** Who looks at the log-mel that the network sees; null: nobody, and then none is handed over. */
+  onColumns: OnColumns | null;
   /** Windows since the service began; `idle` of those that were processed were answered as silence. */
   counters(): SourceCounters;
 }
+
+/** Is given the columns of the log-mel that are new with a window; `endMs` is the wall clock of its end. */
+export type OnColumns = (columns: LogMelColumns, endMs: number) => void;
 
 export interface SourceCounters {
   processed: number;
@@ -100,6 +105,7 @@ export function createSourceFeed(options: {
       idle += 1;
       return reporter.silence(seq, engine, window, stream);
     },
+    onColumns: null,
     counters: () => ({ processed: queue.processed, dropped: queue.dropped, idle }),
   };
 }

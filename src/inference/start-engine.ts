@@ -91,13 +91,13 @@ function createEngine(
     fixedWindow: ready.fixedWindow,
     exited: child.exited,
     async infer(request): Promise<InferenceResult> {
-      const { scores, frames, featuresMs, inferenceMs } = await child.ask(
+      const { scores, frames, columns, featuresMs, inferenceMs } = await child.ask(
         { kind: 'infer', ...request },
         'result',
         runMs,
         'a window',
       );
-      return { scores, frames, featuresMs, inferenceMs };
+      return { scores, frames, columns, featuresMs, inferenceMs };
     },
     stop: () => child.stop(),
   };

@@ -13,7 +13,9 @@ import { labelName } from '../models/labels.js';
 import { modelIdSchema as id } from '../models/manifest.js';
 import { threshold, watchedLabels } from '../tagging/rules.js';
 import type { CommandSpec } from './command.js';
+import { clipSpecs } from './clip-specs.js';
 import { contract } from './contract.js';
+import { historySpecs } from './history-specs.js';
 
 /*
  * Every command: its request, its reply and what it does, in one map. The executor's checks, the types of the
@@ -322,6 +324,8 @@ export const commandSpecs = {
         .describe('The sound of each source, by its name; only where there are several.'),
     }),
   }),
+  ...historySpecs,
+  ...clipSpecs,
 } as const;
 
 export type CommandName = keyof typeof commandSpecs;

@@ -1,4 +1,6 @@
 import type { z } from 'zod';
+import type { clipSpecs } from './clip-specs.js';
+import type { historySpecs } from './history-specs.js';
 import { commandSpecs, type CommandData, type CommandInput, type CommandName } from './command-specs.js';
 import { defineCommand, type Command, type CommandContext, type CommandSpec } from './command.js';
 
@@ -33,14 +35,21 @@ export interface ServiceControl {
   cancelPull(): Promise<CommandData<'model/cancel'>>;
   removeModel(id: string): Promise<CommandData<'model/remove'>>;
   health(): Promise<CommandData<'health'>>;
+  /** What was heard before. */
+  readonly history: HandlersOf<keyof typeof historySpecs>;
+  /** The sound of it. */
+  readonly clips: HandlersOf<keyof typeof clipSpecs>;
 }
+
+/** What carries out these commands. */
+export type HandlersOf<Names extends CommandName> = {
+  [K in Names]: (input: CommandInput<K>, context: CommandContext) => Promise<CommandData<K>>;
+};
 
 /** A model of the catalogue, or a ready network at an address. */
 export type PullRequest = CommandInput<'model/pull'>;
 
-type Handlers = {
-  [K in CommandName]: (input: CommandInput<K>, context: CommandContext) => Promise<CommandData<K>>;
-};
+type Handlers = HandlersOf<CommandName>;
 
 type Admissions = { [K in CommandName]?: (input: CommandInput<K>) => Promise<void> };
 
@@ -75,6 +84,8 @@ export function commandTable(service: ServiceControl): Command[] {
     },
     info: () => service.info(),
     health: () => service.health(),
+    ...service.history,
+    ...service.clips,
   };
   const admissions: Admissions = { 'model/pull': (input) => service.admitPull(input) };
   const specs: Specs = commandSpecs;

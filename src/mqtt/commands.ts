@@ -15,6 +15,11 @@ import type { CommandAddress, Topics } from './topics.js';
 export interface CommandRouter {
   /** Takes any message on any topic; never throws. */
   handle(message: IncomingMessage): void;
+  /**
+   * Takes a request that came by another door than the broker, with the same checks and in the same lanes. Never
+   * rejects: what is wrong is said by the reply.
+   */
+  request(name: string, payload: Uint8Array): Promise<ResponsePayload>;
   /** How many requests were answered with `busy` since the start. */
   counters(): { refused: number };
   /** Refuses what waits and aborts what runs, each with its reply; resolves when nothing runs any more. */
@@ -65,16 +70,15 @@ export function createCommandRouter(options: {
     else ordinary.take(job);
   }
 
-  function open(message: IncomingMessage, address: CommandAddress): void {
+  /** `respond` gets the one reply, and the second place for it where the requester named one. */
+  function open(
+    message: IncomingMessage,
+    address: CommandAddress,
+    respond: (payload: ResponsePayload, respondTo?: string) => void,
+  ): void {
     const { respondTo, transaction, found } = checkRequest(message, address, rules);
     const answer = answerOnce(
-      (outcome) =>
-        reply({
-          command: address.name,
-          payload: responseOf(outcome, transaction),
-          responseTopic: respondTo,
-          correlationData: message.correlationData,
-        }),
+      (outcome) => respond(responseOf(outcome, transaction), respondTo),
       (error) => outcomes.failed(address.name, error),
     );
     if ('error' in found) {
@@ -95,8 +99,16 @@ export function createCommandRouter(options: {
         log.debug({ topic: message.topic.slice(0, 200) }, 'A message that is no command was ignored');
         return;
       }
-      open(message, address);
+      open(message, address, (payload, responseTopic) =>
+        reply({ command: address.name, payload, responseTopic, correlationData: message.correlationData }),
+      );
     },
+    request: (name, payload) =>
+      new Promise((resolve) => {
+        const message = { topic: topics.of('request', { command: name }), payload, retain: false };
+        // A name that could be no topic of a command is unknown like every other that is none.
+        open(message, topics.commandOf(message.topic) ?? { name: '(no name)', form: 'request' }, resolve);
+      }),
     counters: () => ({ refused: outcomes.refused }),
     async stop() {
       stopping.abort();

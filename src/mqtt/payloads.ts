@@ -248,6 +248,12 @@ export const event = z.object({
     .describe(
       'All sources that heard this one sound (`fusion.window_seconds`), the loudest first; only where sources are put together.',
     ),
+  clip: z
+    .string()
+    .optional()
+    .describe(
+      'Id of the clip of its sound, for the command `clip`; only where one is made (`clips.enabled`), of `ended`. Of a sound that several sources heard it is that of the loudest that makes one; the clip says in `source` which. It may come to nothing, where speech is in it.',
+    ),
   /** The outbox writes it, whatever the publisher said. */
   late: z.boolean().describe('True where the message waited for the broker.'),
 });

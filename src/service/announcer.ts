@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../common/log.js';
 import type { WindowResult } from '../inference/window-report.js';
-import { isSilence } from '../models/labels.js';
+import type { WatchedScore } from '../history/score-minutes.js';
+import { isSilence, type Label } from '../models/labels.js';
 import type { InstalledModel } from '../models/registry.js';
 import type { SourceLink } from '../mqtt/source-link.js';
 import { createLoudWatch, LOUD_NOISE, LOUD_NOISE_SLUG, type LoudBlock } from '../tagging/loud.js';
@@ -11,7 +12,7 @@ import { createTagger, type Tagger } from '../tagging/tagger.js';
 import { hopOf, hopScores } from '../tagging/hop.js';
 import { topTags, type Tag } from '../tagging/top.js';
 import { thresholdsInForce, type ThresholdInForce } from '../tagging/thresholds.js';
-import { resolveWatched, type TaggingSettings, type Watched } from '../tagging/watch.js';
+import { resolveWatched, type TaggingSettings, type Watched, type WatchedItem } from '../tagging/watch.js';
 import type { LatencyRecorder } from '../telemetry/latency.js';
 import type { SourceLabels } from './label-memory.js';
 import { createLabelTopics } from './label-topics.js';
@@ -34,6 +35,13 @@ export interface Announcer {
   closeHeard(): void;
   /** Whether the network hears anything that is watched; silence is nothing. */
   isOn(): boolean;
+  /** What the newest result says of what is watched: the same objects each time. */
+  watchedScores(): readonly WatchedScore[];
+  /**
+   * From which score a label of the model at work counts, the lowest of those in force, whether it is watched or not.
+   * The same function as long as nothing of it changes.
+   */
+  thresholdOf(): ThresholdOf;
   /**
    * Without sound nothing is on and nothing begins, whatever the network makes of digital silence; `B/tags` go on.
    */
@@ -57,6 +65,9 @@ export interface Announcer {
   /** How the current model or the settings spell this label (name in any case, or MID) or group; null: unknown. */
   nameOf(label: string): string | null;
 }
+
+/** Undefined for a label that the model does not have. */
+export type ThresholdOf = (label: Label) => number | undefined;
 
 export function createAnnouncer(options: {
   link: SourceLink;
@@ -85,6 +96,9 @@ export function createAnnouncer(options: {
   /** What the newest hop held, [labels], and the best of it. */
   let hopBuffer = new Float32Array(0);
   let now: readonly Tag[] = [];
+  /** What is watched, with the newest score of each; made anew only where that changes. */
+  const scored = createScored();
+  let thresholdOf: ThresholdOf | null = null;
   const spellings = createSpellings();
   for (const each of installed) spellings.learn(each);
   const loudWatch = options.loud === null ? null : createLoudWatch({ ...options.loud, newId: randomUUID });
@@ -136,6 +150,7 @@ export function createAnnouncer(options: {
       now = [];
       spellings.learn(next);
       tagger = createTagger({ labels: next.labels, settings, newId: randomUUID });
+      thresholdOf = null;
       topics.retireAllBut(before, tagger.items);
       warnOfUnknown(tagger.unknown, next.manifest.id, log);
       showWatched();
@@ -147,6 +162,7 @@ export function createAnnouncer(options: {
       const hop = fresh === null ? null : hopOf(fresh, scores, endMs);
       if (hop !== null) {
         hopScores(hop, hopBuffer);
+        scored.take(tagger.items, hopBuffer);
         now = topTags(hopBuffer, result.model.labels, topK).filter(({ score }) => score > 0);
       }
       // A recording that plays as fast as it can is ahead of the clock.
@@ -164,6 +180,8 @@ export function createAnnouncer(options: {
     },
     close,
     closeHeard,
+    watchedScores: () => scored.items,
+    thresholdOf: () => (thresholdOf ??= lowestThresholds(model?.labels ?? [], settings)),
     isOn: () => tagger !== null && tagger.on().some((item) => !isSilence(item)),
     setAudible(next) {
       audible = next;
@@ -176,6 +194,7 @@ export function createAnnouncer(options: {
       const events = tagger?.update(next, Date.now()) ?? [];
       if (next.labels !== settings.labels) keptLabels = [];
       settings = next;
+      thresholdOf = null;
       announceHeard(events);
       topics.retireAllBut(before, tagger?.items ?? []);
       warnOfUnknown(tagger?.unknown ?? [], model?.manifest.id ?? 'the model', log);
@@ -198,6 +217,43 @@ export function createAnnouncer(options: {
       const group = tagger?.items.find((item) => item.group?.toLowerCase() === wanted);
       const known = model?.labels.find(({ name, mid }) => name.toLowerCase() === wanted || mid === label);
       return group?.name ?? known?.name ?? null;
+    },
+  };
+}
+
+/** Of each label, the lowest threshold that holds for it: by itself, and in the watched groups that it is in. */
+function lowestThresholds(labels: readonly Label[], settings: TaggingSettings): ThresholdOf {
+  const lowest = new Map<Label, number>();
+  // Without a list, every label is watched: what would hold for it if it were.
+  for (const each of [settings, { ...settings, labels: [] }]) {
+    for (const { members } of resolveWatched(labels, each).items) {
+      for (const { label, onThreshold } of members) {
+        lowest.set(label, Math.min(onThreshold, lowest.get(label) ?? 1));
+      }
+    }
+  }
+  return (label) => lowest.get(label);
+}
+
+/** The scores of watched items, in objects that stay the same as long as the items do. */
+function createScored() {
+  let items: readonly WatchedItem[] = [];
+  let scores: { slug: string; name: string; score: number }[] = [];
+  return {
+    get items(): readonly WatchedScore[] {
+      return scores;
+    },
+    /** @param hop Float32Array, [labels] */
+    take(watched: readonly WatchedItem[], hop: Float32Array): void {
+      if (watched !== items) {
+        items = watched;
+        scores = items.map(({ slug, name }) => ({ slug, name, score: 0 }));
+      }
+      for (let at = 0; at < scores.length; at += 1) {
+        let highest = 0;
+        for (const { label } of items[at]!.members) highest = Math.max(highest, hop[label.index] ?? 0);
+        scores[at]!.score = highest;
+      }
     },
   };
 }

@@ -6,6 +6,7 @@ import type { Installer } from '../install/installer.js';
 import type { UpdateLock } from '../install/update-lock.js';
 import type { ModelRegistry } from '../models/registry.js';
 import type { ServiceControl } from '../mqtt/command-table.js';
+import { createClipCommands } from './commands/find-clips.js';
 import { createModelChoice } from './commands/choose-model.js';
 import { createModelInstalls } from './commands/install-models.js';
 import { listModels } from './commands/list-models.js';
@@ -14,6 +15,7 @@ import { createTaggingCommands } from './commands/set-tagging.js';
 import type { HealthReport } from './health-file.js';
 import type { PublishInfo } from './info.js';
 import type { InputControl } from './input.js';
+import type { Keeping } from './keeping.js';
 import type { Listening } from './listening.js';
 import type { StateHolder } from './state.js';
 import type { TelemetryLoop } from './telemetry.js';
@@ -35,6 +37,9 @@ export function createControl(options: {
   state: StateHolder;
   store: StateStore;
   thermal: Pick<ThermalControl, 'request'>;
+  keeping: Pick<Keeping, 'commands' | 'clips'>;
+  /** Where the page has a clip; null where there is no page. */
+  urlOf: (clipId: string) => string | null;
   health: () => HealthReport;
   /** Publishes `B/info`, which has the thresholds in force too, and resolves to it. */
   publishInfo: PublishInfo;
@@ -43,7 +48,7 @@ export function createControl(options: {
   onModelChosen?: () => Promise<void>;
   log: Logger;
 }): ServiceControl & { stop(): void } {
-  const { registry, installer, input, publishInfo } = options;
+  const { registry, installer, input, keeping, publishInfo } = options;
   return {
     ...createModelChoice(options),
     ...createModelInstalls(options),
@@ -55,5 +60,7 @@ export function createControl(options: {
     restart: () => options.onRestart(),
     info: () => publishInfo(),
     health: () => Promise.resolve({ ...options.health() }),
+    history: keeping.commands,
+    clips: createClipCommands(keeping.clips, options.urlOf),
   };
 }

@@ -13,6 +13,7 @@ import { createUpdateLock, updateLockPath, type UpdateLock } from '../install/up
 import { BUNDLED_MODEL } from '../models/bundled.js';
 import { createRegistry, type InstalledModel, type ModelRegistry } from '../models/registry.js';
 import { openDiskOutbox } from '../mqtt/disk-outbox.js';
+import type { EventPayload } from '../mqtt/contract.js';
 import type { Outbox } from '../mqtt/outbox.js';
 import type { Life } from './life.js';
 import { logRemembered, safeModeMessage, safeWishes, startingWishes } from './remembered.js';
@@ -33,6 +34,8 @@ export interface Disk {
   /** The model to start with. */
   wanted: InstalledModel;
   outbox: Outbox;
+  /** Has `tell` told of each end that the outbox makes for a sound that was on when an earlier life broke off. */
+  onMadeEnd(tell: (event: EventPayload) => void): void;
 }
 
 export interface DiskOptions {
@@ -64,13 +67,28 @@ export async function openDisk(options: DiskOptions, life: Life): Promise<Disk> 
     log.error({ code: codeOf(error) }, `${messageOf(error)} Going on with ${BUNDLED_MODEL}`);
     return fallback;
   });
+  const ends = createEndTeller();
   const outbox = await openDiskOutbox({
+    onMadeEnd: (event) => ends.tell(event),
     folder: join(config.data_dir, 'outbox'),
     maxBytes: config.mqtt.outbox.max_mb * 1_000_000,
     log,
   });
   life.onStop(() => outbox.close());
-  return { store, wishes, ...models, fallback, wanted, outbox };
+  return { store, wishes, ...models, fallback, wanted, outbox, onMadeEnd: (tell) => ends.listen(tell) };
+}
+
+/** Keeps ends until somebody listens: the outbox opens before the parts that want to know, or later where the disk hangs. */
+function createEndTeller() {
+  const early: EventPayload[] = [];
+  let tell = (event: EventPayload): void => void early.push(event);
+  return {
+    tell: (event: EventPayload) => tell(event),
+    listen(listener: (event: EventPayload) => void): void {
+      tell = listener;
+      for (const event of early.splice(0)) listener(event);
+    },
+  };
 }
 
 async function prepareDataDir(dataDir: string): Promise<void> {

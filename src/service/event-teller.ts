@@ -1,9 +1,11 @@
 import { round } from '../common/round.js';
+import { ONLY_SOURCE } from '../config/sources.js';
 import type { EventPayload } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';
 import type { SourceLink } from '../mqtt/source-link.js';
 import { createFusion, type FusedEvent } from '../tagging/fusion.js';
 import type { TagEvent } from '../tagging/tag-event.js';
+import type { Keeping, SourceKeeping } from './keeping.js';
 import { eventPayload, SCORE_DIGITS } from './tag-payloads.js';
 
 /** Tells the events of one source. */
@@ -26,6 +28,9 @@ export interface EventTeller {
   stop(): void;
 }
 
+/** Clips of events that have ended at one source and not at all; more wait for nothing. */
+const MOST_CLIPS = 1000;
+
 /**
  * @param options.sourceCount how many sources there are
  * @param options.windowMs how far apart sources may hear a sound begin that is one event; 0: each tells its own
@@ -35,10 +40,32 @@ export function createEventTeller(options: {
   sourceCount: number;
   windowMs: number;
   newId: () => string;
+  /** What is kept of events, and the clips that are made of them; nothing where it is left out. */
+  kept?: Kept;
 }): EventTeller {
-  const { link, sourceCount, windowMs } = options;
+  const { link, sourceCount, windowMs, kept = keepsNothing } = options;
   const fusion = createFusion({ windowMs, sourceCount, newId: options.newId });
   const isFused = sourceCount > 1 && windowMs > 0;
+  /** The clip that a source makes, by the id of its own event, until the fused event has ended. */
+  const clipOf = new Map<string, string>();
+
+  function tellAll(payload: EventPayload): void {
+    link.publish('event', payload);
+    kept.event(payload);
+  }
+
+  function keepClip(eventId: string, clip: string): void {
+    clipOf.set(eventId, clip);
+    if (clipOf.size > MOST_CLIPS) clipOf.delete(clipOf.keys().next().value!);
+  }
+
+  /** The clip of the source that heard a fused event loudest, among those that made one. */
+  function takeClip(sources: FusedEvent['sources']): string | undefined {
+    const clips = sources.flatMap(({ eventId }) => clipOf.get(eventId) ?? []);
+    for (const { eventId } of sources) clipOf.delete(eventId);
+    return clips[0];
+  }
+
   let timer: NodeJS.Timeout | null = null;
 
   function publish({ event, source, sources, heardBy }: FusedEvent): void {
@@ -51,7 +78,8 @@ export function createEventTeller(options: {
         level_dbfs: levelDbfs === null ? null : round(levelDbfs, 1),
       })),
     };
-    link.publish('event', payload);
+    const clip = event.event_type === 'ended' ? takeClip(sources) : undefined;
+    tellAll({ ...payload, ...(clip !== undefined && { clip }) });
   }
 
   function tell(events: readonly FusedEvent[]): void {
@@ -67,15 +95,20 @@ export function createEventTeller(options: {
   return {
     of(own) {
       const { source } = own;
+      const keeping = kept.of(source ?? ONLY_SOURCE);
       return (event, heardBy, levelDbfs) => {
-        const payload = eventPayload(event, heardBy);
+        const clip = keeping.event(event);
+        const payload: EventPayload = { ...eventPayload(event, heardBy), ...(clip !== null && { clip }) };
         if (source === null) {
-          link.publish('event', payload);
+          tellAll(payload);
           return;
         }
         own.event({ ...payload, source });
-        if (!isFused) link.publish('event', { ...payload, source });
-        else tell(fusion.take({ event, source, levelDbfs, heardBy }, performance.now()));
+        if (!isFused) tellAll({ ...payload, source });
+        else {
+          if (clip !== null) keepClip(event.id, clip);
+          tell(fusion.take({ event, source, levelDbfs, heardBy }, performance.now()));
+        }
       };
     },
     stop() {
@@ -83,3 +116,7 @@ export function createEventTeller(options: {
     },
   };
 }
+
+type Kept = Pick<Keeping, 'event'> & { of(source: string): Pick<SourceKeeping, 'event'> };
+
+const keepsNothing: Kept = { event: () => undefined, of: () => ({ event: () => null }) };

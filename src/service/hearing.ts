@@ -12,6 +12,7 @@ import { createLatencyRecorder, type LatencyRecorder } from '../telemetry/latenc
 import type { Disk } from './disk.js';
 import { createEventTeller } from './event-teller.js';
 import { clearFormerSources } from './former-sources.js';
+import type { Keeping } from './keeping.js';
 import { openLabelMemory, type LabelMemory } from './label-memory.js';
 import type { Life } from './life.js';
 import { createListening, type Listening, type ListeningTo } from './listening.js';
@@ -41,6 +42,7 @@ export function createHearing(options: {
   installed: readonly InstalledModel[];
   link: Link;
   state: StateHolder;
+  keeping: Keeping;
   life: Pick<Life, 'onStop'>;
   /** A window was answered. */
   onAnswered: () => void;
@@ -48,12 +50,13 @@ export function createHearing(options: {
   onOtherModel: () => void;
   log: Logger;
 }): Hearing {
-  const { config, disk, to, installed, link, state, log } = options;
+  const { config, disk, to, installed, link, state, keeping, log } = options;
   const isOne = to.length === 1;
   const latency = createLatencyRecorder();
   const memory = openMemory({ ...options, sources: isOne ? [] : to.map((one) => one.config.name) });
   const teller = createEventTeller({
     link,
+    kept: keeping,
     sourceCount: to.length,
     windowMs: 1000 * config.fusion.window_seconds,
     newId: randomUUID,
@@ -87,6 +90,7 @@ export function createHearing(options: {
       },
       modelChanged(model) {
         for (const { announcer } of sources) announcer.modelChanged(model);
+        keeping.modelChanged(model);
         state.change({ model: model.manifest.id, stand_in: standIn(pipeline.givenUp, model) });
         if (state.now.swap.state === 'idle') options.onOtherModel();
       },
@@ -102,6 +106,7 @@ export function createHearing(options: {
       link: own,
       windows: pipeline.sources[index]!,
       tell: teller.of(own),
+      keeping: keeping.of(one.config.name),
       memory: memory.of(name),
       keptLabels: options.keptLabels(index),
       installed,
@@ -120,6 +125,7 @@ export function createHearing(options: {
     close() {
       for (const { announcer } of sources) announcer.close();
       teller.stop();
+      keeping.flush();
     },
   };
 }

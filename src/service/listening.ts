@@ -13,6 +13,7 @@ import type { LatencyRecorder } from '../telemetry/latency.js';
 import { createRateMeter, type RateMeter } from '../telemetry/rate.js';
 import { createAnnouncer, type Announcer } from './announcer.js';
 import type { TellEvent } from './event-teller.js';
+import type { SourceKeeping } from './keeping.js';
 import type { SourceLabels } from './label-memory.js';
 import type { SourceWishes } from './remembered.js';
 import { createSink } from './sink.js';
@@ -58,6 +59,7 @@ export function createListening(
     link: SourceLink;
     windows: PipelineSource;
     tell: TellEvent;
+    keeping: SourceKeeping;
     memory: Pick<SourceLabels, 'slugs' | 'isIncomplete' | 'add'>;
     keptLabels: TaggingSettings['labels'];
     installed: readonly InstalledModel[];
@@ -66,7 +68,7 @@ export function createListening(
     log: Logger;
   },
 ): Listening {
-  const { config, audio, wishes, store, state, link, windows, latency, log } = to;
+  const { config, audio, wishes, store, state, link, windows, keeping, latency, log } = to;
   const { gain_db: gainDb, highpass_hz: highpassHz } = config.audio;
   const where = link.source === null ? '' : ` at ${link.source}`;
   const rate = createRateMeter();
@@ -89,6 +91,7 @@ export function createListening(
     sound: { gainDb, highpassHz },
     windows,
     announcer,
+    keeping,
     isPaused: () => state.now.paused,
     rate,
     onBegin: () => void windowLevel.take(),
@@ -124,11 +127,15 @@ export function createListening(
     result(result) {
       rate.window(result.answeredAt);
       announcer.result(result, windowLevel.take()?.dbfs ?? null);
+      keeping.result(result, announcer);
     },
     setPaused(paused) {
       windows.setPaused(paused);
       rate.reset();
-      if (paused) announcer.close();
+      if (paused) {
+        announcer.close();
+        keeping.interrupt();
+      }
       state.change({ paused });
     },
     forgetLoudness: () => sink.forgetLoudness(),

@@ -14,7 +14,9 @@ import type { ListeningTo } from './listening.js';
 import { openSources } from './open-sources.js';
 import { createInfo, createInfoRefresh, knownModels, type InfoRefresh } from './info.js';
 import { startLevelLoop } from './level-loop.js';
+import { openKeeping } from './keeping.js';
 import { createLife, type Life } from './life.js';
+import { createPage, type Page } from './page.js';
 import { watchModels } from './model-watch.js';
 import { sourceWishes } from './remembered.js';
 import { startSources, stopSources } from './start-sources.js';
@@ -71,6 +73,7 @@ interface Parts {
   steering: Steering;
   health: Health;
   info: InfoRefresh;
+  page: Page;
 }
 
 /**
@@ -135,15 +138,31 @@ async function wire(
   const { config, version, log } = options;
   const { wishes, registry, installer, outbox } = disk;
   let safeMode = options.safeMode ?? null;
-  const link = openLink({
+  const keeping = openKeeping({
     config,
-    broker,
-    outbox,
-    sources: to.length > 1 ? to.map((one) => one.config.name) : [],
-    onRequest: (message) => steering.router.handle(message),
-    onBirth: (text) => homeAssistant.birth(text),
+    sources: to.map((one) => one.config.name),
+    life,
     log,
   });
+  disk.onMadeEnd((event) => keeping.event(event));
+  const page = createPage({
+    config,
+    root: options.root,
+    link: openLink({
+      config,
+      broker,
+      outbox,
+      sources: to.length > 1 ? to.map((one) => one.config.name) : [],
+      onRequest: (message) => steering.router.handle(message),
+      onBirth: (text) => homeAssistant.birth(text),
+      log,
+    }),
+    execute: (command, body) => steering.router.request(command, body),
+    clips: () => keeping.clips,
+    sources: () => hearing.sources,
+    log,
+  });
+  const { link } = page;
   const state = createState(initialState(wishes, to), (now) => {
     homeAssistant.stateChanges(now);
     link.publish('state', shownState(now));
@@ -160,6 +179,7 @@ async function wire(
     installed: await registry.list(),
     link,
     state,
+    keeping,
     life,
     onAnswered,
     // A model that stands in may say more or less finely when a sound is; a swap tells of that itself.
@@ -207,6 +227,8 @@ async function wire(
     state,
     hearing,
     health,
+    keeping,
+    urlOf: (id) => page.urlOf(id),
     publishInfo,
     life,
     onRestart: options.onRestart ?? (() => undefined),
@@ -216,19 +238,22 @@ async function wire(
     },
     log,
   });
-  return { link, state, hearing, steering, health, info };
+  return { link, state, hearing, steering, health, info, page };
 }
 
 /** Starts the parts in order: what others need first, and the sound when there is a model to hear it. */
 async function setToWork(
   options: ServiceOptions,
   { disk }: Ground,
-  { link, state, hearing, steering, health, info }: Parts,
+  { link, state, hearing, steering, health, info, page }: Parts,
   life: Life,
 ): Promise<void> {
   const { pipeline, sources } = hearing;
   const { router, telemetry, thermal } = steering;
   await link.start();
+  life.goOn();
+  life.onStop(() => page.stop());
+  await page.start();
   life.goOn();
   life.onStop(forwardProblems(options.problems, link));
   link.publish('audio/status', 'offline');

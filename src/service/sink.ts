@@ -7,6 +7,7 @@ import type { LoudBlock } from '../tagging/loud.js';
 import type { RateMeter } from '../telemetry/rate.js';
 import type { Announcer } from './announcer.js';
 import { createClockWatch } from './clock-watch.js';
+import type { SourceKeeping } from './keeping.js';
 
 /** Takes the sound of one source. */
 export interface Sink extends AudioSink {
@@ -27,7 +28,9 @@ export function createSink(options: {
   sound: { gainDb: number; highpassHz: number };
   windows: Pick<PipelineSource, 'begin' | 'piece' | 'chunk' | 'interrupt' | 'idle'>;
   announcer: Pick<Announcer, 'close' | 'setAudible' | 'loudness'>;
-  /** In a pause nothing is loud either. */
+  /** What is kept of its sound. */
+  keeping: Pick<SourceKeeping, 'begin' | 'chunk' | 'interrupt'>;
+  /** In a pause nothing is loud either, and nothing is kept. */
   isPaused: () => boolean;
   rate: Pick<RateMeter, 'reset'>;
   /** The sound begins anew: what was measured of the one before is of no use. */
@@ -37,7 +40,7 @@ export function createSink(options: {
   where: string;
   log: Logger;
 }): Sink {
-  const { source, windows, announcer, rate, where, log } = options;
+  const { source, windows, announcer, keeping, rate, where, log } = options;
   const clock = createClockWatch();
   const shaper = createShaper(options.sound);
   const meter = createLoudnessMeter({ onBlock: measured });
@@ -71,6 +74,7 @@ export function createSink(options: {
       `The clock went ${jumpedMs < 0 ? 'back' : 'ahead'} by ${Math.round(Math.abs(jumpedMs) / 1000)} s (it was set, or the machine slept): what is on${where} ends, and begins anew`,
     );
     announcer.close();
+    keeping.interrupt();
     windows.interrupt();
   }
 
@@ -78,6 +82,7 @@ export function createSink(options: {
     options.onStatus(now);
     if (now.state === 'offline') windows.interrupt();
     announcer.setAudible(now.state === 'online');
+    if (now.state === 'offline') keeping.interrupt();
   }
 
   return {
@@ -95,6 +100,7 @@ export function createSink(options: {
       measuredUntil = 0;
       shaper.begin(sampleRate);
       meter.begin(sampleRate);
+      keeping.begin(sampleRate);
       windows.begin(sampleRate, source.realTime);
       log.info({}, `Hearing ${format.name} at ${sampleRate} Hz${where}`);
     },
@@ -104,6 +110,7 @@ export function createSink(options: {
       const shaped = shaper.process(samples);
       position += shaped.length;
       endMs = endTimeMs;
+      if (!options.isPaused()) keeping.chunk(shaped, endTimeMs);
       meter.add(shaped);
       return windows.chunk(shaped, endTimeMs);
     },

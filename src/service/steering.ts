@@ -10,6 +10,7 @@ import type { Health } from './health.js';
 import type { Hearing } from './hearing.js';
 import type { PublishInfo } from './info.js';
 import { createInputControl } from './input.js';
+import type { Keeping } from './keeping.js';
 import type { Life } from './life.js';
 import type { StateHolder } from './state.js';
 import { createTelemetryLoop, type TelemetryLoop } from './telemetry.js';
@@ -30,6 +31,8 @@ export function createSteering(options: {
   state: StateHolder;
   hearing: Hearing;
   health: Pick<Health, 'report'>;
+  keeping: Keeping;
+  urlOf: (clipId: string) => string | null;
   publishInfo: PublishInfo;
   life: Pick<Life, 'onStop'>;
   onRestart: () => void;
@@ -66,6 +69,8 @@ export function createSteering(options: {
     state,
     store,
     thermal,
+    keeping: options.keeping,
+    urlOf: options.urlOf,
     health: () => options.health.report(),
     publishInfo: options.publishInfo,
     onRestart: options.onRestart,

@@ -14,6 +14,8 @@ export interface HeardEvent {
 /** How one source heard a fused event. */
 export interface HeardAt {
   readonly name: string;
+  /** The id of the source's own event. */
+  readonly eventId: string;
   /** The highest score there so far. */
   readonly score: number;
   /** The loudest that is known of it there, dBFS; null where nothing is. */
@@ -239,8 +241,10 @@ export function createFusion(options: {
   };
 }
 
+type Loudness = Omit<HeardAt, 'eventId'>;
+
 /** The loudest first; then those of which no level is known; of equals the surer one, then by name. */
-export function byLoudness(a: HeardAt, b: HeardAt): number {
+export function byLoudness(a: Loudness, b: Loudness): number {
   const aDbfs = a.levelDbfs ?? -Infinity;
   const bDbfs = b.levelDbfs ?? -Infinity;
   if (aDbfs !== bDbfs) return aDbfs < bDbfs ? 1 : -1;
@@ -269,7 +273,12 @@ function endedAt(event: TagEvent, wallMs: number): TagEvent {
 }
 
 function passed({ event, source, levelDbfs, heardBy }: HeardEvent): FusedEvent {
-  return { event, source, sources: [{ name: source, score: event.peak, levelDbfs }], heardBy };
+  return {
+    event,
+    source,
+    sources: [{ name: source, eventId: event.id, score: event.peak, levelDbfs }],
+    heardBy,
+  };
 }
 
 function startOf(fused: Fused): FusedEvent {
@@ -290,7 +299,12 @@ function telling(
   const best = joined.reduce((before, each) => (each.event.peak > before.event.peak ? each : before));
   const { label, mid, group, peak } = best.event;
   const sources = joined
-    .map(({ source, event, levelDbfs }) => ({ name: source, score: event.peak, levelDbfs }))
+    .map(({ source, event, levelDbfs }) => ({
+      name: source,
+      eventId: event.id,
+      score: event.peak,
+      levelDbfs,
+    }))
     .sort(byLoudness);
   const event: TagEvent = {
     id,

@@ -1,9 +1,17 @@
 import { readFileSync } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { commandSpecs, type CommandData, type CommandName } from '../../src/mqtt/command-specs.js';
-import type { EventPayload, InfoPayload, StatePayload, TelemetryPayload } from '../../src/mqtt/contract.js';
+import {
+  epochMs,
+  isoTime,
+  type EventPayload,
+  type InfoPayload,
+  type StatePayload,
+  type TelemetryPayload,
+} from '../../src/mqtt/contract.js';
+import { replyExamples } from '../../tools/docs/mqtt/examples.js';
 import { startMosquitto } from '../support/broker.js';
 import { startFileServer } from '../support/file-server.js';
 import { PACED_TOOLS, skipWithoutMicrophone, startPacedMicrophone } from '../support/microphone.js';
@@ -24,6 +32,17 @@ interface Case {
 function keepsItsWord(t: Test, name: CommandName, reply: Reply): void {
   if (!t.equal(reply.status, 'ok', `${name}: ${reply.error?.message ?? 'ok'}`)) return;
   t.strictSame(commandSpecs[name].result.parse(reply.data), reply.data, `${name}: the data is as promised`);
+}
+
+const clipIds = ['0'.repeat(32), '1'.repeat(32)];
+
+/** A clip as an earlier life has left it. */
+async function writeClip(dataDir: string, id: string): Promise<void> {
+  const folder = join(dataDir, 'clips', '2026-05-10');
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, `${id}.flac`), 'sound');
+  const times = { clip_started_at: '2026-05-10T12:00:00.000Z', clip_ended_at: '2026-05-10T12:00:06.280Z' };
+  await writeFile(join(folder, `${id}.json`), JSON.stringify({ ...replyExamples.clip, ...times, id }));
 }
 
 const pcm = (samples: Float32Array) => Int16Array.from(samples, (sample) => Math.round(sample * 32_767));
@@ -53,11 +72,15 @@ t.test(
         MODELS_ALLOWED_HOSTS: '["127.0.0.1"]',
         MODELS_REMOTE_PULL: 'any',
       },
-      (dataDir) => installToneModel(dataDir, 'log_mel'),
+      async (dataDir) => {
+        await installToneModel(dataDir, 'log_mel');
+        for (const id of clipIds) await writeClip(dataDir, id);
+      },
       microphone.env,
     );
-    const { console } = began;
+    const { console, dataDir } = began;
     await console.word('audio/status', (text) => text === 'online');
+    const event = await console.on<EventPayload>('event');
 
     const cases: Record<CommandName, Case> = {
       'model/list': { reply: { broken: [], installed: [{ bundled: true }, {}, {}] } },
@@ -109,6 +132,26 @@ t.test(
       pause: { request: { seconds: 3600 }, reply: { paused: true, seconds: 3600 } },
       resume: { reply: { paused: false } },
       'paused/set': { request: { paused: false }, reply: { paused: false }, plain: ['ON', { paused: true }] },
+      history: {
+        request: { since: event.started_at, until: isoTime(epochMs(event.started_at) + 1) },
+        reply: { events: [{ id: event.id }], cursor: null },
+      },
+      'history/scores': { request: { label: 'Tone 0' }, reply: { step_seconds: 180 } },
+      'event/judge': {
+        request: { id: event.id, right: true },
+        reply: { id: event.id, label: 'Tone 0', right: true },
+      },
+      'history/delete': { request: { all: true }, reply: { deleted: true } },
+      clip: {
+        request: { id: clipIds[0] },
+        reply: {
+          id: clipIds[0],
+          url: null,
+          path: join(dataDir, 'clips', '2026-05-10', `${clipIds[0]}.flac`),
+        },
+      },
+      'clip/list': { reply: { total: 2, clips: [{}, {}], cursor: null } },
+      'clip/delete': { request: { id: clipIds[1] }, reply: { deleted: 1 } },
       restart: { reply: { restarting: true } },
     };
     t.same(Object.keys(cases).sort(), Object.keys(commandSpecs).sort(), 'no command without a case');

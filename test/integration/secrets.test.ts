@@ -70,11 +70,20 @@ t.test('no secret is printed or published', { skip: noTools }, async (t) => {
   await t.test('by the service at work, nor where everything around it fails', async (t) => {
     const url = broker.url.replace('//', `//attic:${encoded('file')}@`);
     const console = await createConsole(t, broker.url, 'attic', { username: 'watcher', password: 'watch' });
-    const running = startCli(['run'], { env: { ...base, SOUNDPOST_MQTT_URL: url }, cwd: folder });
+    const page = {
+      SOUNDPOST_WEB_ENABLED: 'true',
+      SOUNDPOST_WEB_PORT: '0',
+      SOUNDPOST_WEB_PASSWORD: marked('page'),
+    };
+    const running = startCli(['run'], { env: { ...base, ...page, SOUNDPOST_MQTT_URL: url }, cwd: folder });
     t.teardown(() => running.child.kill('SIGKILL'));
     await console.word('status', (text) => text === 'online');
     const info = await console.on<{ config: object }>('info', () => true, 60_000);
-    t.match(info.config, { mqtt: { password: '***', username: /./ }, audio: { url: /\*\*\*/ } });
+    t.match(info.config, {
+      mqtt: { password: '***', username: /./ },
+      audio: { url: /\*\*\*/ },
+      web: { password: '***' },
+    });
     // The stream cannot be reached, and no model can be downloaded.
     await console.on('log', () => true, 60_000);
     t.match(await console.request('model/pull', { id: 'mn10_as' }), { error: { code: 'offline' } });
@@ -163,6 +172,14 @@ t.test('no secret is printed or published', { skip: noTools }, async (t) => {
       },
     ],
     [
+      'a page of its own',
+      {
+        SOUNDPOST_WEB_HOST: '0.0.0.0',
+        SOUNDPOST_WEB_PASSWORD: marked('page'),
+        SOUNDPOST_BROKER_PORT: '0',
+      },
+    ],
+    [
       'a stream that is none',
       { SOUNDPOST_AUDIO_URL: `htp://user:${encoded('stream')}@x`, SOUNDPOST_BROKER_PORT: '0' },
     ],
@@ -174,7 +191,7 @@ t.test('no secret is printed or published', { skip: noTools }, async (t) => {
   await t.test('by the commands', async (t) => {
     for (const [what, settings] of ways) {
       // What is refused is refused by all of them alike.
-      const isRefused = !/^(a wrong|an unreachable|a broker)/.test(what);
+      const isRefused = !/^(a wrong|an unreachable|a broker|a page)/.test(what);
       const commands = isRefused ? [['config']] : [['config', '--json'], ['doctor']];
       if (what === 'a wrong password') commands.push(['config'], ['models', 'pull', 'mn10_as'], ['health']);
       const env = { ...base, ...settings };

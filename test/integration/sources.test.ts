@@ -13,6 +13,7 @@ import { writeWav, type Settings } from '../support/service.js';
 import { gaps, start, stopsCleanly } from '../support/service-rig.js';
 import { installToneModel, tone, waveformTonesHz } from '../support/tone-models.js';
 import { skipWithout } from '../support/tools.js';
+import { until } from '../support/waiting.js';
 
 const noMosquitto = skipWithout('mosquitto', 'mosquitto_passwd');
 const RATE = 16_000;
@@ -236,6 +237,10 @@ t.test('a sound that two sources hear is one event', { skip: noMosquitto }, asyn
       TAGGING_LABELS: '["Tone 0"]',
       TAGGING_THRESHOLD: '0.1',
       FUSION_WINDOW_SECONDS: '2',
+      CLIPS_ENABLED: 'true',
+      CLIPS_SPEECH: 'keep',
+      CLIPS_BEFORE_SECONDS: '0.5',
+      CLIPS_AFTER_SECONDS: '0.5',
     },
     rooms({ near: room(500, 1), far: room(500, 1) }),
   );
@@ -246,6 +251,15 @@ t.test('a sound that two sources hear is one event', { skip: noMosquitto }, asyn
   t.ok(near!.level_dbfs! > far!.level_dbfs! + 6, `${near!.level_dbfs} and ${far!.level_dbfs} dBFS`);
   const own = await console.on<EventPayload>('source/far/event', ({ event_type }) => event_type === 'ended');
   t.not(own.id, event.id, 'each source tells of it by itself as well');
+  const clip = async (id: string | undefined) => console.request('clip', { id });
+  t.not(own.clip, event.clip, 'with a clip of its own');
+  await until(async () => (await clip(own.clip)).status === 'ok', 'the clip of the far one', 30);
+  await until(async () => (await clip(event.clip)).status === 'ok', 'the clip of both', 30);
+  t.match(await clip(own.clip), { data: { source: 'far', event: own.id } });
+  t.match(await clip(event.clip), { data: { source: 'near' } }, 'it is that of the loudest');
+  const remembered = (await console.request('history', {})).data as unknown as { events: EventPayload[] };
+  const kept = remembered.events.find(({ id }) => id === event.id);
+  t.match(kept, { event_type: 'ended', source: 'near', clip: event.clip }, 'the history names it');
   await stopsCleanly(t, started);
   const started_ = console.all<EventPayload>('event').filter(({ event_type }) => event_type === 'started');
   const alone = console

@@ -42,7 +42,8 @@ export function cleanEnvironment(added: CliOptions['env'] = {}): NodeJS.ProcessE
 
 export function startCli(args: string[], options: CliOptions = {}): RunningCli {
   const child = spawn(process.execPath, [CLI, ...args], {
-    env: cleanEnvironment(options.env),
+    // The page has one port by default, and tests run side by side.
+    env: cleanEnvironment({ ...(args[0] === 'run' && { SOUNDPOST_WEB_ENABLED: 'false' }), ...options.env }),
     cwd: options.cwd,
   });
   child.stdin.end();

@@ -1,9 +1,28 @@
-import type { ServiceControl } from '../../src/mqtt/command-table.js';
+import type { Clip } from '../../src/mqtt/clip-specs.js';
+import type { CommandData, CommandInput, CommandName } from '../../src/mqtt/command-specs.js';
+import type { HandlersOf, ServiceControl } from '../../src/mqtt/command-table.js';
 import { SCHEMA_VERSION } from '../../src/mqtt/contract.js';
 
 export type RecordingControl = ServiceControl & {
   /** The name of each method that was called, and its arguments, without signals and what was not given at the end. */
   readonly calls: unknown[][];
+};
+
+const CLIP: Omit<Clip, 'id'> = {
+  event: '2e84e12f-d04c-4651-99fa-aaf91d0d6946',
+  label: 'Dog',
+  mid: '/m/0bt9lr',
+  group: null,
+  source: 'main',
+  peak: 0.7,
+  started_at: '2026-11-22T21:55:15.540Z',
+  ended_at: '2026-11-22T21:55:17.820Z',
+  clip_started_at: '2026-11-22T21:55:13.540Z',
+  clip_ended_at: '2026-11-22T21:55:19.820Z',
+  seconds: 6.28,
+  sample_rate_hz: 16_000,
+  samples: 100_480,
+  bytes: 61_000,
 };
 
 /** Commands that only remember that they were called, and answer with something of the right form. */
@@ -17,6 +36,14 @@ export function createRecordingControl(): RecordingControl {
       calls.push([name, ...told]);
       return Promise.resolve(answer(...given));
     };
+  /** A command that is given its whole request; in what context does not matter. */
+  const noteInput = <K extends CommandName>(
+    name: K,
+    answer: (input: CommandInput<K>) => CommandData<K>,
+  ): HandlersOf<K>[K] => {
+    const noted = note(name, answer);
+    return (input) => noted(input);
+  };
   return {
     calls,
     setModel: note('setModel', (id: string) => ({ model: id, load_ms: 12 })),
@@ -53,5 +80,16 @@ export function createRecordingControl(): RecordingControl {
     cancelPull: note('cancelPull', () => ({ cancelled: true, model: 'mn04_as' })),
     removeModel: note('removeModel', (id: string) => ({ model: id, removed: true as const })),
     health: note('health', () => ({ healthy: true, checks: [] })),
+    history: {
+      history: noteInput('history', () => ({ events: [], cursor: null })),
+      'history/scores': noteInput('history/scores', () => ({ step_seconds: 60, points: [] })),
+      'history/delete': noteInput('history/delete', () => ({ deleted: true as const, bytes: 0 })),
+      'event/judge': noteInput('event/judge', ({ id, right }) => ({ id, label: 'Dog', right })),
+    },
+    clips: {
+      clip: noteInput('clip', ({ id }) => ({ ...CLIP, id, path: `/clips/${id}.flac`, url: null })),
+      'clip/list': noteInput('clip/list', () => ({ clips: [], cursor: null, total: 0, bytes: 0 })),
+      'clip/delete': noteInput('clip/delete', () => ({ deleted: 1 })),
+    },
   };
 }

@@ -160,3 +160,12 @@ export async function stopsCleanly(t: Test, { service, console }: Started): Prom
   t.strictSame(unpaired(console), []);
   t.strictSame(breaches(console), []);
 }
+
+/** A page on a free port; see `pagePort`. */
+export const withPage: Settings = { WEB_ENABLED: 'true', WEB_PORT: '0' };
+
+/** The port of the page of a service, once it is open. */
+export async function pagePort(service: Pick<ServiceProcess, 'line'>): Promise<number> {
+  const { message } = await service.line((line) => line.message.startsWith('The page of this device: '));
+  return Number(new URL(message.slice('The page of this device: '.length)).port);
+}

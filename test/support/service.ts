@@ -56,7 +56,8 @@ export function startService(
   flags: readonly string[] = [],
 ): ServiceProcess {
   const clean = Object.entries(process.env).filter(([name]) => !name.startsWith('SOUNDPOST_'));
-  const own = Object.entries({ LOG_FORMAT: 'json', ...settings });
+  // The page has one port by default, and tests run side by side.
+  const own = Object.entries({ LOG_FORMAT: 'json', WEB_ENABLED: 'false', ...settings });
   const child = spawn(process.execPath, [projectPath('dist', 'src', 'main.js'), 'run', ...flags], {
     env: {
       ...Object.fromEntries(clean),

@@ -16,6 +16,8 @@ import { waveformManifest } from './tone-models.js';
  */
 
 const UNIT = 2 ** 22;
+/** Of the columns that it hands over. */
+const BANDS = 2;
 
 /** The samples at positions `from` … `to` of the capture stream. */
 export function ramp(from: number, to: number): Float32Array {
@@ -38,12 +40,26 @@ export function fakeModel(
     sampleRate?: number;
     windowSeconds?: number;
     minSeconds?: number;
+    /** A log-mel is what it takes, with columns so many samples apart. */
+    columnSamples?: number;
     frames?: Pick<FramesSpec, 'hop_seconds' | 'offset_seconds' | 'context_seconds'> &
       Partial<Pick<FramesSpec, 'lookback_seconds'>>;
   } = {},
 ): InstalledModel {
   const manifest = waveformManifest(id, '0'.repeat(64), options);
   if (manifest.input.kind === 'waveform') manifest.input.sample_rate = options.sampleRate ?? 16_000;
+  if (options.columnSamples !== undefined) {
+    const frontend = {
+      kind: 'panns' as const,
+      n_fft: 512,
+      win_length: 512,
+      hop_length: options.columnSamples,
+      n_mels: BANDS,
+      f_min: 50,
+      f_max: 7000,
+    };
+    manifest.input = { ...manifest.input, kind: 'log_mel', layout: 'NCTF', frontend };
+  }
   if (options.frames !== undefined) {
     const rest = {
       name: 'frames',
@@ -68,6 +84,8 @@ export interface FakeEngine extends InferenceEngine {
   readonly alive: boolean;
   /** What was wrong with the requests. */
   readonly faults: readonly string[];
+  /** How many columns of the log-mel were wanted of it, window by window. */
+  readonly wantedColumns: readonly number[];
   /** Ends as a process that is killed does. */
   die(): void;
 }
@@ -108,6 +126,7 @@ export function createEngines(
     const full = Math.round(seconds * rate);
     const step = captureRate / rate;
     const faults: string[] = [];
+    const wantedColumns: number[] = [];
     const fault = (text: string) => faults.push(`${model.manifest.id}#${index}: ${text}`);
     /** The last sound of each source. */
     const received: Float32Array[] = [];
@@ -137,7 +156,9 @@ export function createEngines(
       return rows;
     }
 
-    function take({ source = 0, samples, reset, windowSamples, frames }: InferenceRequest): InferenceResult {
+    function take(request: InferenceRequest): InferenceResult {
+      const { source = 0, samples, reset, windowSamples, frames, columns = 0 } = request;
+      wantedColumns.push(columns);
       if (reset && samples.length !== windowSamples) fault('a reset without the whole window');
       if (windowSamples > full) fault(`a window of ${windowSamples} samples, longer than ${full}`);
       const before = reset ? new Float32Array(0) : (received[source] ?? new Float32Array(0));
@@ -165,7 +186,11 @@ export function createEngines(
         windowSamples / UNIT,
       );
       const told = framesOf((window[0] ?? 0) * UNIT, frames);
-      return { scores, frames: told, featuresMs: 0, inferenceMs: 0 };
+      const shown =
+        columns === 0
+          ? null
+          : { bands: BANDS, columnMs: 10, values: new Float32Array(columns * BANDS).fill(source) };
+      return { scores, frames: told, columns: shown, featuresMs: 0, inferenceMs: 0 };
     }
 
     return {
@@ -175,6 +200,7 @@ export function createEngines(
       fixedWindow: false,
       exited,
       faults,
+      wantedColumns,
       get alive() {
         return alive;
       },

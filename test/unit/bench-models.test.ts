@@ -588,7 +588,7 @@ t.test('the page: complete, self-contained, and nothing in it is taken for marku
   test.notMatch(text, /undefined|NaN|Infinity|\[object/);
   test.notMatch(page, /https?:|\ssrc=|\shref=|url\(|@import|<link|<iframe|<img/, 'no reference to elsewhere');
   test.match(page, /Content-Security-Policy" content="default-src 'none'/);
-  test.equal(page.match(/<svg/g)?.length, 3);
+  test.equal(page.match(/<svg class="picture"/g)?.length, 3);
   for (const value of [
     'mn10_as',
     '0.471',
@@ -608,7 +608,7 @@ t.test('the page: complete, self-contained, and nothing in it is taken for marku
 
   const bare = formatPage(reportOf([rowOf('x', null, null)], { sensors: [], interrupted: true }));
   test.ok(wellNested(bare));
-  test.equal(bare.match(/<svg/g), null);
+  test.equal(bare.match(/<svg class="picture"/g), null);
   test.match(bare, /Interrupted/);
   test.notMatch(withoutScript(bare), /undefined|NaN|Infinity/);
   test.end();

@@ -81,6 +81,7 @@ t.test('the composition is one that balena acts on', (t) => {
       soundpost: {
         build: { context: '.', dockerfile: 'deploy/balena/Dockerfile' },
         volumes: ['soundpost-data:/data'],
+        ports: ['8099:8099'],
       },
     },
   });
@@ -159,7 +160,15 @@ t.test('balena.yml names this program, 64-bit boards and settings that exist', (
       env[name] = value;
     }
   }
-  t.doesNotThrow(() => loadConfig({ env, root: projectPath(), hostname: 'pi' }));
+  const load = (more: Record<string, string> = {}) =>
+    loadConfig({ env: { ...env, ...more }, root: projectPath(), hostname: 'pi' }).config;
+  t.match(load(), { web: { host: '127.0.0.1', password: '' } }, 'nothing is open to the network at first');
+  const opened = load({ SOUNDPOST_WEB_HOST: '0.0.0.0', SOUNDPOST_WEB_PASSWORD: 'let me in' });
+  t.match(opened, { web: { host: '0.0.0.0', port: 8099, password: 'let me in' } });
+  t.ok(
+    ['SOUNDPOST_WEB_HOST', 'SOUNDPOST_WEB_PASSWORD'].every((name) => name in env),
+    'the page is among them',
+  );
   t.end();
 });
 
@@ -298,42 +307,47 @@ t.test('pruning keeps what this processor runs, and licences', (t) => {
   t.end();
 });
 
-t.test('the compiler is installed without linters and test tools, from the same lock file', (t) => {
-  const folder = temporaryFolder(t);
-  for (const name of ['package.json', 'package-lock.json']) cpSync(projectPath(name), join(folder, name));
-  execFileSync(process.execPath, [balena('compiler-only.js')], { cwd: folder });
-  interface Project {
-    dependencies: Record<string, string>;
-    devDependencies: Record<string, string>;
-  }
-  interface Lock {
-    packages: Record<string, { dev?: boolean }>;
-  }
-  const after = (name: string) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as unknown;
-  const before = JSON.parse(read('package.json')) as Project;
-  const project = after('package.json') as Project;
-  t.same(project.dependencies, before.dependencies);
-  t.ok(project.devDependencies['typescript']);
-  t.notOk(Object.keys(project.devDependencies).some((name) => /eslint|tap|prettier/.test(name)));
+t.test(
+  'the compiler and what the page is built with are installed without linters and test tools, from the same lock file',
+  (t) => {
+    const folder = temporaryFolder(t);
+    for (const name of ['package.json', 'package-lock.json']) cpSync(projectPath(name), join(folder, name));
+    execFileSync(process.execPath, [balena('compiler-only.js')], { cwd: folder });
+    interface Project {
+      dependencies: Record<string, string>;
+      devDependencies: Record<string, string>;
+    }
+    interface Lock {
+      packages: Record<string, { dev?: boolean }>;
+    }
+    const after = (name: string) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as unknown;
+    const before = JSON.parse(read('package.json')) as Project;
+    const project = after('package.json') as Project;
+    t.same(project.dependencies, before.dependencies);
+    t.ok(project.devDependencies['typescript']);
+    t.notOk(Object.keys(project.devDependencies).some((name) => /eslint|tap|prettier/.test(name)));
 
-  const locked = (JSON.parse(read('package-lock.json')) as Lock).packages;
-  const { packages } = after('package-lock.json') as Lock;
-  // npm ci refuses a lock file whose root is not what package.json says.
-  t.match(packages[''], { dependencies: project.dependencies, devDependencies: project.devDependencies });
-  for (const [key, entry] of Object.entries(packages)) if (key !== '') t.same(entry, locked[key], key);
-  const forProduction = Object.keys(locked).filter((key) => locked[key]?.dev !== true && key !== '');
-  t.same(
-    forProduction.filter((key) => !(key in packages)),
-    [],
-    'everything for production stays',
-  );
-  const extra = Object.keys(packages).filter((key) => key !== '' && !forProduction.includes(key));
-  t.ok(
-    extra.every((key) => /^node_modules\/(typescript|@types\/)/.test(key)),
-    `beside it: ${extra.join(', ')}`,
-  );
-  t.end();
-});
+    const locked = (JSON.parse(read('package-lock.json')) as Lock).packages;
+    const { packages } = after('package-lock.json') as Lock;
+    // npm ci refuses a lock file whose root is not what package.json says.
+    t.match(packages[''], { dependencies: project.dependencies, devDependencies: project.devDependencies });
+    for (const [key, entry] of Object.entries(packages)) if (key !== '') t.same(entry, locked[key], key);
+    const forProduction = Object.keys(locked).filter((key) => locked[key]?.dev !== true && key !== '');
+    t.same(
+      forProduction.filter((key) => !(key in packages)),
+      [],
+      'everything for production stays',
+    );
+    const extra = Object.keys(packages).filter((key) => key !== '' && !forProduction.includes(key));
+    t.ok(
+      extra.every((key) =>
+        /^node_modules\/(typescript|@types\/|esbuild$|@esbuild\/|preact$|uplot$)/.test(key),
+      ),
+      `beside it: ${extra.join(', ')}`,
+    );
+    t.end();
+  },
+);
 
 t.test('the composition for plain Docker has the same image, settings that exist, and no rights', (t) => {
   const plain = parse(read('deploy/compose/docker-compose.yml')) as {

@@ -62,8 +62,8 @@ t.test('what several hear within the window is told once, with the loudest first
       }),
       source: 'hall',
       sources: [
-        { name: 'hall', score: 0.9, levelDbfs: -20 },
-        { name: 'yard', score: 0.6, levelDbfs: -30 },
+        { name: 'hall', eventId: 'b', score: 0.9, levelDbfs: -20 },
+        { name: 'yard', eventId: 'a', score: 0.6, levelDbfs: -30 },
       ],
       heardBy: 'model',
     },
@@ -135,7 +135,7 @@ t.test('without a window events pass as they are', (t) => {
   const start = heard('a', -3, { id: 'x', started_at: 5, peak: 0.75 });
   const [passed] = fusion.take(start, 0);
   t.equal(passed!.event, start.event);
-  t.strictSame(passed!.sources, [{ name: 'a', score: 0.75, levelDbfs: -3 }]);
+  t.strictSame(passed!.sources, [{ name: 'a', eventId: 'x', score: 0.75, levelDbfs: -3 }]);
   t.equal(passed!.source, 'a');
   t.equal(fusion.nextDueMs, null);
   t.strictSame(fusion.close(1), []);

@@ -14,6 +14,7 @@ const requests = fc.array(
       fc.record({ from: fc.nat({ max: 500 }), to: fc.integer({ min: 501, max: 2 ** 32 - 1 }) }),
       { nil: undefined },
     ),
+    columns: fc.nat({ max: 2 ** 32 - 1 }),
   }),
   { maxLength: 12 },
 );
@@ -57,7 +58,8 @@ t.test('the samples of a request stay while the next one arrives', (t) => {
   const reader = createRequestReader(({ samples }) => seen.push(samples));
   for (const value of [1, 2]) {
     const bytes = new Uint8Array(
-      Float32Array.of(...new Float32Array(new Uint32Array([2, 2, 0, 0, 0, 1]).buffer), value, value).buffer,
+      Float32Array.of(...new Float32Array(new Uint32Array([2, 2, 0, 0, 0, 1, 0]).buffer), value, value)
+        .buffer,
     );
     for (const byte of bytes) {
       reader.room()[0] = byte;
@@ -76,12 +78,12 @@ t.test('the samples of a request stay while the next one arrives', (t) => {
 
 t.test('what cannot be a header is refused', (t) => {
   for (const header of [
-    [2 ** 31, 1, 0, 0, 0, 0],
-    [0, 1, 0, 0, 0, 256],
+    [2 ** 31, 1, 0, 0, 0, 0, 0],
+    [0, 1, 0, 0, 0, 256, 0],
   ]) {
     const reader = createRequestReader(() => t.fail('no request'));
     reader.room().set(new Uint8Array(new Uint32Array(header).buffer));
-    t.throws(() => reader.arrived(24), RangeError);
+    t.throws(() => reader.arrived(28), RangeError);
   }
   t.end();
 });

@@ -297,3 +297,50 @@ t.test('a window that nobody has measured is run', (t) => {
   t.notOk(never.mayRest(0, 1000));
   t.end();
 });
+
+t.test('the log-mel of a source is asked for only while somebody looks at it', async (t) => {
+  const model = fakeModel('first', { windowSeconds: 2, columnSamples: RATE / 100 });
+  const rig = createRig(2, { fallback: model });
+  const { pipeline } = rig;
+  const seen: { source: number; columns: number; endMs: number }[] = [];
+  const look = (source: number) =>
+    pipeline.sources[source]!.look(({ values, bands, columnMs }, endMs) => {
+      t.equal(columnMs, 10);
+      seen.push({ source: values[0]!, columns: values.length / bands, endMs });
+    });
+  const hear = async () => {
+    for (const source of [0, 1]) {
+      await rig.play(source, 20);
+      await pipeline.sources[source]!.idle();
+    }
+  };
+  await pipeline.start(model);
+  for (const source of [0, 1]) rig.begin(source);
+  await hear();
+  const [engine] = rig.engines;
+  t.ok(engine!.wantedColumns.length >= 4 && engine!.wantedColumns.every((count) => count === 0), 'by nobody');
+
+  look(1);
+  const before = engine!.wantedColumns.length;
+  await hear();
+  t.same(
+    engine!.wantedColumns.slice(before).filter((count) => count > 0),
+    [100, 100],
+    'what is new of the one',
+  );
+  t.same(seen, [
+    { source: 1, columns: 100, endMs: 3000 },
+    { source: 1, columns: 100, endMs: 4000 },
+  ]);
+
+  pipeline.sources[1]!.look(null);
+  const then = engine!.wantedColumns.length;
+  await hear();
+  t.ok(
+    engine!.wantedColumns.slice(then).every((count) => count === 0),
+    'and nothing once nobody looks',
+  );
+  t.equal(seen.length, 2);
+  t.same(rig.faults(), []);
+  await pipeline.stop();
+});

@@ -76,6 +76,8 @@ function slow(name: string, extra: { exclusive?: boolean; timeoutMs?: number } =
   return { command, started, ends };
 }
 
+const CLIP = '5f2b0c9e8d7a46138bfe21c04d9a7763';
+
 const warnings: Error[] = [];
 process.on('warning', (warning) => warnings.push(warning));
 
@@ -117,6 +119,13 @@ t.test('every command in every form', async (t) => {
       ['setLabels', [{ name: 'A', labels: ['B'], threshold: 0 }]],
     ],
     ['request/restart', '', ['restart']],
+    ['request/history', '{"limit":3}', ['history', { limit: 3 }]],
+    ['request/history/scores', '{"label":"Dog"}', ['history/scores', { label: 'Dog' }]],
+    ['request/history/delete', '{"all":true}', ['history/delete', { all: true }]],
+    ['request/event/judge', '{"id":"a","right":true}', ['event/judge', { id: 'a', right: true }]],
+    ['request/clip', `{"id":"${CLIP}"}`, ['clip', { id: CLIP }]],
+    ['request/clip/list', '', ['clip/list', { limit: 50 }]],
+    ['request/clip/delete', `{"id":"${CLIP}"}`, ['clip/delete', { id: CLIP }]],
     ['source/yard/paused/set', 'ON', ['setPaused', true, undefined, 'yard']],
     ['source/yard/paused/set', '{"paused":false,"source":"yard"}', ['setPaused', false, undefined, 'yard']],
     ['paused/set', '{"paused":false,"source":"yard"}', ['setPaused', false, undefined, 'yard']],
@@ -139,8 +148,9 @@ t.test('every command in every form', async (t) => {
     t.equal(door.replies[0]?.command, path.replace(/^request\/|^source\/\w+\//, ''));
     const named = /attic|nursery|yard/.exec(path + payload)?.[0];
     const { data } = door.replies[0]!.payload;
-    // The reply of audio/list has another `source`.
-    if (path !== 'request/audio/list') t.equal(data['source'], named, 'the reply names the source');
+    // The replies of these have another `source`.
+    if (!['request/audio/list', 'request/clip'].includes(path))
+      t.equal(data['source'], named, 'the reply names the source');
   }
 });
 
@@ -160,7 +170,12 @@ t.test('what is wrong is said, and nothing happens', async (t) => {
     ['request/pause', Buffer.from([0xff]), 'invalid_payload', /UTF-8/],
     ['request/pause', '{"transaction":{}}', 'invalid_request', /^transaction/],
     ['request/pause', Buffer.alloc(MAX_REQUEST_BYTES + 1, 0x20), 'too_large', /65537 bytes/],
-    ['request/constructor', '', 'unknown_command', /Known are: audio\/list, audio\/set, health/],
+    [
+      'request/constructor',
+      '',
+      'unknown_command',
+      /Known are: audio\/list, audio\/set, clip, clip\/delete, .*health/,
+    ],
     ['pause/set', 'ON', 'unknown_command', /pause\/set/],
     ['labels/set', 'Dog', 'invalid_payload', /JSON object only, such as \{"labels"/],
     ['audio/set', '', 'invalid_request', /^device: has to be a name/],

@@ -179,6 +179,7 @@ t.test('with one source, nothing is different from when there was but one', (t) 
     ['telemetry', ['windows.idle', 'audio.clipped', 'sources']],
     ['state', ['sources']],
     ['info', ['thresholds.source']],
+    ['event', ['clip']],
   ];
   for (const [key, paths] of optional) {
     const { fields, required } = frozenTopics[key]!;
@@ -188,8 +189,10 @@ t.test('with one source, nothing is different from when there was but one', (t) 
     }
   }
   const taking = ['paused/set', 'pause', 'resume', 'threshold/set', 'labels/set', 'audio/set'];
+  // These ask about a source, and change nothing at it.
+  const asking = ['history', 'history/scores', 'clip/list'];
   for (const [name, spec] of Object.entries(commandSpecs) as [string, CommandSpec][]) {
-    t.equal(takesSource(spec), taking.includes(name), name);
+    t.equal(takesSource(spec), [...taking, ...asking].includes(name), name);
     if (!taking.includes(name)) continue;
     t.notOk(frozenCommands[name]!.request.required.includes('source'), name);
     t.notOk(frozenCommands[name]!.reply.required.includes('source'), name);

@@ -513,7 +513,7 @@ void t.test('a model has no line where another one answers', (t) => {
     const report = monitor.report('complete', null, null);
     const page = soakHtml({ ...report, history: { ...report.history, latency } });
     const plot = page.slice(page.indexOf('Latency of the windows'), page.indexOf('Parts of the latency'));
-    return [...plot.matchAll(/class="line line-\d" d="([^"]*)"/g)].map(
+    return [...plot.matchAll(/class="line colour-\d" d="([^"]*)"/g)].map(
       ([, path]) => path!.split('M').length - 1,
     );
   };
@@ -632,7 +632,7 @@ void t.test('plots', (t) => {
     ],
   });
   t.notMatch(svg, /NaN|a<b/);
-  t.match(svg, /class="line line-0" d="M[\d. ]+h0M[\d. ]+L[\d. ]+"/, 'broken where nothing was measured');
+  t.match(svg, /class="line colour-0" d="M[\d. ]+h0M[\d. ]+L[\d. ]+"/, 'broken where nothing was measured');
   t.match(svg, /<title>0 h\nx: 1 ms<\/title>/, 'the pointer is told what is there');
   t.match(svg, /<title>3 h\nx: 2 ms<\/title>/);
   t.match(svg, /class="limit"/);

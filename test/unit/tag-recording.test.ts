@@ -38,7 +38,13 @@ function recorder(windowSeconds: number, fixedWindow: boolean) {
       if (stream.length < windowSamples) throw new Error(`a window of ${windowSamples} without its samples`);
       stream = stream.slice(stream.length - windowSamples);
       heard.push(stream);
-      return Promise.resolve({ scores: new Float32Array(1), frames: null, featuresMs: 0, inferenceMs: 0 });
+      return Promise.resolve({
+        scores: new Float32Array(1),
+        frames: null,
+        columns: null,
+        featuresMs: 0,
+        inferenceMs: 0,
+      });
     },
     exited: new Promise(() => undefined),
     stop: () => Promise.resolve(),

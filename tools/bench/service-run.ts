@@ -1,4 +1,5 @@
 import { EventEmitter, on } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { MqttClient } from 'mqtt';
 import { messageOf } from '../../src/common/errors.js';
 import { contract, epochMs, type TagsPayload, type TelemetryPayload } from '../../src/mqtt/contract.js';
@@ -20,6 +21,10 @@ export interface ServiceRunOptions extends RunOptions {
   seconds: number;
   /** Have the service watch its event loop as well, which costs CPU time. */
   eventLoop: boolean;
+  /** Further settings of the service, without `SOUNDPOST_`. */
+  settings?: Readonly<Record<string, string>>;
+  /** Paths of the page's server that somebody reads all the time, such as `/api/feed`. */
+  viewers?: readonly string[];
   /** Called with what is going on, for people who wait. */
   progress: (message: string) => void;
 }
@@ -57,7 +62,7 @@ const MEGABYTE = 1e6;
  * @throws SoundpostError `bench_service` with the service's last words when it ends, stays silent or cannot be
  * stopped.
  */
-export function runService(options: ServiceRunOptions): Promise<ServiceRun> {
+export async function runService(options: ServiceRunOptions): Promise<ServiceRun> {
   const settings = {
     AUDIO_SOURCE: 'file',
     AUDIO_FILE: options.recording,
@@ -66,14 +71,39 @@ export function runService(options: ServiceRunOptions): Promise<ServiceRun> {
     // Twice while it is measured, and not oftener than a user would have it.
     TELEMETRY_INTERVAL_SECONDS: String(Math.min(30, Math.max(1, Math.floor(options.seconds / 2)))),
     ...(options.eventLoop ? { TELEMETRY_EVENT_LOOP: 'true' } : {}),
+    ...options.settings,
   };
-  return underService(
-    options,
-    settings,
-    options.modelId,
-    (client, child) => measure(client, child, options),
-    () => options.progress('stopping the service'),
-  );
+  const left = new AbortController();
+  try {
+    return await underService(
+      options,
+      settings,
+      options.modelId,
+      async (client, child, page) => {
+        for (const path of options.viewers ?? []) await look(new URL(path, page), left.signal);
+        return measure(client, child, options);
+      },
+      () => options.progress('stopping the service'),
+    );
+  } finally {
+    left.abort();
+  }
+}
+
+/** Reads a reply that goes on, until the signal fires. Resolves once it has begun: the page may not be open yet. */
+async function look(url: URL, signal: AbortSignal): Promise<void> {
+  const until = performance.now() + START_TIMEOUT_MS;
+  for (;;) {
+    try {
+      const { body, status } = await fetch(url, { signal });
+      if (status !== 200 || body === null) throw new Error(`${url.pathname} is answered with ${status}`);
+      void body.pipeTo(new WritableStream(), { signal }).catch(() => undefined);
+      return;
+    } catch (error) {
+      if (performance.now() > until) throw error;
+      await delay(100, undefined, { signal });
+    }
+  }
 }
 
 async function measure(

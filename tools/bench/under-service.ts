@@ -25,6 +25,7 @@ export const DEVICE = 'bench';
  * Starts the service as a user does, measures, and stops it.
  * @param settings further variables, without `SOUNDPOST_`
  * @param what is measured, for people
+ * @param measure is given where the page is
  * @param measured called before the service is stopped
  * @throws SoundpostError `bench_service` with the service's last words when it ends, stays silent or cannot be
  * stopped.
@@ -33,13 +34,14 @@ export async function underService<T>(
   options: RunOptions,
   settings: Readonly<Record<string, string>>,
   what: string,
-  measure: (client: MqttClient, child: ServiceChild) => Promise<T>,
+  measure: (client: MqttClient, child: ServiceChild, page: URL) => Promise<T>,
   measured: () => void = () => undefined,
 ): Promise<T> {
   const { folder, program, signal } = options;
   const broker = options.broker === 'mosquitto' ? await startMosquitto(folder) : undefined;
   const port = broker?.port ?? (await freePort());
-  const all = { ...commonSettings(options, port), ...settings };
+  const webPort = await freePort();
+  const all = { ...commonSettings(options, port, webPort), ...settings };
   const child = startServiceChild({
     program,
     folder,
@@ -48,7 +50,7 @@ export async function underService<T>(
   let client: MqttClient | undefined;
   try {
     client = await connectTo(port, { gone: () => child.gone, signal });
-    const result = await measure(client, child);
+    const result = await measure(client, child, new URL(`http://127.0.0.1:${webPort}`));
     measured();
     if ((await child.stop()) === 'SIGKILL') throw new Error('it does not end');
     return result;
@@ -66,7 +68,7 @@ export async function underService<T>(
   }
 }
 
-function commonSettings(options: RunOptions, port: number): Record<string, string> {
+function commonSettings(options: RunOptions, port: number, webPort: number): Record<string, string> {
   return {
     DEVICE_ID: DEVICE,
     DATA_DIR: join(options.folder, 'data'),
@@ -74,6 +76,8 @@ function commonSettings(options: RunOptions, port: number): Record<string, strin
     INFERENCE_RATE_HZ: String(options.rateHz),
     // The rate is what is measured against; a warm desk machine must not lower it.
     THERMAL_ENABLED: 'false',
+    // As users have it, but beside others.
+    WEB_PORT: String(webPort),
     LOG_FORMAT: 'json',
     ...(options.broker === 'mosquitto'
       ? { MQTT_URL: `mqtt://127.0.0.1:${port}` }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { projectRoot } from '../../src/common/project.js';
 import { documents as configDocuments } from './configuration.js';
 import { mqttDocuments } from './mqtt/index.js';
+import { openApiDocuments } from './openapi.js';
 import { thresholdDocuments } from './thresholds.js';
 
 /*
@@ -11,6 +12,7 @@ import { thresholdDocuments } from './thresholds.js';
 for (const [path, content] of Object.entries({
   ...configDocuments(),
   ...mqttDocuments(),
+  ...openApiDocuments(),
   ...thresholdDocuments(projectRoot()),
 })) {
   writeFileSync(join(projectRoot(), path), content);

@@ -82,6 +82,7 @@ function settings(options: HearOptions, port: number): Record<string, string> {
     SOUNDPOST_INFERENCE_RATE_HZ: String(options.plan.rateHz),
     SOUNDPOST_THERMAL_ENABLED: 'false',
     SOUNDPOST_HOMEASSISTANT_ENABLED: 'false',
+    SOUNDPOST_WEB_ENABLED: 'false',
     SOUNDPOST_LOG_FORMAT: 'json',
     ...(options.broker === 'mosquitto'
       ? { SOUNDPOST_MQTT_URL: `mqtt://127.0.0.1:${port}` }

@@ -321,6 +321,14 @@ export const promises = {
     ['settings and events on the disk', 60],
     all,
   ),
+  'disk-full-kept': promised(
+    'host',
+    'The disk is full while history and clips are kept, and has room again',
+    'one warning of each',
+    'listening, tagging, events; the history answers',
+    ['the history of that time on the disk, and further clips', 90],
+    'no event, and none of its history; the clips of that time are lost',
+  ),
   'disk-full-health': promised(
     'host',
     'The disk is full, and `soundpost health` is asked',

@@ -90,4 +90,10 @@ export const commandErrors: Partial<Record<CommandName, readonly ErrorCode[]>> =
     'device_not_found',
     'device_ambiguous',
   ],
+  history: ['history_off', 'file_unreadable'],
+  'history/scores': ['history_off', 'file_unreadable'],
+  'history/delete': ['history_off', 'disk_write'],
+  'event/judge': ['history_off', 'event_unknown', 'file_unreadable'],
+  clip: ['clip_unknown'],
+  'clip/delete': ['clip_unknown', 'disk_write'],
 };

@@ -209,6 +209,24 @@ export const topicExamples: { readonly [K in OutKey]?: Payload<K> } = {
   response: { status: 'ok', data: { rate_hz: 0.5, effective_rate_hz: 0.5 }, transaction: 'a-1' },
 };
 
+const clip: CommandData<'clip/list'>['clips'][number] = {
+  id: '5f2b0c9e8d7a46138bfe21c04d9a7763',
+  event: '2e84e12f-d04c-4651-99fa-aaf91d0d6946',
+  label: 'Dog',
+  mid: '/m/0bt9lr',
+  group: null,
+  source: 'main',
+  peak: 0.713,
+  started_at: '2026-11-22T21:55:15.540Z',
+  ended_at: '2026-11-22T21:55:17.820Z',
+  clip_started_at: '2026-11-22T21:55:13.540Z',
+  clip_ended_at: '2026-11-22T21:55:19.820Z',
+  seconds: 6.28,
+  sample_rate_hz: 32000,
+  samples: 200960,
+  bytes: 213402,
+};
+
 /** `data` of the reply to each command's example request. */
 export const replyExamples: { readonly [K in CommandName]?: CommandData<K> } = {
   'model/set': { model: 'mn10_as', load_ms: 270 },
@@ -287,4 +305,24 @@ export const replyExamples: { readonly [K in CommandName]?: CommandData<K> } = {
   },
   'audio/set': { device: 'USB Audio', name: 'USB Audio Device: - (hw:1,0)' },
   restart: { restarting: true },
+  history: {
+    events: [{ ...topicExamples.event!, right: null }],
+    cursor: null,
+  },
+  'history/scores': {
+    step_seconds: 60,
+    points: [
+      { ts: '2026-11-22T21:54:00.000Z', score: 0.0421 },
+      { ts: '2026-11-22T21:55:00.000Z', score: 0.713 },
+    ],
+  },
+  'history/delete': { deleted: true, bytes: 184320 },
+  'event/judge': { id: '01J8Z3NDEKTSV4RRFFQ69G5FAV', label: 'Dog', right: false },
+  clip: {
+    ...clip,
+    path: `/var/lib/soundpost/clips/2026-11-22/${clip.id}.flac`,
+    url: `http://127.0.0.1:8099/api/clips/${clip.id}`,
+  },
+  'clip/list': { clips: [clip], cursor: null, total: 1, bytes: clip.bytes },
+  'clip/delete': { deleted: 1 },
 };

@@ -90,6 +90,19 @@ A name that is no source is answered with \`source_unknown\`, which lists those 
 When a source goes, or a device with one source gets a second, its retained topics are cleared by the next start: an empty retained message, not \`OFF\`.
 `;
 
+export const heardBefore = `## What was heard before
+
+The history answers what was heard while nobody listened to the broker, and clips hold the sound of events where that is wanted ([history.md](history.md)). An event of which a clip is made names it in \`clip\` once the sound has ended; \`clip\` and \`clip/list\` say where it lies. No sound goes over MQTT.
+
+\`\`\`sh
+mosquitto_pub -h BROKER -t soundpost/attic/request/history -m '{"since":"2026-05-01T22:00:00Z","label":"Dog"}'
+mosquitto_pub -h BROKER -t soundpost/attic/request/history/scores -m '{"label":"Dog"}'
+mosquitto_pub -h BROKER -t soundpost/attic/request/clip/list -n
+\`\`\`
+
+Replies have at most 500 events and about 100 KB, which every broker takes; \`cursor\` gets what is older. A time may have any zone.
+`;
+
 export const commandsIntroduction = `## Commands
 
 A command is a message on \`B/request/<command>\`: empty, or a JSON object. Some have a second topic \`B/<thing>/set\` that takes a bare value, for people and for Home Assistant, and with several sources one for each. All are answered on \`B/response/<command>\`, once, whatever happens:

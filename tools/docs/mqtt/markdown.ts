@@ -10,7 +10,14 @@ import {
 import { commandErrors, commonErrors } from './errors.js';
 import { exampleParameters, replyExamples, topicExamples } from './examples.js';
 import { isForSources } from './asyncapi.js';
-import { commandsIntroduction, delivery, introduction, security, severalSources } from './guide.js';
+import {
+  commandsIntroduction,
+  delivery,
+  heardBefore,
+  introduction,
+  security,
+  severalSources,
+} from './guide.js';
 import { homeAssistantTopics } from './home-assistant.js';
 import { fieldsOf, jsonSchema, type Field } from './schema.js';
 
@@ -29,6 +36,7 @@ export function mqttMarkdown(): string {
     ...topics
       .filter(([key, { direction }]) => direction === 'out' && key !== 'response')
       .map(([key, spec]) => topicSection(key as OutKey, spec)),
+    heardBefore,
     commandsIntroduction,
     errorTable('These errors can answer any request:', commonErrors),
     ...commands.map(([name, spec]) => commandSection(name, spec)),

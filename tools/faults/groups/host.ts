@@ -11,7 +11,7 @@ import { cli } from '../../../test/support/cli.js';
 import { createDevice } from '../../../test/support/event-device.js';
 import { endWith, eventWith } from '../../../test/support/events.js';
 import { createRandom } from '../../../test/support/random.js';
-import { descendants, makeDataDir, startService } from '../../../test/support/service.js';
+import { descendants, makeDataDir, startService, type Settings } from '../../../test/support/service.js';
 import { installBadModel } from '../../../test/support/bad-models.js';
 import { cannotMount, mountSmallDisk } from '../../../test/support/small-disk.js';
 import { mountFailingDisk } from '../failing-disk.js';
@@ -37,12 +37,15 @@ import { secondsUntil, until } from '../../../test/support/waiting.js';
 /* The machine under it. */
 
 /** The data folder on a small disk that can be filled. */
-async function onSmallDisk(owner: Owner): Promise<{ rig: Rig; disk: ReturnType<typeof mountSmallDisk> }> {
+async function onSmallDisk(
+  owner: Owner,
+  settings: Settings = {},
+): Promise<{ rig: Rig; disk: ReturnType<typeof mountSmallDisk> }> {
   const cannot = cannotMount();
   if (cannot !== false) throw new NotHere(cannot);
   const disk = mountSmallDisk(owner, '8m');
   const broker = await lastingBroker(owner);
-  const rig = await startRig(owner, { url: broker.url, dataDir: disk.folder });
+  const rig = await startRig(owner, { url: broker.url, dataDir: disk.folder, settings });
   await hears(rig.service, 1);
   return { rig, disk };
 }
@@ -262,6 +265,47 @@ export const host = {
     const ofState = warnings.filter(({ message }) => message.includes('state.json')).length;
     verdict.note(`${warnings.length} warnings, ${ofState} about state.json`);
     verdict.hold(ofState === 1, 'one warning about state.json');
+  },
+  'disk-full-kept': async (owner, verdict, limit) => {
+    const { rig, disk } = await onSmallDisk(owner, {
+      CLIPS_ENABLED: 'true',
+      CLIPS_SPEECH: 'keep',
+      CLIPS_BEFORE_SECONDS: '0.5',
+      CLIPS_AFTER_SECONDS: '0.5',
+    });
+    const { service, watcher } = rig;
+    const clips = async () => Number((await watcher.request('clip/list')).data['total']);
+    const history = async () => JSON.stringify((await watcher.request('history', { limit: 500 })).data);
+    const onDisk = async () => {
+      const folder = join(disk.folder, 'history');
+      const files = await Promise.all(
+        (await readdir(folder)).map((name) => readFile(join(folder, name), 'latin1')),
+      );
+      return files.join('');
+    };
+    const seen = () => startsIn(watcher.events).map(({ id }) => id);
+    const missingIn = (text: string, ids = seen()) => ids.filter((id) => !text.includes(id)).length;
+    await until(async () => (await clips()) > 0, 'a clip before it', 60);
+    disk.fill();
+    watcher.tags.reset();
+    const before = seen().length;
+    await hears(service, 4);
+    const arrived = await secondsUntil(() => seen().length >= before + 4, limit);
+    verdict.within(arrived, limit, 'events after');
+    verdict.note(`tags at most ${(watcher.tags.longestGapMs / 1000).toFixed(1)} s apart`);
+    verdict.hold(watcher.tags.longestGapMs < 3000, 'tags without a gap of 3 s');
+    verdict.hold(missingIn(await history()) === 0, 'the history knows what it could not write');
+    const full = await clips();
+    disk.free();
+    const during = seen();
+    const written = await secondsUntil(async () => missingIn(await onDisk(), during) === 0, limit);
+    verdict.within(written, limit, 'the history on the disk after');
+    verdict.within(await secondsUntil(async () => (await clips()) > full, limit), limit, 'a clip after');
+    for (const code of ['history_not_written', 'clip_not_written']) {
+      const warnings = service.lines.filter((line) => line.code === code).length;
+      verdict.hold(warnings === 1, `one warning ${code} (${warnings})`);
+    }
+    await allArrives(rig, verdict, limit);
   },
   'disk-full-health': async (owner, verdict) => {
     const { rig, disk } = await onSmallDisk(owner);
