@@ -14,7 +14,11 @@ const rooms = [
   'telemetry',
   'mqtt',
   'config',
+  'history',
+  'clips',
   'home-assistant',
+  'web',
+  'page',
   'service',
   'bench',
   'cli',
@@ -55,7 +59,7 @@ export default tseslint.config(
   { ignores: ['dist/', '.tap/', '.tmp/', 'coverage/', 'data/'] },
   js.configs.recommended,
   {
-    files: ['**/*.ts'],
+    files: ['**/*.{ts,tsx}'],
     extends: [tseslint.configs.strictTypeChecked],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
@@ -83,5 +87,29 @@ export default tseslint.config(
     },
   },
   ...oneWay,
+  {
+    // It runs in the browser: of the rooms before it, it knows the forms of documents, and nothing that runs.
+    files: ['src/page/**/*.{ts,tsx}'],
+    rules: {
+      'no-restricted-imports': ['error', { patterns: [noTools] }],
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              regex: `^(\\.\\./)+(${rooms.slice(0, rooms.indexOf('page')).join('|')})/(?!slug\\.js$|look\\.js$)`,
+              message: 'The page takes only types from the service, and the look.',
+              allowTypeImports: true,
+            },
+            {
+              regex: `^(\\.\\./)+(${forbiddenFor('page').join('|')})/`,
+              message: 'This room comes after the page.',
+            },
+            { group: ['node:*', 'zod'], message: 'The browser does not have it.', allowTypeImports: true },
+          ],
+        },
+      ],
+    },
+  },
   { files: ['**/*.js'], languageOptions: { globals: { process: 'readonly', console: 'readonly' } } },
 );

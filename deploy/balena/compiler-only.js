@@ -1,10 +1,11 @@
 // Takes out of package.json and package-lock.json in the working directory every development dependency but the
-// compiler and the types it needs, and what only those others needed, so that building the image does not install
+// compiler, the types it needs and what the page is built with, and what only those others needed, so that building the image does not install
 // linters and test tools. What stays keeps its locked version and digest, and "npm ci" installs it as strictly as
 // ever.
 import { readFileSync, writeFileSync } from 'node:fs';
 
-const isNeeded = (name) => name === 'typescript' || name.startsWith('@types/');
+const isNeeded = (name) =>
+  ['typescript', 'esbuild', 'preact', 'uplot'].includes(name) || name.startsWith('@types/');
 
 const project = JSON.parse(readFileSync('package.json', 'utf8'));
 const lock = JSON.parse(readFileSync('package-lock.json', 'utf8'));

@@ -1,7 +1,7 @@
 import { latencyDistributions, mapAgainstLatency, temperatureOverTime } from './charts.js';
 import type { ModelBenchReport } from './model-bench-report.js';
 import { facts, formatHtml, section } from '../page/page.js';
-import { element, escapeHtml } from '../page/svg.js';
+import { element, escapeHtml, scrolling } from '../page/svg.js';
 import { columnsOf, describeMachine, paretoRows, remarks } from './table.js';
 
 /** Sorts the table by the column whose heading is pressed; rows without a value come last. */
@@ -32,7 +32,7 @@ export function formatPage(report: ModelBenchReport): string {
     plot('Accuracy against latency', mapAgainstLatency(report), [
       'Each point is a model. Filled green: the Pareto front, models that no other beats in both. To the upper left is better. A point that has no room for its name tells it when the pointer rests on it.',
     ]),
-    section('All figures', `<div class="scroll">${table(report)}</div>${meanings(report)}`),
+    section('All figures', scrolling('All figures', table(report)) + meanings(report)),
     plot('Latency of clips', latencyDistributions(report), [
       'How long the clips of each model took; the height is the root of how many did. Green: p50, orange: p99.',
     ]),
@@ -59,7 +59,7 @@ export function formatPage(report: ModelBenchReport): string {
 
 function plot(heading: string, svg: string | null, notes: readonly string[]): string {
   const text = svg === null ? ['Nothing to show: it was not measured, or is not known.'] : notes;
-  const picture = svg === null ? '' : `<div class="scroll">${svg}</div>`;
+  const picture = svg === null ? '' : scrolling(heading, svg);
   return section(heading, picture + text.map((note) => `<p class="dim">${escapeHtml(note)}</p>`).join(''));
 }
 

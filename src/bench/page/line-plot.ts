@@ -1,3 +1,4 @@
+import { lightLines } from '../../common/look.js';
 import {
   axes,
   element,
@@ -5,6 +6,7 @@ import {
   linearScale,
   niceRange,
   picture,
+  scrolling,
   tip,
   type Frame,
   type Scale,
@@ -29,8 +31,6 @@ export interface Plot {
   from?: 'values';
 }
 
-/** As many classes `line-0` … as the style of the page has colours. */
-const COLOURS = 7;
 const FRAME: Frame = { width: 900, height: 280, left: 64, right: 24, top: 32, bottom: 44 };
 /** Strips that tell the values below them; a pointer does not find narrower ones. */
 const MOST_STRIPS = 150;
@@ -63,17 +63,20 @@ export function renderPlot(plot: Plot): string {
       ? ''
       : element('line', { class: 'limit', x1: left, y1: level, x2: width - right, y2: level }),
     ...lines.map(({ points }, index) =>
-      element('path', { class: `line line-${index % COLOURS}`, d: pathOf(points, x, y) }),
+      element('path', { class: `line ${colourOf(index)}`, d: pathOf(points, x, y) }),
     ),
     strips(plot, lines, x),
   ];
   const legend = lines.map(
-    ({ name }, index) => `<span><i class="key-${index % COLOURS}"></i>${escapeHtml(name)}</span>`,
+    ({ name }, index) => `<span><i class="key ${colourOf(index)}"></i>${escapeHtml(name)}</span>`,
   );
-  if (level !== null) legend.push(`<span><i class="key-limit"></i>limit: ${plot.limit}</span>`);
+  if (level !== null) legend.push(`<span><i class="key limits"></i>limit: ${plot.limit}</span>`);
   if ((plot.marks ?? []).length > 0) legend.push('<span>marks on the axis: swaps</span>');
-  return `<figure>${caption}<div class="scroll">${picture(FRAME, plot.title, content.join(''))}</div><div class="legend">${legend.join('')}</div></figure>`;
+  return `<figure>${caption}${scrolling(plot.title, picture(FRAME, plot.title, content.join('')))}<div class="legend">${legend.join('')}</div></figure>`;
 }
+
+/** The class of the style that has the colour of a line. */
+const colourOf = (index: number): string => `colour-${index % lightLines.length}`;
 
 function bounds(values: readonly number[]): [least: number, most: number] {
   // Not Math.min(...values): there may be more of them than a call takes.

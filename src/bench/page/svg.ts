@@ -247,11 +247,17 @@ export function axes(
   return parts.join('');
 }
 
+/** What may be wider than the screen and then scrolls by itself, with the keyboard too; `name` is read out. */
+export function scrolling(name: string, content: string): string {
+  return element('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': name }, content);
+}
+
 /** A picture of its own; `name` is read to those who do not see it. */
 export function picture(frame: Pick<Frame, 'width' | 'height'>, name: string, content: string): string {
   return element(
     'svg',
     {
+      class: 'picture',
       viewBox: `0 0 ${frame.width} ${frame.height}`,
       role: 'img',
       'aria-label': name,

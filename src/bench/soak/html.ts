@@ -1,4 +1,4 @@
-import { escapeHtml } from '../page/svg.js';
+import { escapeHtml, scrolling } from '../page/svg.js';
 import { renderPlot, type Plot, type PlotLine } from '../page/line-plot.js';
 import { facts, formatHtml, section } from '../page/page.js';
 import type { LatencySlice } from './latency-history.js';
@@ -52,7 +52,7 @@ export function soakHtml(report: SoakReport): string {
     sections: [
       section(
         null,
-        `<p>${escapeHtml(closingLine(report))}</p><div class="scroll"><table class="first-wraps"><tr><th>limit</th><th>measured</th><th>limit</th><th></th></tr>${verdicts.map(verdictRow).join('')}</table></div>${facts(about)}`,
+        `<p>${escapeHtml(closingLine(report))}</p>${scrolling('Limits', `<table class="first-wraps"><tr><th>what</th><th>measured</th><th>limit</th><th>verdict</th></tr>${verdicts.map(verdictRow).join('')}</table>`)}${facts(about)}`,
       ),
       ...(trouble.length === 0
         ? []
@@ -80,7 +80,10 @@ function htmlTable([head = [], ...rows]: readonly (readonly string[])[]): string
   // Tables for a terminal end with an empty column.
   const line = (row: readonly string[], cell: 'td' | 'th') =>
     `<tr>${row.map((text) => `<${cell}>${escapeHtml(text)}</${cell}>`).join('')}</tr>`;
-  return `<div class="scroll"><table>${line(head, 'th')}${rows.map((row) => line(row, 'td')).join('')}</table></div>`;
+  return scrolling(
+    head.join(' '),
+    `<table>${line(head, 'th')}${rows.map((row) => line(row, 'td')).join('')}</table>`,
+  );
 }
 
 /** The latency of one model: a step for each stretch in which it answered, nothing where another one did. */

@@ -96,6 +96,8 @@ function environment(options: SoakOptions, folder: string, port: number): Record
     SOUNDPOST_INFERENCE_RATE_HZ: String(settings.rateHz),
     SOUNDPOST_TELEMETRY_INTERVAL_SECONDS: String(telemetrySeconds(settings)),
     SOUNDPOST_TELEMETRY_EVENT_LOOP: 'true',
+    // Beside a service at work, whose page has the usual port.
+    SOUNDPOST_WEB_PORT: '0',
     SOUNDPOST_LOG_LEVEL: 'warn',
     SOUNDPOST_LOG_FORMAT: 'json',
   };
