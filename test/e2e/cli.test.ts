@@ -1,7 +1,7 @@
 /** The command line as a person meets it: the compiled program, its output, its exit codes. */
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { t } from 'tap';
@@ -193,7 +193,20 @@ void t.test('doctor says what to do', async (t) => {
   t.equal(ok, true);
   t.strictSame(
     findings.map(({ name }) => name),
-    ['node', 'board', 'sensors', 'disk', 'model', 'labels', 'audio', 'ffmpeg', 'broker'],
+    [
+      'node',
+      'board',
+      'sensors',
+      'disk',
+      'model',
+      'labels',
+      'audio',
+      'ffmpeg',
+      'broker',
+      'page',
+      'history',
+      'clips',
+    ],
   );
 
   const taken = createServer().listen(0, '127.0.0.1');
@@ -226,6 +239,44 @@ void t.test('doctor says what to do', async (t) => {
   t.equal(away.code, 1);
   t.match(away.stdout, /\nfail +broker +mqtt:\/\/127\.0\.0\.1:\d+: .*is the broker running\?/);
   t.notMatch(away.stdout, /hush-hush/);
+});
+
+void t.test('doctor says where the page is and what is kept', async (t) => {
+  const dataDir = ownData('doctor-kept');
+  const run = async (...more: string[]) =>
+    cli(['doctor', '--audio.source', 'demo', '--broker.port', String(await freePort())].concat(more), {
+      env: { SOUNDPOST_DATA_DIR: dataDir },
+    });
+  const doctor = async (...more: string[]) => (await run(...more)).stdout;
+  const port = String(await freePort());
+  const fresh = await doctor('--web.port', port);
+  t.match(fresh, new RegExp(`\\nok +page +http://127\\.0\\.0\\.1:${port}; for this machine alone, without`));
+  t.match(fresh, /\nok +history +0\.0 MB of 64 MB, for 30 days, in /);
+  t.match(fresh, /\nok +clips +off, no sound is kept \(clips\.enabled is false\)\n/);
+  t.notOk(existsSync(join(dataDir, 'clips')), 'it makes no folder');
+
+  const open = ['--web.port', port, '--web.host', '0.0.0.0'];
+  t.match((await run(...open)).stderr, /web\.password/, 'the configuration says that it takes a password');
+  const day = join(dataDir, 'clips', '2026-05-10');
+  mkdirSync(day, { recursive: true });
+  writeFileSync(join(day, 'one.flac'), Buffer.alloc(2_000_000));
+  writeFileSync(join(day, 'one.json'), '{}');
+  writeFileSync(join(dataDir, 'history'), 'no folder');
+  const full = await doctor(...open, '--web.password', 'hush-hush', '--clips.enabled', 'true');
+  t.match(full, /\nok +page .*open to the network \(web\.host is 0\.0\.0\.0\), with the password/);
+  t.notMatch(full, /hush-hush/);
+  t.match(full, /\nok +clips +1 clip, 2\.0 MB of 500 MB, for 14 days; none with speech, in /);
+  t.match(full, /\nwarn +history .*cannot be written \(ENOTDIR\)/);
+
+  const taken = createServer().listen(0, '127.0.0.1');
+  t.teardown(() => taken.close());
+  await once(taken, 'listening');
+  const { port: busy } = taken.address() as { port: number };
+  const blocked = await doctor('--web.port', String(busy), '--history.enabled', 'false');
+  t.match(blocked, /\nwarn +page .*something is there already.*web\.port/);
+  t.match(blocked, /\nok +history +off \(history\.enabled is false\)/);
+  t.match(blocked, /\nok +clips +off.*; 1 clip, 2\.0 MB of earlier lie in /);
+  t.match(await doctor('--web.enabled', 'false'), /\nok +page +off/);
 });
 
 void t.test('doctor knows the watched labels and their thresholds', async (t) => {
