@@ -1,11 +1,10 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { codeOf, messageOf } from '../common/errors.js';
 import { silentLogger } from '../common/log.js';
 import { isLoopback } from '../common/loopback.js';
-import { projectRoot } from '../common/project.js';
 import type { Config } from '../config/schema.js';
 import { readHealth } from '../service/health-file.js';
+import { builtPageFolder } from '../web/page-folder.js';
 import { createWeb } from '../web/web.js';
 import type { Finding } from './finding.js';
 
@@ -34,7 +33,7 @@ export async function checkPage(config: Config): Promise<Finding> {
     await trial.stop();
   }
   const detail = `${where}; ${whoMay(web)}`;
-  return existsSync(join(projectRoot(), 'dist', 'src', 'page-files'))
+  return existsSync(builtPageFolder)
     ? { verdict: 'ok', detail }
     : { verdict: 'warn', detail: `${detail}; only its API: the page was not built (npm run build)` };
 }

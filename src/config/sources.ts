@@ -1,3 +1,4 @@
+import { ONLY_SOURCE } from '../common/only-source.js';
 import { deepFreeze } from '../common/deep-freeze.js';
 import type { Config, SourceEntry } from './schema.js';
 import { kindOf } from './source-rules.js';
@@ -10,9 +11,6 @@ export interface SourceConfig {
   readonly audio: Omit<Config['audio'], 'sources'>;
   readonly tagging: Config['tagging'];
 }
-
-/** The name of the one source of a configuration without a list. */
-export const ONLY_SOURCE = 'main';
 
 /**
  * The sources of a configuration, in the order of its list; without one the one source that the single keys describe,

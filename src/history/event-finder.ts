@@ -1,5 +1,6 @@
+import { ONLY_SOURCE } from '../common/only-source.js';
 import { createLabelMatch } from './label-match.js';
-import { ONLY_SOURCE, type HistoryEvent, type HistoryRecord } from './record.js';
+import type { HistoryEvent, HistoryRecord } from './record.js';
 
 /** What is asked of the events. Times are when a sound began, ms since the epoch. */
 export interface EventQuery {

@@ -11,9 +11,6 @@ import type { EventPayload } from '../mqtt/contract.js';
 /** An event as it was published; without `source` it is that of the only one. */
 export type HistoryEvent = EventPayload & { readonly source?: string | undefined };
 
-/** What a source is called where there is only one. */
-export const ONLY_SOURCE = 'main';
-
 export type HistoryRecord =
   /** `atMs` is when the sound began, at its end as well. */
   | { readonly kind: 'event'; readonly atMs: number; readonly event: HistoryEvent }

@@ -2,11 +2,12 @@ import { createServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { Aedes, type Client } from 'aedes';
 import { createBucket } from '../common/bucket.js';
+import { listen, localUrl } from '../common/listen.js';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { isLoopback } from '../common/loopback.js';
 import { createSuppressor } from '../common/suppress.js';
-import { listen, localUrl, unprotected } from './broker-address.js';
+import { listenError, unprotected } from './broker-address.js';
 import { createEntry } from './broker-entry.js';
 import { BROKER_LIMITS, createAccounts } from './broker-limits.js';
 import { createRules } from './broker-rules.js';
@@ -99,7 +100,7 @@ export async function startEmbeddedBroker(options: {
     await listen(server, host, options.port);
   } catch (error) {
     await closeAedes();
-    throw error;
+    throw listenError(error, host, options.port);
   }
   server.on('error', (error) =>
     log.error({ code: 'broker_failed', err: error }, `The embedded broker failed: ${error.message}`),
@@ -116,7 +117,7 @@ export async function startEmbeddedBroker(options: {
   }
 
   return {
-    ...localUrl(server, host),
+    ...localUrl('mqtt', server, host),
     clients: () => aedes.connectedClients,
     connect() {
       const [ours, theirs] = streamPair();

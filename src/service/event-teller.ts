@@ -1,5 +1,5 @@
 import { round } from '../common/round.js';
-import { ONLY_SOURCE } from '../config/sources.js';
+import { ONLY_SOURCE } from '../common/only-source.js';
 import type { EventPayload } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';
 import type { SourceLink } from '../mqtt/source-link.js';

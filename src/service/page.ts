@@ -7,6 +7,7 @@ import type { Logger } from '../common/log.js';
 import type { Config } from '../config/schema.js';
 import type { ResponsePayload } from '../mqtt/contract.js';
 import type { Link } from '../mqtt/link.js';
+import { builtPageFolder } from '../web/page-folder.js';
 import { createWeb, type Web } from '../web/web.js';
 import type { Listening } from './listening.js';
 
@@ -37,7 +38,6 @@ export function createPage(options: {
   const { config, root, link, log } = options;
   if (!config.web.enabled) return { link, urlOf: () => null, start: nothing, stop: nothing };
   // Where only the program was built, the API answers alone.
-  const pageFolder = join(root, 'dist', 'src', 'page-files');
   const web = createWeb({
     host: config.web.host,
     port: config.web.port,
@@ -45,7 +45,7 @@ export function createPage(options: {
     hosts: config.web.hosts,
     proxies: config.web.proxies,
     ingressFrom: config.web.ingress ? SUPERVISOR : null,
-    pageFolder: existsSync(pageFolder) ? pageFolder : null,
+    pageFolder: existsSync(builtPageFolder) ? builtPageFolder : null,
     openApiFile: join(root, 'config', 'openapi.json'),
     execute: options.execute,
     findClip: async (id) => {

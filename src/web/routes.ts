@@ -1,3 +1,4 @@
+import { ONLY_SOURCE } from '../common/only-source.js';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
@@ -188,7 +189,7 @@ function createApi(options: RoutesOptions): [RegExp, Route][] {
       {
         method: 'GET',
         run(call) {
-          const source = call.query.get('source') ?? 'main';
+          const source = call.query.get('source') ?? ONLY_SOURCE;
           if (spectrograms === null || !SOURCE.test(source)) throw nothingThere();
           goOn(call, (onClose) => spectrograms.open(source, call.response, onClose));
         },

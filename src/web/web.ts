@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { listen, localUrl } from '../common/listen.js';
 import type { Logger } from '../common/log.js';
 import { isLoopback } from '../common/loopback.js';
 import type { ResponsePayload } from '../mqtt/contract.js';
-import { listen, localUrl, unprotected } from './address.js';
+import { listenError, unprotected } from './address.js';
 import type { Clip } from './clips.js';
 import { createBoundedServer } from './connections.js';
 import { createEntry } from './entry.js';
@@ -125,11 +126,13 @@ export function createWeb(options: WebOptions): Web {
         options.pageFolder,
         options.openApiFile === null ? {} : { '/api/openapi.json': options.openApiFile },
       );
-      await listen(server, host, options.port);
+      await listen(server, host, options.port).catch((error: unknown) => {
+        throw listenError(error, host, options.port);
+      });
       server.on('error', (error) =>
         log.error({ code: 'web_failed', err: error }, `The server of the page failed: ${error.message}`),
       );
-      const place = localUrl(server, host);
+      const place = localUrl('http', server, host);
       port = place.port;
       return place;
     },

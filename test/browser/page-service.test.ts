@@ -7,7 +7,7 @@ import type { Page } from 'playwright-core';
 import t from 'tap';
 import type { EventPayload, InfoPayload, StatePayload } from '../../src/mqtt/contract.js';
 import { freePort } from '../support/broker.js';
-import { coloursOf, openPage, picture, startBrowser, type OpenedPage } from '../support/browser.js';
+import { coloursOf, openPage, picture, playClip, startBrowser, type OpenedPage } from '../support/browser.js';
 import { createConsole, makeDataDir, startService, type Console } from '../support/service.js';
 import { breaches, pagePort, withPage } from '../support/service-rig.js';
 import { projectPath } from '../support/shared.js';
@@ -87,26 +87,6 @@ function demoLabels(): string[] {
   return events.map(({ label }) => label);
 }
 
-/** Plays the clip for a moment. */
-const play = (page: Page): Promise<{ duration: number; at: number }> =>
-  page.locator('audio').evaluate(async (element) => {
-    const audio = element as unknown as {
-      duration: number;
-      currentTime: number;
-      play(): Promise<void>;
-      pause(): void;
-      addEventListener(name: string, listener: () => void): void;
-    };
-    await audio.play();
-    await new Promise<void>((resolve) => {
-      audio.addEventListener('timeupdate', () => {
-        if (audio.currentTime > 0.2) resolve();
-      });
-    });
-    audio.pause();
-    return { duration: audio.duration, at: audio.currentTime };
-  });
-
 t.test('the page of the running service', { skip, timeout: 240_000 }, async (t) => {
   const { console, url } = await startDemo(t);
   const browser = await startBrowser(t);
@@ -146,7 +126,7 @@ t.test('the page of the running service', { skip, timeout: 240_000 }, async (t) 
     const box = async (selector: string) => (await page.locator(selector).boundingBox())!;
     const frame = await box('.clip-frame');
     const [begins, ends] = [await box('.clip-mark.begins'), await box('.clip-mark.ends')];
-    const { duration, at } = await play(page);
+    const { duration, at } = await playClip(page);
     t.ok(at > 0.2 && duration > ended.duration_s!, `a clip of ${duration} s is played`);
     const secondsAt = (x: number): number => ((x + 1 - frame.x) / frame.width) * duration;
     t.ok(Math.abs(secondsAt(begins.x) - 2) < 0.2, `two seconds before it: ${secondsAt(begins.x)}`);

@@ -6,6 +6,7 @@ import {
   coloursOf,
   openPage,
   picture,
+  playClip,
   sizes,
   startBrowser,
   startPageDevice,
@@ -132,23 +133,7 @@ for (const size of Object.keys(sizes) as Size[]) {
         Math.abs((ends.x + 1 - frame.x) / frame.width - (seconds - 2) / seconds) < 0.02,
         'the offset before two',
       );
-      const played = await page.locator('audio').evaluate(async (element) => {
-        const audio = element as unknown as {
-          duration: number;
-          currentTime: number;
-          play(): Promise<void>;
-          pause(): void;
-          addEventListener(name: string, listener: () => void): void;
-        };
-        await audio.play();
-        await new Promise<void>((resolve) => {
-          audio.addEventListener('timeupdate', () => {
-            if (audio.currentTime > 0.2) resolve();
-          });
-        });
-        audio.pause();
-        return { duration: audio.duration, at: audio.currentTime };
-      });
+      const played = await playClip(page);
       t.ok(Math.abs(played.duration - seconds) < 0.1, 'the whole clip');
       await until(
         async () => ((await page.locator('.clip-position').boundingBox())?.x ?? 0) > frame.x + 5,

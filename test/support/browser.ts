@@ -1,13 +1,8 @@
 import { createRequire } from 'node:module';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  chromium,
-  type Browser,
-  type BrowserContext,
-  type BrowserContextOptions,
-  type Page,
-} from 'playwright-core';
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
+import { launchChromium } from '../../tools/page/chromium.js';
 import {
   startScriptedDevice,
   type ScriptedDevice,
@@ -28,12 +23,7 @@ export type Size = keyof typeof sizes;
 
 /** Debian's; ends with the test. */
 export async function startBrowser(t: Teardown): Promise<Browser> {
-  const browser = await chromium.launch({
-    executablePath: '/usr/bin/chromium',
-    // Root has no sandbox of Chromium's; nobody else is without one.
-    chromiumSandbox: process.getuid?.() !== 0,
-    args: ['--autoplay-policy=no-user-gesture-required', '--mute-audio'],
-  });
+  const browser = await launchChromium(['--autoplay-policy=no-user-gesture-required', '--mute-audio']);
   t.teardown(() => browser.close());
   return browser;
 }
@@ -156,3 +146,23 @@ export async function findings(page: Page): Promise<Finding[]> {
       })),
     );
 }
+
+/** Plays the clip on the page for a moment. */
+export const playClip = (page: Page): Promise<{ duration: number; at: number }> =>
+  page.locator('audio').evaluate(async (element) => {
+    const audio = element as unknown as {
+      duration: number;
+      currentTime: number;
+      play(): Promise<void>;
+      pause(): void;
+      addEventListener(name: string, listener: () => void): void;
+    };
+    await audio.play();
+    await new Promise<void>((resolve) => {
+      audio.addEventListener('timeupdate', () => {
+        if (audio.currentTime > 0.2) resolve();
+      });
+    });
+    audio.pause();
+    return { duration: audio.duration, at: audio.currentTime };
+  });

@@ -12,6 +12,7 @@ import { BUNDLED_MODEL } from '../../src/models/bundled.js';
 import { createRegistry } from '../../src/models/registry.js';
 import { measureAlone } from './alone.js';
 import { runService, type ServiceRun } from '../bench/service-run.js';
+import { CHROMIUM } from './chromium.js';
 import { measureFirstPaint } from './paint.js';
 import { positive, whole } from '../options.js';
 
@@ -124,7 +125,7 @@ async function putAlone(): Promise<void> {
 async function putFirstPaint(dataDir: string): Promise<void> {
   const found = await measureFirstPaint(dataDir, [1, 6]);
   if (found === null) {
-    put('There is no Chromium at /usr/bin/chromium, so nothing was painted.');
+    put(`There is no Chromium at ${CHROMIUM}, so nothing was painted.`);
     return;
   }
   for (const { slowdown, paintMs, contentMs } of found) {

@@ -1,15 +1,12 @@
 import { existsSync } from 'node:fs';
-import { chromium } from 'playwright-core';
 import { silentLogger } from '../../src/common/log.js';
+import { CHROMIUM, launchChromium } from './chromium.js';
 import { startScriptedDevice } from './device/device.js';
 
 /*
  * How long a browser of this machine takes from asking for the page until something of it is seen, as it is and with its
  * CPU slowed down, which stands in for a small computer that shows its own page.
  */
-
-/** Debian's. */
-const CHROMIUM = '/usr/bin/chromium';
 
 export interface FirstPaint {
   /** How many times slower than this machine. */
@@ -28,11 +25,7 @@ export async function measureFirstPaint(
 ): Promise<FirstPaint[] | null> {
   if (!existsSync(CHROMIUM)) return null;
   const device = await startScriptedDevice({ dataDir, log: silentLogger, pastDays: 1 });
-  const browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    // Root has no sandbox of Chromium's.
-    chromiumSandbox: process.getuid?.() !== 0,
-  });
+  const browser = await launchChromium();
   try {
     const found: FirstPaint[] = [];
     for (const slowdown of slowdowns) {

@@ -11,6 +11,7 @@ import { device } from '../model/session.js';
 import { Card, ConfirmButton, ErrorNote, SoundName, useAction } from '../parts/basics.js';
 import { nameOf } from '../parts/event-list.js';
 import { Plot } from '../parts/plot.js';
+import { ThresholdNow } from '../parts/threshold-now.js';
 import { ClipPlayer } from '../spectrogram/clip.js';
 import { useWords } from '../texts/index.js';
 
@@ -274,17 +275,7 @@ function ScoresAround({ event }: { event: HeardEvent }): JSX.Element {
                   height: `${scale.height}px`,
                 }}
               />
-              {threshold === null ? null : (
-                <span
-                  class="threshold-now"
-                  aria-hidden="true"
-                  style={{
-                    top: `${scale.toY(threshold)}px`,
-                    left: `${scale.left}px`,
-                    width: `${scale.width}px`,
-                  }}
-                />
-              )}
+              {threshold === null ? null : <ThresholdNow scale={scale} threshold={threshold} />}
             </>
           );
         }}

@@ -11,6 +11,7 @@ import { device } from '../model/session.js';
 import { Card, ErrorNote, useAction } from '../parts/basics.js';
 import { Plot } from '../parts/plot.js';
 import { ThresholdLine } from '../parts/threshold-line.js';
+import { ThresholdNow } from '../parts/threshold-now.js';
 import { useWords } from '../texts/index.js';
 
 const HOUR_MS = 3_600_000;
@@ -200,15 +201,7 @@ function Scores(properties: {
         over={(scale) => (
           <>
             {inForce === null || inForce === value ? null : (
-              <span
-                class="threshold-now"
-                aria-hidden="true"
-                style={{
-                  top: `${scale.toY(inForce)}px`,
-                  left: `${scale.left}px`,
-                  width: `${scale.width}px`,
-                }}
-              />
+              <ThresholdNow scale={scale} threshold={inForce} />
             )}
             <ThresholdLine scale={scale} value={value} meaning={meaning} onChange={setMoved} />
           </>
