@@ -2,6 +2,7 @@ import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
+import { createTurns } from '../common/turns.js';
 import { epochMs } from '../mqtt/contract.js';
 import type { Clip, ClipListRequest } from '../mqtt/clip-specs.js';
 import { dayFolder, findClips, removeClipFiles, whenWritten } from './clip-files.js';
@@ -65,14 +66,7 @@ export function createClipStore(options: {
    * for ever, nor have every new one make room for them.
    */
   let ahead = new Map<string, number>();
-  let last: Promise<unknown> = Promise.resolve();
-
-  /** Does it when all before it is done. */
-  function inTurn<T>(work: () => Promise<T> | T): Promise<T> {
-    const done = last.then(work);
-    last = done.catch(() => undefined);
-    return done;
-  }
+  const inTurn = createTurns();
 
   function put(clip: Clip): void {
     clips.splice(placeOf(clips, clip), 0, clip);

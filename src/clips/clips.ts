@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
+import { within } from '../common/within.js';
 import { clipListRequest, type Clip, type ClipListRequest } from '../mqtt/clip-specs.js';
 import { epochMs } from '../mqtt/contract.js';
 import { createClipStore, type ClipPage } from './clip-store.js';
@@ -189,12 +190,4 @@ export function createClips(options: {
       writer.stop();
     },
   };
-}
-
-/** Resolves with the work, or after so long without it. */
-async function within(work: Promise<unknown>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
-  await Promise.race([work, limit]);
-  clearTimeout(timer);
 }
