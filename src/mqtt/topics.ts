@@ -60,6 +60,11 @@ const OF_SOURCE = 'source/<source>/';
 const reserved = reservedBelow('');
 const reservedOfSource = reservedBelow(OF_SOURCE);
 
+/** The topic of a key below `B`, placeholders filled in. */
+export function topicBelow(key: TopicKey, values: Record<string, string>): string {
+  return contract[key].template.replace(/<(\w+)>/g, (_, name: string) => values[name] ?? '');
+}
+
 /**
  * Builds and reads the topics of one device. Throws SoundpostError `invalid_topic` where the base topic, the device id
  * or the name of a source cannot be part of a topic, or where the birth topic is one of ours.
@@ -96,9 +101,7 @@ export function createTopics(baseTopic: string, deviceId: string, options: Topic
     base,
     sources,
     of(key, ...parameters) {
-      const values: Record<string, string> = parameters[0] ?? {};
-      const path = contract[key].template.replace(/<(\w+)>/g, (_, name: string) => values[name] ?? '');
-      return `${base}/${path}`;
+      return `${base}/${topicBelow(key, parameters[0] ?? {})}`;
     },
     subscriptions: [
       `${base}/+/set`,

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { contract, expiryOf, type OutKey, type Payload, type TopicArguments } from '../mqtt/contract.js';
+import { topicBelow } from '../mqtt/topics.js';
 import { eventText, type EventStream, type EventStreams } from './event-streams.js';
 
 /** The documents of MQTT, for viewers. */
@@ -76,7 +77,7 @@ export function createFeed(streams: EventStreams, log: Logger, now: () => number
       const { retain } = contract[key];
       if (!retain && viewers.size === 0) return;
       const values: Record<string, string> = parameters[0] ?? {};
-      const topic = topicOf(key, values);
+      const topic = topicBelow(key, values);
       const expiresAt = now() + 1000 * (expiryOf(key, payload) ?? Infinity);
       const document: Document = { key, topic, source: values['source'], payload, expiresAt };
       if (retain) kept.set(topic, document);
@@ -85,7 +86,7 @@ export function createFeed(streams: EventStreams, log: Logger, now: () => number
       fresh.push(textOf(document));
     },
     retire(key, ...parameters) {
-      kept.delete(topicOf(key, parameters[0] ?? {}));
+      kept.delete(topicBelow(key, parameters[0] ?? {}));
     },
     open(response, onClose) {
       // What has come before is in the snapshot.
@@ -98,9 +99,4 @@ export function createFeed(streams: EventStreams, log: Logger, now: () => number
       return viewer;
     },
   };
-}
-
-/** The topic below `B`. */
-function topicOf(key: OutKey, values: Record<string, string>): string {
-  return contract[key].template.replace(/<(\w+)>/g, (_, name: string) => values[name] ?? '');
 }

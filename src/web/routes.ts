@@ -1,7 +1,8 @@
-import { ONLY_SOURCE } from '../common/only-source.js';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
+import { ONLY_SOURCE } from '../common/only-source.js';
+import { SOURCE_NAME } from '../common/rules.js';
 import { MAX_REQUEST_BYTES } from '../mqtt/command-request.js';
 import type { ResponsePayload } from '../mqtt/contract.js';
 import { CLIP_ID, sendClip, type Clip } from './clips.js';
@@ -42,7 +43,6 @@ interface Route {
 }
 
 const MAX_LOGIN_BYTES = 4096;
-const SOURCE = /^[a-z0-9][a-z0-9_-]{0,31}$/;
 
 /**
  * What is answered at which address. Every request passes the same door: the name it calls the device by, whose page it
@@ -190,7 +190,7 @@ function createApi(options: RoutesOptions): [RegExp, Route][] {
         method: 'GET',
         run(call) {
           const source = call.query.get('source') ?? ONLY_SOURCE;
-          if (spectrograms === null || !SOURCE.test(source)) throw nothingThere();
+          if (spectrograms === null || !SOURCE_NAME.test(source)) throw nothingThere();
           goOn(call, (onClose) => spectrograms.open(source, call.response, onClose));
         },
       },

@@ -28,11 +28,19 @@ export function useMedia(query: string): boolean {
 /** The time, again and again; for what says how long ago something was. */
 export function useNow(everyMs: number): number {
   const [now, setNow] = useState(Date.now);
+  useEvery(everyMs, () => setNow(Date.now()));
+  return now;
+}
+
+/** Does something again and again; null: not now. */
+export function useEvery(everyMs: number | null, work: () => void): void {
+  const latest = useRef(work);
+  latest.current = work;
   useEffect(() => {
-    const timer = window.setInterval(() => setNow(Date.now()), everyMs);
+    if (everyMs === null) return undefined;
+    const timer = window.setInterval(() => latest.current(), everyMs);
     return () => window.clearInterval(timer);
   }, [everyMs]);
-  return now;
 }
 
 /** What was asked for: not there yet, there, or what went wrong. */

@@ -1,8 +1,8 @@
 import type { JSX } from 'preact';
-import { useEffect, useMemo, useState } from 'preact/hooks';
+import { useMemo, useState } from 'preact/hooks';
 import { addressOf, request, RequestError, type Answered } from '../api/request.js';
 import { stepsOf } from '../lib/firings.js';
-import { useLoaded } from '../lib/hooks.js';
+import { useEvery, useLoaded } from '../lib/hooks.js';
 import { dateOf, hrefOf } from '../lib/routes.js';
 import { useStore } from '../lib/store.js';
 import { configValue, watchedOf, type HeardEvent } from '../model/device.js';
@@ -163,11 +163,7 @@ function Clip({ event }: { event: HeardEvent }): JSX.Element {
   const action = useAction();
   const isYoung = event.ended_at === null || Date.now() - Date.parse(event.ended_at) < CLIP_DELAY_MS;
   const waits = clip === null && error === null && !isLoading && isYoung && !isOff;
-  useEffect(() => {
-    if (!waits) return undefined;
-    const timer = window.setInterval(again, LOOK_AGAIN_MS);
-    return () => window.clearInterval(timer);
-  }, [waits]);
+  useEvery(waits ? LOOK_AGAIN_MS : null, again);
   if (clip === null) {
     if (isLoading) return <p class="dim">{t.loading}</p>;
     const isUnknown = error instanceof RequestError && error.code === 'unknown_command';
@@ -239,11 +235,7 @@ function ScoresAround({ event }: { event: HeardEvent }): JSX.Element {
   );
   const isMissing = data !== null && !data.points.some(({ atMs }) => atMs + data.stepMs > begin);
   const waits = isMissing && Date.now() - end < SCORES_DELAY_MS;
-  useEffect(() => {
-    if (!waits) return undefined;
-    const timer = window.setInterval(again, SCORES_AGAIN_MS);
-    return () => window.clearInterval(timer);
-  }, [waits]);
+  useEvery(waits ? SCORES_AGAIN_MS : null, again);
   const { seconds, scores } = useMemo(() => stepsOf(data?.points ?? [], data?.stepMs ?? 60_000), [data]);
   const lines = useMemo(() => [{ name, values: scores }], [name, scores]);
   const threshold = watchedOf(info, source).find((item) => item.name === name)?.threshold ?? null;
