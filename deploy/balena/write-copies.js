@@ -4,25 +4,10 @@
 // Part of "npm run docs". Nothing that is built or pushed needs the copies.
 //
 //   node deploy/balena/write-copies.js [--check]      --check: write nothing, exit 1 where something is out of date
-import { readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join, posix } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { posix } from 'node:path';
+import { read, settle, version, withOwner } from '../copies.js';
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const home = 'deploy/balena';
-const read = (path) => {
-  try {
-    return readFileSync(join(root, path), 'utf8');
-  } catch (error) {
-    if (error.code === 'ENOENT') return '';
-    throw error;
-  }
-};
-
-const { version, repository } = JSON.parse(read('package.json'));
-const [, owner] = /github\.com\/([^/]+)\//.exec(repository.url);
-const withOwner = (text) =>
-  text.replace(/((?:github|githubusercontent)\.com\/)[^/\s]+(\/soundpost\b)/g, `$1${owner}$2`);
 const compose = read('docker-compose.yml');
 const contract = withOwner(read('balena.yml')).replace(/^version: .*$/m, `version: ${version}`);
 const note = (name) =>
@@ -42,10 +27,4 @@ const wanted = {
     ),
 };
 
-const stale = Object.entries(wanted).filter(([path, text]) => read(path) !== text);
-if (process.argv.includes('--check')) {
-  for (const [path] of stale) console.error(`${path} is out of date: run "npm run docs".`);
-  process.exitCode = stale.length > 0 ? 1 : 0;
-} else {
-  for (const [path, text] of stale) writeFileSync(join(root, path), text);
-}
+settle(wanted);

@@ -1,5 +1,4 @@
-import { createBackoff } from '../common/backoff.js';
-import { messageOf } from '../common/errors.js';
+import { createDiskRetry } from '../common/disk-retry.js';
 import { createGroupWriter } from '../common/group-writer.js';
 import type { Logger } from '../common/log.js';
 import { within } from '../common/within.js';
@@ -31,17 +30,23 @@ export function createWriting(options: {
   log: Logger;
 }): Writing {
   const { folder, files, queues, inTurn, tuning, log } = options;
-  const backoff = createBackoff({ firstMs: tuning.firstRetryMs, maxMs: tuning.maxRetryMs });
-  let failing = false;
+  const disk = createDiskRetry({
+    what: `The history in ${folder}`,
+    code: 'history_not_written',
+    meanwhile: 'the newest of it is kept in memory until it can',
+    firstRetryMs: tuning.firstRetryMs,
+    maxRetryMs: tuning.maxRetryMs,
+    log,
+    again: () => void writer.write(),
+  });
   let closed = false;
   /** At the start too: the folder may have grown old while the service was off. */
   let isToTidy = true;
-  let retry: NodeJS.Timeout | null = null;
 
   const isBehind = (): boolean => isToTidy || STREAMS.some((stream) => queues[stream].size > 0);
 
   /** At the end there is no second attempt. */
-  const mayWrite = (): boolean => retry === null && !(closed && failing);
+  const mayWrite = (): boolean => !disk.isWaiting && !(closed && disk.failing);
 
   async function writeSome(): Promise<void> {
     try {
@@ -53,7 +58,7 @@ export function createWriting(options: {
       files.distrust();
       throw error;
     }
-    worked();
+    disk.worked();
   }
 
   async function append(stream: Stream): Promise<void> {
@@ -73,35 +78,10 @@ export function createWriting(options: {
     }
   }
 
-  function worked(): void {
-    if (retry !== null) clearTimeout(retry);
-    retry = null;
-    backoff.reset();
-    if (failing) log.info({}, `The history in ${folder} is written again`);
-    failing = false;
-  }
-
-  function fail(error: unknown): void {
-    if (retry !== null) return;
-    if (!failing) {
-      log.warn(
-        { code: 'history_not_written' },
-        `The history in ${folder} cannot be written (${messageOf(error)}): the newest of it is kept in memory until it can. Check that the disk has room and that this user may write there.`,
-      );
-    }
-    failing = true;
-    if (closed) return;
-    retry = setTimeout(() => {
-      retry = null;
-      void writer.write();
-    }, backoff.next());
-    retry.unref();
-  }
-
   const writer = createGroupWriter({
     next: () => (mayWrite() && isBehind() ? () => inTurn(writeSome) : null),
     patienceMs: tuning.patienceMs,
-    fail,
+    fail: (error) => disk.failed(error),
   });
 
   const tidying = setInterval(() => {
@@ -111,7 +91,7 @@ export function createWriting(options: {
   tidying.unref();
 
   async function finish(): Promise<void> {
-    const wasFailing = failing;
+    const wasFailing = disk.failing;
     await writer.write();
     if (wasFailing && isBehind()) await inTurn(writeSome).catch(() => undefined);
     await inTurn(() => files.sync()).catch(() => undefined);
@@ -119,14 +99,14 @@ export function createWriting(options: {
 
   return {
     get failing() {
-      return failing;
+      return disk.failing;
     },
     write: () => writer.write(),
     async close() {
       if (closed) return;
       clearInterval(tidying);
       closed = true;
-      if (retry !== null) clearTimeout(retry);
+      disk.close();
       await within(finish(), tuning.closeMs);
     },
   };
