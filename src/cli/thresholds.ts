@@ -9,6 +9,7 @@ export const originNames: Readonly<Record<ThresholdOrigin, string>> = {
   model: 'model',
   label_set: 'label set',
   label_set_default: "label set's default",
+  learnt: 'taught',
   default: 'default of all models',
 };
 

@@ -41,9 +41,11 @@ export function createJsonMemory(options: {
   content: () => string;
   failing: (error: unknown) => void;
   saved?: () => void;
+  /** Of a file that is made; what everybody may read by default. */
+  mode?: number;
   tuning?: Partial<JsonMemoryTuning>;
 }): JsonMemory {
-  const { path, content, failing, saved } = options;
+  const { path, content, failing, saved, mode } = options;
   const { firstRetryMs, maxRetryMs, patienceMs } = { ...defaultTuning, ...options.tuning };
   const backoff = createBackoff({ firstMs: firstRetryMs, maxMs: maxRetryMs });
   let isFailing = false;
@@ -57,7 +59,7 @@ export function createJsonMemory(options: {
     if (timer !== null) clearTimeout(timer);
     timer = null;
     try {
-      await writeFileAtomic(path, content());
+      await writeFileAtomic(path, content(), mode === undefined ? {} : { mode });
       backoff.reset();
       if (isFailing) saved?.();
       isFailing = false;

@@ -5,9 +5,10 @@ import { parseJson } from './validate.js';
 
 /**
  * Who recommends a threshold: `model`, the file of thresholds that its manifest names; `label_set`, the label set for
- * this label; `label_set_default`, the label set for all labels that have none of their own.
+ * this label; `label_set_default`, the label set for all labels that have none of their own; `learnt`: it was taught, and
+ * this was found for it.
  */
-export type Recommender = 'model' | 'label_set' | 'label_set_default';
+export type Recommender = 'model' | 'label_set' | 'label_set_default' | 'learnt';
 
 /** One of the classes a model names. */
 export interface Label {
@@ -25,6 +26,11 @@ export interface Label {
 /** AudioSet's “Silence”: what says that there is nothing, and is right of a quiet room. */
 export function isSilence({ mid }: Pick<Label, 'mid'>): boolean {
   return mid === '/m/028v0c';
+}
+
+/** Whether it was taught, and is none of the model's own. */
+export function isLearnt({ thresholdFrom }: Pick<Label, 'thresholdFrom'>): boolean {
+  return thresholdFrom === 'learnt';
 }
 
 /** What a file says of thresholds. */

@@ -34,6 +34,7 @@ const sourceKinds = ['microphone', 'file', 'stream', 'demo'] as const satisfies 
 const thresholdOrigins = [
   'thresholds',
   'group',
+  'learnt',
   'threshold',
   'model',
   'label_set',
@@ -101,7 +102,7 @@ export const info = z.object({
         from: z
           .enum(thresholdOrigins)
           .describe(
-            'Where that comes from. Of the settings: `thresholds` for single labels and groups, the `group`’s own, `threshold` for all. Recommended: by the `model`, by its `label_set` for this label, or `label_set_default` for all its other labels. Else the `default`, 0.5.',
+            'Where that comes from. Of the settings: `thresholds` for single labels and groups, the `group`’s own, `threshold` for all. Recommended: by the `model`, by its `label_set` for this label, or `label_set_default` for all its other labels; `learnt`: found when the sound was taught. Else the `default`, 0.5.',
           ),
       }),
     )
@@ -161,6 +162,10 @@ export const state = z.object({
       'Each source, in the order of `audio.sources`; only where there are several. The fields above then say what was set for all of them.',
     ),
   telemetry_interval_seconds: z.number().positive().describe('Time between two messages on `telemetry`.'),
+  learning: z
+    .array(z.string())
+    .optional()
+    .describe('The sounds of one’s own that are being taught now, by their names (`learn/begin`).'),
   throttle: z.object({
     active: z.boolean().describe('Whether the rate is lowered at present.'),
     reason: z.string().nullable().describe('Why, for people; null where it is not.'),
@@ -261,6 +266,17 @@ export const event = z.object({
 /** Of a watched label or group. */
 export const heard = z.enum(['ON', 'OFF']);
 
+/** What `event` said of it last. */
+export const last = event.pick({
+  id: true,
+  label: true,
+  score: true,
+  peak: true,
+  started_at: true,
+  ended_at: true,
+  duration_s: true,
+});
+
 export const level = z.object({
   ts,
   dbfs: reading.describe('RMS level; digital silence is -120.'),
@@ -312,6 +328,14 @@ export const telemetry = z.object({
       idle: count
         .optional()
         .describe('Of the processed ones, those that were answered as silence without asking the network.'),
+      streamed: count
+        .optional()
+        .describe(
+          'Of the processed ones, those for which only what is new was computed (`model.streaming`), the `begun` ones with them.',
+        ),
+      begun: count
+        .optional()
+        .describe('Windows for which a stream had to be begun anew: all of it was computed, once.'),
     })
     .describe('Since the start.'),
   soc: z
@@ -337,7 +361,22 @@ export const telemetry = z.object({
     restarts: count.describe('How often the source was started again.'),
     clipped: count.optional().describe('Samples that were too loud for full scale after `audio.gain_db`.'),
   }),
-  inference: z.object({ restarts: count.describe('How often the inference process was started again.') }),
+  inference: z.object({
+    restarts: count.describe('How often the inference process was started again.'),
+    stream: z
+      .object({
+        grid_s: z.number().positive().describe('Full windows end on a grid of so many seconds.'),
+        kept_mb: z
+          .number()
+          .nonnegative()
+          .describe('What is kept of each source between two windows, in MiB (1,048,576 bytes).'),
+      })
+      .nullable()
+      .optional()
+      .describe(
+        'How the model at work is computed as a stream (`model.streaming`); null where each window is computed as a whole.',
+      ),
+  }),
   outbox: z.object({
     queued: count.describe('Events that wait for the broker.'),
     dropped: count.describe('Events that will never be delivered.'),
@@ -356,6 +395,10 @@ export const telemetry = z.object({
         processed: count.describe('Windows of this source that were answered.'),
         dropped: count.describe('Windows of this source that were given up because inference fell behind.'),
         idle: count.describe('Of the processed ones, those that were answered as silence without a run.'),
+        streamed: count
+          .optional()
+          .describe('Of the processed ones, those for which only what is new was computed.'),
+        begun: count.optional().describe('Windows for which its stream had to be begun anew.'),
         overruns: count.describe('Breaks in its sound.'),
         restarts: count.describe('How often it was started again.'),
         clipped: count.describe('Its samples that were too loud for full scale.'),

@@ -1,6 +1,7 @@
 import { round } from '../common/round.js';
 import type { Config } from '../config/schema.js';
 import { isoTime, type TelemetryPayload } from '../mqtt/contract.js';
+import type { EngineStream } from '../inference/engine.js';
 import type { Link } from '../mqtt/link.js';
 import { startEventLoopMonitor } from '../telemetry/event-loop.js';
 import { createHostReader } from '../telemetry/host.js';
@@ -39,7 +40,7 @@ export function createTelemetryLoop(options: {
     const pids = [process.pid, ...pipeline.pids, ...sources.flatMap(({ audio }) => audio.pids?.() ?? [])];
     const [soc, machine] = await Promise.all([readSoc({ sysRoot }), host.read(pids)]);
     if (timer === null) return;
-    const { processed, dropped, idle, restarts } = pipeline.counters();
+    const { restarts, ...windows } = pipeline.counters();
     const measured = measuredRate(sources, performance.now());
     const each = sources.map(countersOf);
     link.publish('telemetry', {
@@ -53,7 +54,7 @@ export function createTelemetryLoop(options: {
         measured: measured === null ? null : round(measured, 3),
       },
       latency_ms: latency.snapshotAndReset(),
-      windows: { processed, dropped, idle },
+      windows,
       soc,
       host: machine,
       audio: {
@@ -61,7 +62,7 @@ export function createTelemetryLoop(options: {
         restarts: sum(each, 'restarts'),
         clipped: sum(each, 'clipped'),
       },
-      inference: { restarts },
+      inference: { restarts, stream: streamOf(pipeline.stream) },
       outbox: link.counters(),
       commands: { refused: options.refusedCommands(), unanswered: link.lostReplies() },
       ...(eventLoop !== null && { event_loop_ms: eventLoop.snapshotAndReset() }),
@@ -94,13 +95,18 @@ export function createTelemetryLoop(options: {
   };
 }
 
+function streamOf(stream: EngineStream | null): TelemetryPayload['inference']['stream'] {
+  if (stream === null) return null;
+  return { grid_s: round(stream.gridSeconds, 4), kept_mb: round(stream.keptBytes / 2 ** 20, 1) };
+}
+
 type SourceCounts = NonNullable<TelemetryPayload['sources']>[string];
 
 function countersOf({ windows, audio, clipped }: Listening): SourceCounts {
   return { ...windows.counters(), ...audio.counters(), clipped };
 }
 
-function sum(each: readonly SourceCounts[], key: keyof SourceCounts): number {
+function sum(each: readonly SourceCounts[], key: 'overruns' | 'restarts' | 'clipped'): number {
   return each.reduce((total, counts) => total + counts[key], 0);
 }
 
