@@ -1,4 +1,5 @@
 import { SoundpostError } from '../common/errors.js';
+import { integersOf, intOf, intsOf } from './attributes.js';
 import { TRANSPOSED } from './graph.js';
 import type { OnnxGraph, OnnxNode, OnnxTensor } from './onnx.js';
 
@@ -39,6 +40,11 @@ function outputShape(node: OnnxNode, inputs: Inputs, constants: Constants): Shap
     case 'Relu':
     case 'Sigmoid':
     case 'HardSwish':
+    case 'HardSigmoid':
+    case 'LeakyRelu':
+    case 'Tanh':
+    case 'Sqrt':
+    case 'BatchNormalization':
     case 'Erf':
     case 'Clip':
     case 'Softmax':
@@ -65,12 +71,14 @@ function outputShape(node: OnnxNode, inputs: Inputs, constants: Constants): Shap
     case 'Mul':
     case 'Div':
     case 'Max':
+    case 'Min':
+    case 'Pow':
       return w && broadcast(node, x, w);
     case 'Split':
-      return divide(x, int(node, 'axis', 0), node.outputs.length);
+      return divide(x, intOf(node, 'axis', 0), node.outputs.length);
     case 'MaxPool':
     case 'AveragePool':
-      return [...x.slice(0, 2), ...windows(node, x.slice(2), ints(node, 'kernel_shape'))];
+      return [...x.slice(0, 2), ...windows(node, x.slice(2), intsOf(node, 'kernel_shape'))];
     case 'GlobalAveragePool':
       return x.map((dim, axis) => (axis < 2 ? dim : 1));
     case 'Flatten':
@@ -78,24 +86,26 @@ function outputShape(node: OnnxNode, inputs: Inputs, constants: Constants): Shap
     case 'Concat':
       return concat(node, inputs);
     case 'Transpose':
-      return ints(node, 'perm').map((axis) => x[axis] ?? null);
+      return intsOf(node, 'perm').map((axis) => x[axis] ?? null);
     case 'Gather':
       // One place only.
-      return w?.length === 0 ? without(x, [int(node, 'axis', 0)], false) : undefined;
+      return w?.length === 0 ? without(x, [intOf(node, 'axis', 0)], false) : undefined;
     case 'Slice':
       return slice(x, node, constants);
     case 'Reshape':
       return reshape(x, constants.get(node.inputs[1] ?? ''));
     case 'Squeeze':
       return without(x, integersOf(constants.get(node.inputs[1] ?? '')), false);
+    case 'Unsqueeze':
+      return unsqueeze(x, integersOf(constants.get(node.inputs[1] ?? '')));
     case 'ReduceMean':
     case 'ReduceMax':
     case 'ReduceL2':
-      return without(x, ints(node, 'axes'), int(node, 'keepdims', 1) === 1);
+      return without(x, intsOf(node, 'axes'), intOf(node, 'keepdims', 1) === 1);
     case 'ReduceSum':
-      return without(x, integersOf(constants.get(node.inputs[1] ?? '')), int(node, 'keepdims', 1) === 1);
+      return without(x, integersOf(constants.get(node.inputs[1] ?? '')), intOf(node, 'keepdims', 1) === 1);
     case 'Shape':
-      return [Math.min(int(node, 'end', x.length), x.length) - int(node, 'start', 0)];
+      return [Math.min(intOf(node, 'end', x.length), x.length) - intOf(node, 'start', 0)];
     case 'Range':
       return [null];
     default:
@@ -118,20 +128,28 @@ function gru(node: OnnxNode, x: Shape, w: Shape, r: Shape | undefined): Shape {
 
 function conv(node: OnnxNode, x: Shape, w: Shape): Shape {
   const perGroup = w[1] ?? null;
-  expectFit(node, w, x[1], perGroup === null ? null : perGroup * int(node, 'group', 1));
+  expectFit(node, w, x[1], perGroup === null ? null : perGroup * intOf(node, 'group', 1));
   const kernel = w.slice(2).map((size) => size ?? 1);
   return [x[0] ?? null, w[0] ?? null, ...windows(node, x.slice(2), kernel)];
 }
 
 /** How many windows of a convolution or a pooling there are along each spatial axis. */
 function windows(node: OnnxNode, spatial: Shape, kernel: readonly number[]): Shape {
-  const [strides, pads, dilations] = [ints(node, 'strides'), ints(node, 'pads'), ints(node, 'dilations')];
-  const round = int(node, 'ceil_mode', 0) === 1 ? Math.ceil : Math.floor;
+  const [strides, pads, dilations] = [
+    intsOf(node, 'strides'),
+    intsOf(node, 'pads'),
+    intsOf(node, 'dilations'),
+  ];
+  const round = intOf(node, 'ceil_mode', 0) === 1 ? Math.ceil : Math.floor;
   return spatial.map((length, axis) => {
     if (length === null) return null;
-    const padding = (pads[axis] ?? 0) + (pads[axis + spatial.length] ?? 0);
+    const before = pads[axis] ?? 0;
+    const padded = before + length + (pads[axis + spatial.length] ?? 0);
+    const stride = strides[axis] ?? 1;
     const reach = (dilations[axis] ?? 1) * ((kernel[axis] ?? 1) - 1) + 1;
-    return round((length + padding - reach) / (strides[axis] ?? 1)) + 1;
+    const count = round((padded - reach) / stride) + 1;
+    // One that would begin in the padding behind the last element is none.
+    return round === Math.ceil && (count - 1) * stride >= before + length ? count - 1 : count;
   });
 }
 
@@ -151,7 +169,7 @@ function broadcast(node: OnnxNode, a: Shape, b: Shape): Shape {
 function concat(node: OnnxNode, inputs: Inputs): Shape | undefined {
   const [first] = inputs;
   if (first === undefined || inputs.includes(undefined)) return undefined;
-  const at = int(node, 'axis', 0);
+  const at = intOf(node, 'axis', 0);
   const axis = at < 0 ? at + first.length : at;
   const lengths = inputs.map((shape) => shape?.[axis] ?? null);
   const sum = lengths.includes(null) ? null : lengths.reduce<number>((total, length) => total + length!, 0);
@@ -165,13 +183,20 @@ function divide(x: Shape, axis: number, parts: number): Shape {
 
 /** Along one axis. */
 function slice(x: Shape, node: OnnxNode, constants: Constants): Shape | undefined {
-  const [from, to, axis] = node.inputs.slice(1).map((name) => integersOf(constants.get(name))[0]);
+  const [from, to, axis, step = 1] = node.inputs.slice(1).map((name) => integersOf(constants.get(name))[0]);
   if (from === undefined || to === undefined || axis === undefined) return undefined;
   return x.map((dim, i) => {
     if (i !== axis || dim === null) return dim;
     const place = (at: number): number => Math.min(dim, Math.max(0, at < 0 ? at + dim : at));
-    return Math.max(0, place(to) - place(from));
+    return Math.max(0, Math.ceil((place(to) - place(from)) / step));
   });
+}
+
+/** With axes of length 1 where the constant says, from the first to the last. */
+function unsqueeze(x: Shape, axes: readonly number[]): Shape {
+  const result = [...x];
+  for (const axis of axes) result.splice(axis, 0, 1);
+  return result;
 }
 
 function reshape(x: Shape, target: OnnxTensor | undefined): Shape | undefined {
@@ -203,18 +228,4 @@ function expectFit(node: OnnxNode, weight: Shape, expected?: number | null, foun
     'checkpoint_shape',
     `the tensor ${name.replace(TRANSPOSED, '')} has the shape [${shape.join(', ')}] and takes ${found} inputs, but the layer before it gives ${expected}: another architecture?`,
   );
-}
-
-function int(node: OnnxNode, name: string, otherwise: number): number {
-  const attribute = node.attributes?.[name];
-  return attribute !== undefined && 'int' in attribute ? attribute.int : otherwise;
-}
-
-function ints(node: OnnxNode, name: string): readonly number[] {
-  const attribute = node.attributes?.[name];
-  return attribute !== undefined && 'ints' in attribute ? attribute.ints : [];
-}
-
-function integersOf(constant: OnnxTensor | undefined): number[] {
-  return constant?.type === 'int64' ? Array.from(constant.data, Number) : [];
 }

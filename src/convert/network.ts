@@ -1,14 +1,10 @@
 import type { Architecture, FrameGeometry } from './architecture.js';
 import { Graph, OPSET, type Value } from './graph.js';
 import type { OnnxModel } from './onnx.js';
+import { EMBEDDING, FRAMES, LOG_MEL, SCORES, WAVEFORM } from './value-names.js';
 import type { Weights } from './weights.js';
 
-/** Names of the graph's inputs and outputs. */
-export const LOG_MEL = 'logmel';
-export const WAVEFORM = 'waveform';
-export const SCORES = 'probs';
-export const EMBEDDING = 'embedding';
-export const FRAMES = 'frames';
+export { EMBEDDING, FRAMES, LOG_MEL, SCORES, WAVEFORM };
 
 /**
  * The network of an architecture with the tensors of a checkpoint: inputs `logmel` ([batch, 1, frames, mels] or

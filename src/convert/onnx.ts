@@ -25,7 +25,12 @@ export type OnnxElementType = 'float32' | 'int64' | 'bool';
  * A constant. `data` holds the elements in C order, as many as the product of `dims`; `bool` has one byte per
  * element, 0 or 1. `dims` empty is a scalar.
  */
-export type OnnxTensor = { name: string; dims: readonly number[] } & (
+export type OnnxTensor = {
+  name: string;
+  dims: readonly number[];
+  /** The same elements as little-endian bytes, where they are known: written without a look at `data`. */
+  raw?: Uint8Array;
+} & (
   | { type: 'float32'; data: Float32Array }
   | { type: 'int64'; data: BigInt64Array }
   | { type: 'bool'; data: Uint8Array }
@@ -77,6 +82,7 @@ export interface OnnxModel {
 
 const IR_VERSION = 8;
 const ELEMENT_TYPES: Record<OnnxElementType, number> = { float32: 1, int64: 7, bool: 9 };
+const ELEMENT_BYTES: Record<OnnxElementType, number> = { float32: 4, int64: 8, bool: 1 };
 const ATTRIBUTE_TYPES = { float: 1, int: 2, string: 3, tensor: 4, graph: 5, floats: 6, ints: 7 };
 /** Protocol Buffers refuse messages of 2 GiB and more. */
 const MAX_BYTES = 2 ** 31 - 1;
@@ -89,18 +95,25 @@ function invalid(what: string, why: string): SoundpostError {
 
 function tensorFields(tensor: OnnxTensor): Encoded[] {
   const elements = tensor.dims.reduce((product, dim) => product * dim, 1);
-  if (elements !== tensor.data.length)
+  const bytes = bytesOf(tensor);
+  const held = bytes.byteLength / ELEMENT_BYTES[tensor.type];
+  if (elements !== held)
     throw invalid(
       `tensor "${tensor.name}"`,
-      `has ${tensor.data.length} elements, but its dimensions [${tensor.dims.join(', ')}] ask for ${elements}`,
+      `has ${held} elements, but its dimensions [${tensor.dims.join(', ')}] ask for ${elements}`,
     );
-  const { buffer, byteOffset, byteLength } = tensor.data;
   return [
     ...tensor.dims.map((dim) => intField(1, dim)),
     intField(2, ELEMENT_TYPES[tensor.type]),
     stringField(8, tensor.name),
-    bytesField(9, new Uint8Array(buffer, byteOffset, byteLength)),
+    bytesField(9, bytes),
   ];
+}
+
+function bytesOf(tensor: OnnxTensor): Uint8Array {
+  if (tensor.raw !== undefined) return tensor.raw;
+  const { buffer, byteOffset, byteLength } = tensor.data;
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 function valueFields(value: OnnxValue): Encoded[] {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { t } from 'tap';
 import { readArchitectureTensors } from '../../src/bench/models/architecture-tensors.js';
-import { countMacs } from '../../src/bench/models/count-macs.js';
+import { countMacs } from '../../src/convert/count-macs.js';
 import { createDistribution } from '../../src/bench/models/distribution.js';
 import type { ModelMeasurement } from '../../src/bench/models/measure.js';
 import { formatPage } from '../../src/bench/models/page.js';
@@ -519,6 +519,7 @@ function rowOf(id: string, ms: number | null, map: number | null, more: Partial<
     interrupted: false,
     sensors: null,
     result: ms === null ? null : result,
+    streamed: null,
     error: ms === null ? { code: 'x', message: `broken ${HOSTILE}` } : null,
     ...more,
   };

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SoundpostError } from '../../common/errors.js';
 import { testSound } from '../../features/test-sound.js';
-import type { InferenceEngine, InferenceRequest, StartEngine } from '../../inference/engine.js';
+import type { EngineStream, InferenceEngine, InferenceRequest, StartEngine } from '../../inference/engine.js';
 import { windowStep } from '../../models/manifest.js';
 import type { InstalledModel } from '../../models/registry.js';
 import { createDistribution, type Bin, type Distribution } from './distribution.js';
@@ -15,6 +15,18 @@ export interface LatencyParts {
   features: Distribution | null;
   /** In the inference process: `session.run` and the check of the scores. */
   network: Distribution | null;
+}
+
+/** A network of which a stream can be made, computed so: windows end on its grid. */
+export interface StreamedMeasurement {
+  grid_s: number;
+  /** What is kept of each source between two windows, 10⁶ bytes. */
+  kept_mb: number;
+  hop_ms: LatencyParts;
+  late: number;
+  cpu_ms_per_hop: number | null;
+  /** As `ModelMeasurement.cpu_s_per_hour`. */
+  cpu_s_per_hour: number | null;
 }
 
 export interface ModelMeasurement {
@@ -54,6 +66,8 @@ export interface MeasureOptions {
 
 /** Windows that must be measured however long they take. */
 const LEAST_WINDOWS = 3;
+/** After so many windows that follow each other a network that can be a stream is one. */
+const MOST_TO_BEGIN = 20;
 /** What is not counted: the processor's caches and clock and JavaScript's compiler settle. */
 const WARM_UP = { windows: 10, leastWindows: 2, ms: 2000 };
 
@@ -78,11 +92,71 @@ export async function measureModel(
   }
 }
 
+/**
+ * The same model as a stream, where it is one with the engines that `startEngine` starts; null where it is none.
+ * @throws what the start of an engine and an engine throw; SoundpostError `aborted`.
+ */
+export async function measureStreamed(
+  model: InstalledModel,
+  options: Omit<MeasureOptions, 'clipSeconds'>,
+): Promise<StreamedMeasurement | null> {
+  const { threads, signal, rateHz, onProgress } = options;
+  onProgress('load', 0);
+  const engine = await options.startEngine(model, { threads, signal });
+  try {
+    if (engine.stream == null) return null;
+    const { gridSeconds, keptBytes } = engine.stream;
+    const next = hopsOnGrid(engine.model, engine.stream, rateHz);
+    for (let done = 0; ; done += 1) {
+      if (signal.aborted) throw new SoundpostError('aborted', 'Interrupted before the stream had begun.');
+      const { computedAs } = await engine.infer(next());
+      if (computedAs === 'stream') break;
+      if (done >= MOST_TO_BEGIN) return null;
+    }
+    const measured = await measureHops(engine, next, options);
+    return { grid_s: gridSeconds, kept_mb: keptBytes / 1e6, ...measured, ...perHour(measured, rateHz) };
+  } finally {
+    await engine.stop();
+  }
+}
+
+/** Windows at a rate, for as long as is wished. */
+async function measureHops(
+  engine: InferenceEngine,
+  next: () => InferenceRequest,
+  { rateHz, streamSeconds, signal, onProgress }: Omit<MeasureOptions, 'clipSeconds'>,
+): Promise<{ hop_ms: LatencyParts; late: number; cpu_ms_per_hop: number | null }> {
+  const hops = createParts();
+  const intervalMs = 1000 / rateHz;
+  const began = performance.now();
+  const { cpuMs: cpuBefore } = await readProcess(engine.pid);
+  let late = 0;
+  while (!signal.aborted) {
+    await hops.time(engine, next());
+    const elapsed = (performance.now() - began) / 1000;
+    onProgress('stream', Math.min(1, elapsed / streamSeconds));
+    if (elapsed >= streamSeconds && hops.count >= LEAST_WINDOWS) break;
+    const wait = began + hops.count * intervalMs - performance.now();
+    if (wait < 0) late += 1;
+    else await sleep(wait, undefined, { signal }).catch(() => undefined);
+  }
+  const { cpuMs } = await readProcess(engine.pid);
+  return { hop_ms: hops.summary(), late, cpu_ms_per_hop: share(cpuBefore, cpuMs, hops.count) };
+}
+
+function perHour(
+  { cpu_ms_per_hop: cpuPerHop }: { cpu_ms_per_hop: number | null },
+  rateHz: number,
+): { cpu_s_per_hour: number | null } {
+  return { cpu_s_per_hour: cpuPerHop === null || rateHz !== 1 ? null : cpuPerHop * 3.6 };
+}
+
 async function measureEngine(
   engine: InferenceEngine,
   loadMs: number,
-  { clipSeconds, streamSeconds, rateHz, signal, onProgress }: MeasureOptions,
+  options: MeasureOptions,
 ): Promise<ModelMeasurement> {
+  const { clipSeconds, rateHz, signal, onProgress } = options;
   const { window_seconds: windowSeconds } = engine.model.manifest.input;
   const requests = requestsFor(engine.model, rateHz);
   const cpuMs = async () => (await readProcess(engine.pid)).cpuMs;
@@ -102,21 +176,7 @@ async function measureEngine(
   if (clips.count === 0) throw new SoundpostError('aborted', 'Interrupted before anything was measured.');
 
   // The last request was a whole window: the stream goes on from there.
-  const hops = createParts();
-  const intervalMs = 1000 / rateHz;
-  const streamBegan = performance.now();
-  const streamCpuBefore = await cpuMs();
-  let late = 0;
-  while (!signal.aborted) {
-    await hops.time(engine, requests.hop());
-    const elapsed = (performance.now() - streamBegan) / 1000;
-    onProgress('stream', Math.min(1, elapsed / streamSeconds));
-    if (elapsed >= streamSeconds && hops.count >= LEAST_WINDOWS) break;
-    const wait = streamBegan + hops.count * intervalMs - performance.now();
-    if (wait < 0) late += 1;
-    else await sleep(wait, undefined, { signal }).catch(() => undefined);
-  }
-  const cpuPerHop = share(streamCpuBefore, await cpuMs(), hops.count);
+  const stream = await measureHops(engine, () => requests.hop(), options);
   const { peakMb, residentMb } = await readProcess(engine.pid);
   const clip = clips.summary();
   return {
@@ -125,8 +185,8 @@ async function measureEngine(
     clip_bins: clips.bins(),
     real_time_factor: clip.total === null ? null : clip.total.mean / (windowSeconds * 1000),
     clip_cpu_ms: clipCpuMs,
-    stream: { rate_hz: rateHz, hop_ms: hops.summary(), late, cpu_ms_per_hop: cpuPerHop },
-    cpu_s_per_hour: cpuPerHop === null || rateHz !== 1 ? null : cpuPerHop * 3.6,
+    stream: { rate_hz: rateHz, ...stream },
+    ...perHour(stream, rateHz),
     memory_mb: { peak: peakMb, resident: residentMb },
   };
 }
@@ -151,6 +211,26 @@ function requestsFor({ manifest: { input } }: InstalledModel, rateHz: number): R
   return {
     clip: () => ({ samples: sound, reset: true, windowSamples }),
     hop: () => ({ samples: hop, reset: false, windowSamples }),
+  };
+}
+
+/** A window that begins anew, and then those that end on the grid of a stream, at a rate on the average. */
+function hopsOnGrid(
+  { manifest: { input } }: InstalledModel,
+  { gridSamples, windowSamples }: EngineStream,
+  rateHz: number,
+): () => InferenceRequest {
+  const sound = testSound(windowSamples, input.sample_rate);
+  let [due, reset] = [0, true];
+  return () => {
+    if (reset) {
+      reset = false;
+      return { samples: sound, reset: true, windowSamples, onGrid: true };
+    }
+    due += input.sample_rate / rateHz;
+    const moved = Math.max(1, Math.floor(due / gridSamples)) * gridSamples;
+    due -= moved;
+    return { samples: sound.subarray(windowSamples - moved), reset: false, windowSamples, onGrid: true };
   };
 }
 

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { z } from 'zod';
 import { readBoard } from '../../telemetry/board.js';
-import type { ModelMeasurement } from './measure.js';
+import type { ModelMeasurement, StreamedMeasurement } from './measure.js';
 import type { SensorPoint, SensorSpan } from './sensors.js';
 import type { SubjectFacts } from './subject.js';
 
@@ -34,6 +34,8 @@ export interface BenchRow extends SubjectFacts {
   interrupted: boolean;
   sensors: SensorSpan | null;
   result: ModelMeasurement | null;
+  /** The same as a stream, or why the network is none; null where that was not asked for. */
+  streamed: StreamedMeasurement | { reason: string } | null;
   /** Why there is no result. */
   error: { code: string; message: string } | null;
 }

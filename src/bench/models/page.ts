@@ -1,28 +1,9 @@
 import { latencyDistributions, mapAgainstLatency, temperatureOverTime } from './charts.js';
 import type { ModelBenchReport } from './model-bench-report.js';
 import { facts, formatHtml, section } from '../page/page.js';
+import { SORTING } from '../page/sorting.js';
 import { element, escapeHtml, scrolling } from '../page/svg.js';
 import { columnsOf, describeMachine, paretoRows, remarks } from './table.js';
-
-/** Sorts the table by the column whose heading is pressed; rows without a value come last. */
-const SCRIPT = `
-const table=document.querySelector('table');
-for(const [column,head] of [...table.querySelectorAll('th')].entries()){
-  head.querySelector('button').addEventListener('click',()=>{
-    const up=head.getAttribute('aria-sort')!=='ascending';
-    for(const other of table.querySelectorAll('th'))other.removeAttribute('aria-sort');
-    head.setAttribute('aria-sort',up?'ascending':'descending');
-    const key=(row)=>row.cells[column].dataset.value;
-    const rows=[...table.tBodies[0].rows].sort((a,b)=>{
-      const [left,right]=[key(a),key(b)];
-      if(left===undefined||right===undefined)return Number(left===undefined)-Number(right===undefined);
-      const order=column===0?left.localeCompare(right,undefined,{numeric:true}):Number(left)-Number(right);
-      return up?order:-order;
-    });
-    table.tBodies[0].append(...rows);
-  });
-}
-`;
 
 /** The report as one page of HTML that needs nothing else. */
 export function formatPage(report: ModelBenchReport): string {
@@ -53,7 +34,7 @@ export function formatPage(report: ModelBenchReport): string {
     heading: 'Soundpost benchmark',
     about: describeMachine(machine),
     sections: [section(null, about + notes.join('\n')), ...sections],
-    script: SCRIPT,
+    script: SORTING,
   });
 }
 

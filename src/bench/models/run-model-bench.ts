@@ -1,7 +1,8 @@
 import { codeOf, messageOf } from '../../common/errors.js';
 import type { StartEngine } from '../../inference/engine.js';
+import type { InstalledModel } from '../../models/registry.js';
 import type { SocReading } from '../../telemetry/soc.js';
-import { measureModel } from './measure.js';
+import { measureModel, measureStreamed, type MeasureOptions } from './measure.js';
 import type { BenchRow, BenchMachine, ModelBenchReport } from './model-bench-report.js';
 import { startSensorLog } from './sensors.js';
 import type { Subject } from './subject.js';
@@ -19,6 +20,15 @@ export interface BenchProgress {
   doing: string;
 }
 
+export interface BenchStreaming {
+  /** Starts engines that stream wherever that is possible, however much it saves. */
+  startEngine: StartEngine;
+  /** Why the network of a model is no stream; null where that is not known. */
+  reasonOf: (id: string) => Promise<string | null>;
+  /** Removes what was made for the model before, which is as large as that itself. */
+  forget: () => Promise<void>;
+}
+
 /**
  * Measures one model after the other, with each number of threads. A model that fails is a row with the reason;
  * when `signal` is aborted the report holds what was measured until then. Never rejects because of a model.
@@ -31,6 +41,8 @@ export async function runModelBench(options: {
   rateHz: number;
   machine: BenchMachine;
   startEngine: StartEngine;
+  /** Networks that can be streams are measured as such, too; not where it is left out. */
+  streaming?: BenchStreaming;
   readSoc: () => Promise<SocReading>;
   signal: AbortSignal;
   onProgress: (progress: BenchProgress) => void;
@@ -68,6 +80,7 @@ export async function runModelBench(options: {
       interrupted: false,
       sensors: null,
       result: null,
+      streamed: null,
       error: null,
     };
     try {
@@ -84,7 +97,7 @@ export async function runModelBench(options: {
         window_s: input.window_seconds,
       };
       const clipSeconds = seconds * CLIP_SHARE;
-      const result = await measureModel(model, {
+      const measuring: MeasureOptions = {
         startEngine,
         threads: count,
         clipSeconds,
@@ -99,8 +112,11 @@ export async function runModelBench(options: {
             ((done + part * fraction) * seconds) / (seconds + overheadS),
           );
         },
-      });
-      row = { ...row, result, interrupted: signal.aborted };
+      };
+      row = { ...row, result: await measureModel(model, measuring) };
+      report(`${label}: as a stream`, seconds / (seconds + overheadS));
+      const streamed = await asStream(model, measuring, options.streaming);
+      row = { ...row, streamed, interrupted: signal.aborted };
     } catch (error) {
       row = {
         ...row,
@@ -148,4 +164,24 @@ export async function runModelBench(options: {
     rows,
     sensors: sensors.points(),
   };
+}
+
+/** What the model costs as a stream, or why it is none. Never rejects: what was measured before stays. */
+async function asStream(
+  model: InstalledModel,
+  measuring: MeasureOptions,
+  streaming: BenchStreaming | undefined,
+): Promise<BenchRow['streamed']> {
+  const isOver = (): boolean => measuring.signal.aborted;
+  if (streaming === undefined || isOver()) return null;
+  const { startEngine, reasonOf, forget } = streaming;
+  const { id } = model.manifest;
+  try {
+    const measured = await measureStreamed(model, { ...measuring, startEngine, onProgress: () => undefined });
+    return measured ?? { reason: (await reasonOf(id)) ?? 'it is none on this machine' };
+  } catch (error) {
+    return isOver() ? null : { reason: messageOf(error) };
+  } finally {
+    await forget().catch(() => undefined);
+  }
 }

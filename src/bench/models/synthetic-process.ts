@@ -10,7 +10,7 @@ import { buildNetwork } from '../../convert/network.js';
 import { writeOnnx } from '../../convert/onnx.js';
 import { createWeights } from '../../convert/weights.js';
 import { createFrontend } from '../../features/frontend.js';
-import { countMacs } from './count-macs.js';
+import { countMacs } from '../../convert/count-macs.js';
 import type { FromSynthetic, SyntheticJob, SyntheticNetwork } from './synthetic-messages.js';
 import { syntheticWeights } from './synthetic-weights.js';
 

@@ -1,4 +1,5 @@
 import { paretoFront } from './pareto.js';
+import type { StreamedMeasurement } from './measure.js';
 import type { BenchRow, BenchMachine, ModelBenchReport } from './model-bench-report.js';
 
 /** What the table shows of a row: a heading, how it is read from a row, and what it says in full. */
@@ -51,6 +52,8 @@ export function count(value: number): string {
 
 const clip = (row: BenchRow) => row.result?.clip_ms.total;
 const hop = (row: BenchRow) => row.result?.stream.hop_ms.total;
+const streamed = ({ streamed: found }: BenchRow): StreamedMeasurement | null =>
+  found === null || 'reason' in found ? null : found;
 const celsius = (value: number) => value.toFixed(1);
 
 /** Every column, in the order in which they are read. */
@@ -127,9 +130,32 @@ export const COLUMNS: readonly Column[] = [
   numeric(
     'cpu_s_per_hour',
     'CPU s/h',
-    'CPU seconds for an hour of sound at 1 Hz',
+    'CPU seconds for an hour of sound at 1 Hz, each window computed as a whole',
     (r) => r.result?.cpu_s_per_hour,
     short,
+  ),
+  numeric(
+    'streamed_hop_p95',
+    'streamed p95',
+    'latency of a hop where the network is computed as a stream, ms: 95 %',
+    (r) => streamed(r)?.hop_ms.total?.p95,
+    short,
+    true,
+  ),
+  numeric(
+    'streamed_cpu_s_per_hour',
+    'streamed',
+    'CPU seconds for an hour of sound at 1 Hz where the network is computed as a stream',
+    (r) => streamed(r)?.cpu_s_per_hour,
+    short,
+  ),
+  numeric(
+    'streamed_kept_mb',
+    'kept MB',
+    'what a stream keeps of each source',
+    (r) => streamed(r)?.kept_mb,
+    short,
+    true,
   ),
   numeric(
     'peak_mb',
@@ -268,6 +294,15 @@ function failures({ rows }: ModelBenchReport): string[] {
   );
 }
 
+/** Why installed models are no streams, in a line; of synthetic ones there are too many. */
+function noStreams({ rows }: ModelBenchReport): string[] {
+  const reasons = new Map<string, string>();
+  for (const { id, synthetic, streamed: found } of rows) {
+    if (!synthetic && found !== null && 'reason' in found) reasons.set(id, found.reason);
+  }
+  return [...reasons].map(([id, reason]) => `${id} is no stream: ${reason}.`);
+}
+
 /** The report for a terminal. */
 export function formatTerminal(report: ModelBenchReport): string {
   const { head, body } = cells(report, columnsOf(report, false));
@@ -287,6 +322,7 @@ export function formatTerminal(report: ModelBenchReport): string {
     ...(body.some(([id]) => id?.endsWith(' *') === true)
       ? ['', '* Pareto front: no other is faster and has as high a published mAP.']
       : []),
+    ...noStreams(report).map((line) => `\n${line}`),
     ...failures(report).map((line) => `\nFAILED ${line}`),
     '',
   ].join('\n');
@@ -304,6 +340,7 @@ export function formatMarkdown(report: ModelBenchReport): string {
     line(head),
     `| ${head.map((_, column) => (column === 0 ? '---' : '---:')).join(' | ')} |`,
     ...body.map(line),
+    ...noStreams(report).map((line) => `\n${escape(line)}`),
     ...failures(report).map((failure) => `\n${escape(failure)}`),
     '',
   ].join('\n');

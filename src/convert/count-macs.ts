@@ -1,5 +1,5 @@
-import { checkShapes, type Shape } from '../../convert/check-shapes.js';
-import type { OnnxGraph, OnnxNode } from '../../convert/onnx.js';
+import { checkShapes, type Shape } from './check-shapes.js';
+import type { OnnxGraph, OnnxNode } from './onnx.js';
 
 /**
  * Multiply-accumulates of the convolutions, matrix products and recurrent layers of a graph for one input, as the literature counts
