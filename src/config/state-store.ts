@@ -7,7 +7,7 @@ import type { Logger } from '../common/log.js';
 import { rateHz, sourceName, telemetrySeconds } from '../common/rules.js';
 import { currentModelId, successorMessage } from '../models/bundled.js';
 import { modelIdSchema } from '../models/manifest.js';
-import { threshold } from '../tagging/rules.js';
+import { deviceClass, threshold } from '../tagging/rules.js';
 import type { LabelGroup } from '../tagging/watch.js';
 
 /**
@@ -21,6 +21,7 @@ const group = z.object({
   confirm: z.string().exactOptional(),
   min_duration_seconds: z.number().exactOptional(),
   min_gap_seconds: z.number().exactOptional(),
+  device_class: deviceClass.exactOptional(),
 } satisfies Record<keyof LabelGroup, z.ZodType>);
 
 /** A remembered value, with what the configuration said when it was set. */

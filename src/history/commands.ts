@@ -1,7 +1,12 @@
 import { SoundpostError } from '../common/errors.js';
 import type { CommandContext } from '../mqtt/command.js';
 import { isoTime } from '../mqtt/contract.js';
-import type { HistoryCommandName, HistoryData, HistoryInput } from '../mqtt/history-specs.js';
+import {
+  LAST_EVENT,
+  type HistoryCommandName,
+  type HistoryData,
+  type HistoryInput,
+} from '../mqtt/history-specs.js';
 import { cursorOfRow, type EventPage, type HistoryRow } from './event-finder.js';
 import type { History } from './history.js';
 
@@ -39,7 +44,8 @@ export function createHistoryCommands(history: History, nowMs: () => number = Da
       const { bytes } = await history.delete('all' in input ? input : { beforeMs: Date.parse(input.before) });
       return { deleted: true, bytes };
     },
-    async 'event/judge'({ id, right }, { signal }) {
+    async 'event/judge'({ id: given, right, source }, { signal }) {
+      const id = given === LAST_EVENT ? await lastEvent(history, source, signal) : given;
       const event = await history.judge(id, right, signal);
       if (event === null) {
         throw new SoundpostError(
@@ -50,6 +56,17 @@ export function createHistoryCommands(history: History, nowMs: () => number = Da
       return { id, label: event.label, right };
     },
   };
+}
+
+/** The id of the event that began last, at one source or at all; rejects where there is none. */
+async function lastEvent(history: History, source: string | undefined, signal: AbortSignal): Promise<string> {
+  const { events } = await history.query({ source, limit: 1 }, signal);
+  const [last] = events;
+  if (last !== undefined) return last.id;
+  throw new SoundpostError(
+    'event_unknown',
+    `The history has no event${source === undefined ? '' : ` of the source ${JSON.stringify(source)}`} yet.`,
+  );
 }
 
 function msOf(time: string | undefined): number | undefined {

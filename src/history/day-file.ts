@@ -4,9 +4,12 @@
  * day (UTC), and is followed by another where it grows large.
  */
 
-/** What is looked for together lies together: events with what is said about them, and scores. */
-export type Stream = 'events' | 'scores';
-export const STREAMS: readonly Stream[] = ['events', 'scores'];
+/**
+ * What is looked for together lies together: events with what is said about them, scores, and what would have started
+ * with other thresholds.
+ */
+export type Stream = 'events' | 'scores' | 'firings';
+export const STREAMS: readonly Stream[] = ['events', 'scores', 'firings'];
 
 /** From the earliest to the latest time that lines are about, ms since the epoch. */
 export interface TimeRange {
@@ -48,7 +51,8 @@ export function dayFile(stream: Stream, place: number, day: number): DayFile {
 
 /** The file of a name, or null where it is another file. */
 export function dayFileOf(name: string): DayFile | null {
-  const [, stream, place, date] = /^(events|scores)-(\d{10})-(\d{4}-\d{2}-\d{2})\.log$/.exec(name) ?? [];
+  const [, stream, place, date] =
+    /^(events|scores|firings)-(\d{10})-(\d{4}-\d{2}-\d{2})\.log$/.exec(name) ?? [];
   const ms = Date.parse(date ?? '');
   if (stream === undefined || Number.isNaN(ms) || ms < 0) return null;
   return dayFile(stream as Stream, Number(place), dayOf(ms));

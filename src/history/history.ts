@@ -2,10 +2,13 @@ import { join } from 'node:path';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import { createTurns } from '../common/turns.js';
+import type { Stream } from './day-file.js';
 import { createDayFiles } from './day-files.js';
 import { createEventFinder, type EventPage, type EventQuery } from './event-finder.js';
 import { forgetFiles } from './forget.js';
 import { lastingScores } from './lasting-scores.js';
+import type { FiringHour } from './firing-hour.js';
+import { createPeakGatherer, type HeardPeak } from './judged-peaks.js';
 import { createLineQueue } from './line-queue.js';
 import { encodeRecord, isTime, type HistoryEvent, type HistoryRecord } from './record.js';
 import { createClockTrust } from './retention.js';
@@ -26,9 +29,9 @@ export interface HistoryStats {
   /** What the files take on the disk. */
   readonly bytes: number;
   /** What waits in memory. */
-  readonly waiting: { readonly events: number; readonly minutes: number };
+  readonly waiting: { readonly events: number; readonly minutes: number; readonly hours: number };
   /** What was lost since the start, because the disk did not take it for long, or because it cannot be written. */
-  readonly dropped: { readonly events: number; readonly minutes: number };
+  readonly dropped: { readonly events: number; readonly minutes: number; readonly hours: number };
   /** Lines that were found damaged since the start. */
   readonly damaged: number;
   /** Whether the disk takes nothing now. */
@@ -43,6 +46,8 @@ export interface History {
   event(event: HistoryEvent): void;
   /** Keeps the highest scores of a minute; of a minute that comes twice the higher ones count. */
   scores(minute: ScoreMinute): void;
+  /** Keeps what would have started in an hour with other thresholds. */
+  firings(hour: FiringHour): void;
   /**
    * Keeps what somebody says about an event: the detection was right or wrong. The last word counts. Resolves to the
    * event, or to null where there is none of this id.
@@ -52,6 +57,14 @@ export interface History {
   query(query: EventQuery, signal?: AbortSignal): Promise<EventPage>;
   /** The scores of a label over time; rejects as `Search.run` does. */
   scoreCurve(query: CurveQuery, signal?: AbortSignal): Promise<ScoreCurve>;
+  /** Calls back with the hours that began between two moments (inclusive), in any order; rejects as `Search.run` does. */
+  firingHours(
+    range: { sinceMs: number; untilMs: number },
+    take: (hour: FiringHour) => void,
+    signal?: AbortSignal,
+  ): Promise<void>;
+  /** The events that began between two moments (inclusive), the newest 20,000 of them, with what was said of them. */
+  peaks(range: { sinceMs: number; untilMs: number }, signal?: AbortSignal): Promise<HeardPeak[]>;
   /** Resolves to the bytes that are gone; rejects with SoundpostError `disk_write`, and a part may be gone then. */
   delete(what: Forgetting): Promise<{ bytes: number }>;
   stats(): HistoryStats;
@@ -88,8 +101,12 @@ export function openHistory(options: HistoryOptions): History {
   const { monotonicMs } = tuning;
   const folder = join(dataDir, 'history');
   const inTurn = createTurns();
-  const queues = { events: createLineQueue(tuning.eventBytes), scores: createLineQueue(tuning.scoreBytes) };
-  const dropped = { events: 0, scores: 0 };
+  const queues = {
+    events: createLineQueue(tuning.eventBytes),
+    scores: createLineQueue(tuning.scoreBytes),
+    firings: createLineQueue(tuning.firingBytes),
+  };
+  const dropped = { events: 0, scores: 0, firings: 0 };
   const trust = createClockTrust({ nowMs, monotonicMs });
   const files = createDayFiles({ folder, maxBytes: maxMb * 1_000_000, days, trust, nowMs, monotonicMs });
   const writing = createWriting({ folder, files, queues, inTurn, tuning, log });
@@ -113,7 +130,7 @@ export function openHistory(options: HistoryOptions): History {
   const ready = writing.write();
 
   function keep(record: HistoryRecord): void {
-    const stream = record.kind === 'scores' ? 'scores' : 'events';
+    const stream = streamOf(record);
     const line = closed ? null : lineOf(record);
     if (line === null) dropped[stream] += 1;
     else dropped[stream] += queues[stream].push({ line, atMs: record.atMs });
@@ -123,6 +140,7 @@ export function openHistory(options: HistoryOptions): History {
   return {
     event: (event) => keep({ kind: 'event', atMs: Date.parse(event.started_at), event }),
     scores: (minute) => keep(lastingScores(minute)),
+    firings: (hour) => keep({ kind: 'firings', atMs: hour.fromMs, hour }),
     async judge(eventId, right, signal) {
       await ready;
       const found = await findEvent(search, eventId, signal);
@@ -156,6 +174,35 @@ export function openHistory(options: HistoryOptions): History {
       );
       return curve.end();
     },
+    async firingHours({ sinceMs, untilMs }, take, signal) {
+      await ready;
+      await search.run(
+        {
+          stream: 'firings',
+          fromMs: sinceMs,
+          toMs: untilMs,
+          take(record) {
+            if (record.kind === 'firings') take(record.hour);
+          },
+        },
+        signal,
+      );
+    },
+    async peaks({ sinceMs, untilMs }, signal) {
+      await ready;
+      const gatherer = createPeakGatherer();
+      await search.run(
+        {
+          stream: 'events',
+          fromMs: sinceMs,
+          toMs: untilMs,
+          take: (record) => gatherer.take(record),
+          fileEnds: () => gatherer.fileEnds(),
+        },
+        signal,
+      );
+      return gatherer.end();
+    },
     async delete(what) {
       const beforeMs = 'all' in what ? Infinity : what.beforeMs;
       // At once: what comes from now on is not meant.
@@ -173,8 +220,8 @@ export function openHistory(options: HistoryOptions): History {
     stats: () => ({
       files: files.files.length,
       bytes: files.bytes,
-      waiting: { events: queues.events.size, minutes: queues.scores.size },
-      dropped: { events: dropped.events, minutes: dropped.scores },
+      waiting: { events: queues.events.size, minutes: queues.scores.size, hours: queues.firings.size },
+      dropped: { events: dropped.events, minutes: dropped.scores, hours: dropped.firings },
       damaged,
       failing: writing.failing,
     }),
@@ -184,6 +231,11 @@ export function openHistory(options: HistoryOptions): History {
       await writing.close();
     },
   };
+}
+
+function streamOf({ kind }: HistoryRecord): Stream {
+  if (kind === 'scores' || kind === 'firings') return kind;
+  return 'events';
 }
 
 /** The line of a record, or null where it cannot be written. */

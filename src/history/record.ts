@@ -1,5 +1,6 @@
 import { bodyOf, checkedLine } from '../common/checked-line.js';
 import type { EventPayload } from '../mqtt/contract.js';
+import { onsetsOfText, textOfOnsets, type FiringHour, type Firings } from './firing-hour.js';
 
 /*
  * What the files of the history hold: lines as `checked-line.ts` has them, with the body `<kind> <time> <JSON>`. The
@@ -24,7 +25,9 @@ export type HistoryRecord =
       readonly scores: readonly (readonly [name: string, score: number])[];
       /** No label that was watched and is not in `scores` had more than this; null where all are there. */
       readonly rest: number | null;
-    };
+    }
+  /** What would have started with other thresholds; `atMs` is its `fromMs`. */
+  | { readonly kind: 'firings'; readonly atMs: number; readonly hour: FiringHour };
 
 export type RecordKind = HistoryRecord['kind'];
 
@@ -37,7 +40,7 @@ export interface LineHead {
 }
 
 const SPACE = 0x20;
-const KINDS: readonly string[] = ['event', 'judged', 'scores'] satisfies RecordKind[];
+const KINDS: readonly string[] = ['event', 'judged', 'scores', 'firings'] satisfies RecordKind[];
 const LAST_TIME_MS = 8.64e15;
 
 /** The line of a record, with its newline. */
@@ -53,6 +56,8 @@ function contentOf(record: HistoryRecord): unknown {
       return { id: record.id, right: record.right };
     case 'scores':
       return { source: record.source, scores: record.scores, rest: record.rest };
+    case 'firings':
+      return firingsContent(record.hour);
   }
 }
 
@@ -84,6 +89,10 @@ export function recordOf({ kind, atMs, json }: LineHead): HistoryRecord | null {
       const { source, scores, rest } = content;
       if (typeof source !== 'string' || !isScores(scores)) return null;
       return { kind, atMs, source, scores, rest: typeof rest === 'number' ? rest : null };
+    }
+    case 'firings': {
+      const hour = hourOf(content, atMs);
+      return hour === null ? null : { kind, atMs, hour };
     }
   }
 }
@@ -120,4 +129,34 @@ function isScores(value: unknown): value is [string, number][] {
 /** Whether `ms` is a moment that a `Date` can have. */
 export function isTime(ms: number): boolean {
   return Number.isInteger(ms) && Math.abs(ms) <= LAST_TIME_MS;
+}
+
+/** Most items have the same rules: they stand there once, and items name their place. */
+function firingsContent({ source, model, heardMs, rest, items }: FiringHour): unknown {
+  const rules = [...new Set([...(rest === null ? [] : [rest]), ...items.map((item) => item.rules)])];
+  return {
+    source,
+    model,
+    heard: heardMs,
+    rules,
+    rest: rest !== null,
+    items: items.map((item) => [item.name, rules.indexOf(item.rules), textOfOnsets(item.onsets)]),
+  };
+}
+
+function hourOf(content: Record<string, unknown>, fromMs: number): FiringHour | null {
+  const { source, model, heard, rules, rest, items } = content;
+  if (typeof source !== 'string' || typeof model !== 'string' || typeof heard !== 'number') return null;
+  if (!(heard >= 0) || !Array.isArray(rules) || !Array.isArray(items)) return null;
+  const known = rules as unknown[];
+  const all: Firings[] = [];
+  for (const item of items as unknown[]) {
+    const [name, place, text] = Array.isArray(item) ? (item as unknown[]) : [];
+    const own = typeof place === 'number' ? known[place] : undefined;
+    const onsets = typeof text === 'string' ? onsetsOfText(text) : null;
+    if (typeof name !== 'string' || typeof own !== 'string' || onsets === null) return null;
+    all.push({ name, rules: own, onsets });
+  }
+  const restRules = rest === true && typeof known[0] === 'string' ? known[0] : null;
+  return { fromMs, source, model, heardMs: heard, rest: restRules, items: all };
 }

@@ -1,8 +1,9 @@
 /** What the history waits for and how long; how much it keeps in memory. */
 export interface HistoryTuning {
-  /** The most that waits in memory while the disk cannot be written to, of events and of scores. */
+  /** The most that waits in memory while the disk cannot be written to, of events, of scores, and of firings. */
   readonly eventBytes: number;
   readonly scoreBytes: number;
+  readonly firingBytes: number;
   /** A write that takes longer is said to have failed, though it is still waited for. */
   readonly patienceMs: number;
   /** Growing delays between attempts to use the disk again. */
@@ -19,6 +20,7 @@ export interface HistoryTuning {
 export const defaultTuning: HistoryTuning = {
   eventBytes: 1024 * 1024,
   scoreBytes: 512 * 1024,
+  firingBytes: 256 * 1024,
   patienceMs: 10_000,
   firstRetryMs: 5000,
   maxRetryMs: 60_000,

@@ -1,6 +1,16 @@
+import { embeddingOf } from './embedding-kind.js';
 import type { InferenceResult } from './engine.js';
 import { endOfFrames } from './frame-cut.js';
 import type { StreamRequest } from './model-stream.js';
+import type { Manifest } from '../models/manifest.js';
+
+/** The learnt labels among the values of frames. */
+export interface LearntColumns {
+  /** The first of them: they stand behind the labels of the model. They are on the scale of the thresholds, always. */
+  readonly from: number;
+  /** Their values are those of the window and hold for the new frames alone: those before them are not looked at again. */
+  readonly once: boolean;
+}
 
 /** The sound that is new with a window, in frames; times are seconds of the stream. */
 export interface NewFrames {
@@ -11,10 +21,12 @@ export interface NewFrames {
   readonly count: number;
   /** How many frames in front of them are looked at once more. */
   readonly before: number;
-  /** Float32Array, [(before + count) × labels], 0 … 1. */
+  /** Float32Array, [(before + count) × labels], 0 … 1; the learnt labels stand behind those of the model. */
   readonly values: Float32Array;
   readonly spreadSeconds: number;
   readonly role: 'scores' | 'location';
+  /** Left out where there are none. */
+  readonly learnt?: LearntColumns;
 }
 
 /**
@@ -33,6 +45,7 @@ export interface FreshFrames {
   values: Float32Array;
   spreadMs: number;
   role: NewFrames['role'];
+  learnt?: LearntColumns;
 }
 
 /**
@@ -43,13 +56,17 @@ export interface FreshFrames {
  * @returns null where nothing is new
  */
 export function newFramesOf(
-  { output }: { output: { frames: { role: 'scores' | 'location'; spread_seconds: number } | null } },
+  { output }: Pick<Manifest, 'output'>,
   request: StreamRequest,
   result: InferenceResult,
   takenUntil: number,
 ): NewFrames | null {
   const { cut, startSeconds, endSeconds } = request;
-  const { scores } = result;
+  const { scores, heads } = result;
+  const learnt =
+    heads.length === 0
+      ? undefined
+      : { from: scores.length - heads.length, once: embeddingOf({ output })?.kind === 'window' };
   if (output.frames === null) {
     const start = Math.max(takenUntil, startSeconds);
     if (endSeconds <= start) return null;
@@ -62,6 +79,7 @@ export function newFramesOf(
       values: scores,
       spreadSeconds: 0,
       role: 'scores',
+      ...(learnt !== undefined && { learnt }),
     };
   }
   if (cut === null || result.frames === null) return null;
@@ -77,6 +95,7 @@ export function newFramesOf(
     values: result.frames,
     spreadSeconds: output.frames.spread_seconds,
     role: output.frames.role,
+    ...(learnt !== undefined && { learnt }),
   };
 }
 
@@ -96,7 +115,8 @@ export function silentFrame(startSeconds: number, endSeconds: number, noScores: 
 
 /** The same frames in milliseconds, `originMs` being the time of the stream's beginning. */
 export function inMilliseconds(frames: NewFrames, originMs: number): FreshFrames {
-  const { startSeconds, endSeconds, frameSeconds, count, before, values, spreadSeconds, role } = frames;
+  const { startSeconds, endSeconds, frameSeconds, count, before, values, spreadSeconds, role, learnt } =
+    frames;
   return {
     startMs: originMs + startSeconds * 1000,
     endMs: originMs + endSeconds * 1000,
@@ -106,5 +126,6 @@ export function inMilliseconds(frames: NewFrames, originMs: number): FreshFrames
     values,
     spreadMs: spreadSeconds * 1000,
     role,
+    ...(learnt !== undefined && { learnt }),
   };
 }

@@ -33,7 +33,9 @@ const cursor = z
   .string()
   .max(400)
   .regex(/^-?\d{1,16}\..+$/s, 'has to be the `cursor` of a reply');
-const eventId = z.string().min(1, 'has to be the id of an event').max(256);
+const eventId = z.string().min(1, 'has to be the id of an event, or "last"').max(256);
+/** In the place of an id: the event that began last. */
+export const LAST_EVENT = 'last';
 const time = z.iso.datetime({ precision: 3 });
 const score = z.number().min(0).max(1);
 
@@ -110,13 +112,14 @@ export const historySpecs = {
   }),
   'event/judge': spec({
     description:
-      'Says whether an event was detected rightly. It is remembered with the event, and the last word counts.',
+      'Says whether an event was detected rightly. It is remembered with the event, and the last word counts. `last` is the sound that began last.',
     schema: z.strictObject({
-      id: eventId,
+      id: eventId.describe('Of the event; `last` for the newest one.'),
       right: z.boolean('has to be true or false'),
+      source: source.optional().describe('With `last`: the newest one of this source.'),
     }),
     result: z.object({
-      id: z.string(),
+      id: z.string().describe('Of the event.'),
       label: z.string().describe('Of the event.'),
       right: z.boolean(),
     }),

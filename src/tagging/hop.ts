@@ -1,4 +1,4 @@
-import type { FreshFrames } from '../inference/new-frames.js';
+import type { FreshFrames, LearntColumns } from '../inference/new-frames.js';
 
 /**
  * The sound that came since the result before, cut into frames, with what the network says of each. Frames are
@@ -27,6 +27,8 @@ export interface Hop {
    * scores say is there.
    */
   readonly role: 'scores' | 'location';
+  /** The labels that were learnt, behind those of the model; left out where there are none. */
+  readonly learnt?: LearntColumns;
   /** Of the whole window, [labels], 0 … 1, by `Label.index`. */
   readonly scores: ArrayLike<number>;
 }
@@ -57,18 +59,23 @@ export function hereFrom(onThreshold: number): number {
  * @param out Float32Array, [labels]; written over.
  */
 export function hopScores(hop: Hop, out: Float32Array): void {
-  const labels = out.length;
+  const labels = Math.min(out.length, hop.scores.length);
   out.fill(0);
   for (let frame = hop.before; frame < hop.before + hop.frames; frame += 1) {
     for (let label = 0; label < labels; label += 1) {
-      const value = hop.values[frame * labels + label]!;
-      if (hop.role === 'scores') {
+      const value = hop.values[frame * hop.scores.length + label]!;
+      if (isScore(hop, label)) {
         if (value > out[label]!) out[label] = value;
       } else if (value >= 0.5) {
         out[label] = hop.scores[label]!;
       }
     }
   }
+}
+
+/** Whether what frames say of a label is on the scale of the thresholds: that of learnt labels always is. */
+export function isScore({ role, learnt }: Hop, label: number): boolean {
+  return role === 'scores' || (learnt !== undefined && label >= learnt.from);
 }
 
 /** Where a frame begins, those in front of the new ones counted as well. */

@@ -1,5 +1,5 @@
 import type { Label } from '../models/labels.js';
-import type { Hop } from './hop.js';
+import { isScore, type Hop } from './hop.js';
 import type { WatchedItem } from './watch.js';
 
 /** What a look at one frame of an item found; one object serves all looks, so that none is made per frame. */
@@ -19,24 +19,19 @@ export function nothingFound(): Found {
 /**
  * The member with the highest score among those that reach their threshold in a frame: the off-threshold while there
  * is a run, else the on-threshold. A score that is missing or not a number reaches none.
- * @param labelCount of the model: the width of a frame in `hop.values`
  * @param found written over
  */
-export function look(
-  item: WatchedItem,
-  hasRun: boolean,
-  hop: Hop,
-  frame: number,
-  labelCount: number,
-  found: Found,
-): void {
+export function look(item: WatchedItem, hasRun: boolean, hop: Hop, frame: number, found: Found): void {
   found.label = null;
   found.score = -Infinity;
   found.over = false;
   for (const { label, onThreshold, offThreshold, here } of item.members) {
-    const value = hop.values[frame * labelCount + label.index]!;
-    const score = hop.role === 'scores' ? value : hop.scores[label.index]!;
-    if (hop.role === 'location' && !(value >= here)) continue;
+    // Of a label that came after the hop it says nothing.
+    if (label.index >= hop.scores.length) continue;
+    const value = hop.values[frame * hop.scores.length + label.index]!;
+    const isOwn = isScore(hop, label.index);
+    const score = isOwn ? value : hop.scores[label.index]!;
+    if (!isOwn && !(value >= here)) continue;
     const over = score >= onThreshold;
     if (!over && !(hasRun && score >= offThreshold)) continue;
     found.over ||= over;
@@ -45,6 +40,11 @@ export function look(
       found.score = score;
     }
   }
+}
+
+/** Whether an item has labels that say nothing of frames that are looked at once more. */
+export function isToldOnce({ members }: WatchedItem, { learnt }: Hop): boolean {
+  return learnt?.once === true && members.some(({ label }) => label.index >= learnt.from);
 }
 
 /** Whether the window's scores allow an onset in any of its frames: most items need no look at them. */

@@ -21,6 +21,11 @@ export const confirmText = z
   })
   .refine((text) => parseConfirm(text) !== null, 'has to be k/n, two whole numbers with 1 ≤ k ≤ n ≤ 100');
 
+/** What a group may be to Home Assistant (its device classes of binary sensors); `sound` where nothing is said. */
+export const DEVICE_CLASSES = ['sound', 'smoke', 'gas', 'carbon_monoxide', 'safety'] as const;
+export const deviceClass = z.enum(DEVICE_CLASSES, `has to be one of ${DEVICE_CLASSES.join(', ')}`);
+export type DeviceClass = z.infer<typeof deviceClass>;
+
 /** Several labels that count as one thing. */
 export const labelGroup = z.strictObject({
   name: labelName,
@@ -29,11 +34,12 @@ export const labelGroup = z.strictObject({
   confirm: confirmText.exactOptional(),
   min_duration_seconds: spanSeconds.exactOptional(),
   min_gap_seconds: spanSeconds.exactOptional(),
+  device_class: deviceClass.exactOptional(),
 } satisfies Record<keyof LabelGroup, z.ZodType>);
 
 const watchedLabel = z.union(
   [labelName, labelGroup],
-  'has to be the name of a label, or a group {"name","labels","threshold"?,"confirm"?,"min_duration_seconds"?,"min_gap_seconds"?}',
+  'has to be the name of a label, or a group {"name","labels","threshold"?,"confirm"?,"min_duration_seconds"?,"min_gap_seconds"?,"device_class"?}',
 );
 
 /** What may start an event: labels, and groups of labels. `groupNamedTwice` is a rule of it too. */

@@ -54,8 +54,9 @@ export interface Tagger {
   /**
    * Takes new settings; ends what is on and no longer watched. What is on and still watched stays on, with
    * its new thresholds. Throws SoundpostError `invalid_tagging`, and then nothing has changed.
+   * @param labels those that the frames have from the next hop on, where they are others: labels are learnt
    */
-  update(settings: TaggingSettings, decidedMs: number): TagEvent[];
+  update(settings: TaggingSettings, decidedMs: number, labels?: readonly Label[]): TagEvent[];
   on(): OnItem[];
 }
 
@@ -68,11 +69,12 @@ export function createTagger(options: {
   settings: TaggingSettings;
   newId: () => string;
 }): Tagger {
-  const { labels, newId } = options;
+  const { newId } = options;
+  let { labels } = options;
   let watched: Watched = resolveWatched(labels, options.settings);
   let tracks: Track[] = watched.items.map((item) => trackOf(item, -Infinity));
   const row = createRow();
-  const follow = createFollow({ row, labelCount: labels.length, newId });
+  const follow = createFollow({ row, newId });
 
   const closeTracks = (which: readonly Track[], decidedMs: number): TagEvent[] => {
     const events: TagEvent[] = [];
@@ -112,8 +114,9 @@ export function createTagger(options: {
       row.breakOff();
       return closeTracks(tracks, decidedMs);
     },
-    update(next, decidedMs) {
-      watched = resolveWatched(labels, next);
+    update(next, decidedMs, nextLabels = labels) {
+      watched = resolveWatched(nextLabels, next);
+      labels = nextLabels;
       const before = new Map(tracks.map((track) => [track.item.key, track]));
       // What was over the old thresholds says nothing of the new ones: they are for what comes from now on.
       tracks = watched.items.map((item) => {

@@ -7,7 +7,7 @@ import {
   rewindEvidence,
   type Evidence,
 } from './evidence.js';
-import { isInWindow, look, nothingFound } from './look.js';
+import { isInWindow, isToldOnce, look, nothingFound } from './look.js';
 import { ROUNDING_MS, type Row } from './row.js';
 import { beginRun, eventOf, hear, isOver, lastedMs, raisePeak, type Run } from './run.js';
 import type { TagEvent } from './tag-event.js';
@@ -45,13 +45,12 @@ export type Follow = (track: Track, unseenMs: number, decidedMs: number, decided
 
 /**
  * The way to take items through the frames of a row.
- * @param options.labelCount of the model: the width of a frame
  * @param options.newId names each pair of events
  * @returns takes `unseenMs`, how much before the new frames was never looked at, `decidedMs`, for `detected_at`, and
  * a list to which it adds the events with the frames that decided them, in their order
  */
-export function createFollow(options: { row: Row; labelCount: number; newId: () => string }): Follow {
-  const { row, labelCount, newId } = options;
+export function createFollow(options: { row: Row; newId: () => string }): Follow {
+  const { row, newId } = options;
   const { frames } = row;
   const found = nothingFound();
 
@@ -102,6 +101,7 @@ export function createFollow(options: { row: Row; labelCount: number; newId: () 
     // What comes behind the last frame in which it was heard may be found to hold it after all.
     const fromMs = isOn ? track.run!.heardUntil : track.floorMs;
     const { before } = frames.hop;
+    if (isToldOnce(track.item, frames.hop)) return before;
     let first = before;
     while (first > 0 && frames.starts[first - 1]! >= fromMs - ROUNDING_MS) first -= 1;
     if (!isOn && first < before) rewind(track, frames.starts[first]!);
@@ -114,7 +114,7 @@ export function createFollow(options: { row: Row; labelCount: number; newId: () 
     if (track.run === null && hop.role === 'location' && !isInWindow(track.item, hop)) return;
     for (let frame = first; frame < frames.count; frame += 1) {
       if (frame === hop.before && track.run !== null) track.run.unseenMs += unseenMs;
-      look(track.item, track.run !== null, hop, frame, labelCount, found);
+      look(track.item, track.run !== null, hop, frame, found);
       const event = step(track, frame, decidedMs);
       if (event !== null) decided.push({ frame, event });
     }

@@ -1,9 +1,18 @@
 import { SoundpostError } from '../common/errors.js';
 import { guesses } from '../common/nearest.js';
 import { isConfirm, parseConfirm, type Confirm } from './confirm.js';
-import type { Label, Recommender } from '../models/labels.js';
+import { isLearnt, type Label, type Recommender } from '../models/labels.js';
 import { hereFrom } from './hop.js';
-import { fold, groupNamedTwice, SPAN_SECONDS, spanSeconds, threshold } from './rules.js';
+import {
+  DEVICE_CLASSES,
+  deviceClass,
+  fold,
+  groupNamedTwice,
+  SPAN_SECONDS,
+  spanSeconds,
+  threshold,
+  type DeviceClass,
+} from './rules.js';
 import { uniqueSlugs } from './slug.js';
 
 /**
@@ -20,6 +29,8 @@ export interface LabelGroup {
   readonly confirm?: string;
   readonly min_duration_seconds?: number;
   readonly min_gap_seconds?: number;
+  /** What it is to Home Assistant. */
+  readonly device_class?: DeviceClass;
 }
 
 export interface TaggingSettings {
@@ -89,7 +100,11 @@ export interface UnknownLabel {
 }
 
 /** A label or a group that the settings watch, whether the model knows it or not. */
-export type NamedItem = Pick<WatchedItem, 'name' | 'slug' | 'group'> & { readonly known: boolean };
+export type NamedItem = Pick<WatchedItem, 'name' | 'slug' | 'group'> & {
+  readonly known: boolean;
+  /** What the settings say of a group; null where they say nothing. */
+  readonly deviceClass: DeviceClass | null;
+};
 
 export interface Watched {
   items: readonly WatchedItem[];
@@ -103,7 +118,8 @@ export interface Watched {
  * `unknown` (after a swap to another model they may be known again); a group without a single known label is
  * left out as well. Both keep their slugs, so that no other item has another slug with another model.
  * Thresholds, the first that is given: `thresholds` of the group, the group's own,
- * `thresholds` of the label, `threshold`, the recommended one (the model's, its label set's), 0.5.
+ * `thresholds` of the label, `threshold` (but for a label that was taught), the recommended one (what was found when it was
+ * taught, the model's, its label set's), 0.5.
  *
  * Throws SoundpostError `invalid_tagging` where the settings contradict themselves.
  */
@@ -129,6 +145,8 @@ export function resolveWatched(labels: readonly Label[], settings: TaggingSettin
       [group ? groupThresholds.get(fold(group.name)) : null, 'thresholds'],
       [group?.threshold, 'group'],
       [labelThresholds.get(label), 'thresholds'],
+      // What holds for the labels of a model says nothing of one that was taught.
+      ...(isLearnt(label) ? [recommended(label)] : []),
       [settings.threshold, 'threshold'],
       recommended(label),
     ]);
@@ -139,7 +157,11 @@ export function resolveWatched(labels: readonly Label[], settings: TaggingSettin
   const entries = settings.labels.length > 0 ? settings.labels : labels.map((label) => label.name);
   const items = new Map<
     string,
-    Pick<WatchedItem, 'key' | 'name' | 'group'> & { members: readonly Member[] | null; timing: Timing }
+    Pick<WatchedItem, 'key' | 'name' | 'group'> & {
+      members: readonly Member[] | null;
+      timing: Timing;
+      deviceClass: DeviceClass | null;
+    }
   >();
   for (const entry of entries) {
     const group = typeof entry === 'string' ? null : entry;
@@ -150,21 +172,27 @@ export function resolveWatched(labels: readonly Label[], settings: TaggingSettin
     const name = typeof entry === 'string' ? (first?.name ?? entry.trim()) : entry.name;
     const key = `${group ? 'group' : 'label'}:${fold(name)}`;
     const timing = timingOf(group, settings);
+    const item = { key, name, group: group?.name ?? null, timing, deviceClass: group?.device_class ?? null };
     if (!first) {
-      if (!items.has(key)) items.set(key, { key, name, group: group?.name ?? null, members: null, timing });
+      if (!items.has(key)) items.set(key, { ...item, members: null });
       continue;
     }
-    const members = [...found].map((label) => memberOf(label, group));
-    items.set(key, { key, name, group: group?.name ?? null, members, timing });
+    items.set(key, { ...item, members: [...found].map((label) => memberOf(label, group)) });
   }
   const slugs = uniqueSlugs([...items.values()].map((item) => item.name));
   const named = [...items.values()].map((item, position) => ({ ...item, slug: slugs[position]! }));
   const names = labels.map((label) => label.name);
   return {
-    items: named.flatMap(({ members, timing, ...item }) =>
-      members === null ? [] : [{ ...item, ...timing, members }],
+    items: named.flatMap(({ key, name, slug, group, members, timing }) =>
+      members === null ? [] : [{ key, name, slug, group, ...timing, members }],
     ),
-    named: named.map(({ name, slug, group, members }) => ({ name, slug, group, known: members !== null })),
+    named: named.map(({ name, slug, group, members, deviceClass }) => ({
+      name,
+      slug,
+      group,
+      known: members !== null,
+      deviceClass,
+    })),
     unknown: [...unknownNames].map((name, position) => ({
       name,
       suggestions: position < suggestionLimit ? guesses(name, names) : [],
@@ -251,5 +279,8 @@ function checkSettings(settings: TaggingSettings): void {
     }
     checkSeconds(entry.min_duration_seconds ?? 0, `The minimum duration ${of}`);
     checkSeconds(entry.min_gap_seconds ?? 0, `The minimum gap ${of}`);
+    if (entry.device_class !== undefined && !deviceClass.safeParse(entry.device_class).success) {
+      fail(`The device class ${of} is "${entry.device_class}"; say one of ${DEVICE_CLASSES.join(', ')}.`);
+    }
   }
 }

@@ -531,7 +531,11 @@ t.test(
   async (t) => {
     const disk = scriptedFiles();
     const log = createRecordingLog();
-    const queues = { events: createLineQueue(1000), scores: createLineQueue(1000) };
+    const queues = {
+      events: createLineQueue(1000),
+      scores: createLineQueue(1000),
+      firings: createLineQueue(1000),
+    };
     const writing = createWriting({
       folder: 'here',
       files: disk.files,
@@ -581,7 +585,11 @@ t.test(
 
 t.test('a disk that answers nothing holds up no stop', async (t) => {
   const disk = scriptedFiles();
-  const queues = { events: createLineQueue(1000), scores: createLineQueue(1000) };
+  const queues = {
+    events: createLineQueue(1000),
+    scores: createLineQueue(1000),
+    firings: createLineQueue(1000),
+  };
   disk.be('hangs');
   const writing = createWriting({
     folder: 'here',
