@@ -1,7 +1,9 @@
-import { codeOf, messageOf } from '../common/errors.js';
+import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { InferenceEngine } from './engine.js';
 import type { EngineSeat } from './engine-seat.js';
+import { embeddingOf } from './embedding-kind.js';
+import type { LearningParts } from './learning.js';
 import type { StreamRequest } from './model-stream.js';
 import type { SourceFeed } from './source-feed.js';
 import type { DueWindow } from './window-queue.js';
@@ -26,6 +28,11 @@ export interface Answering {
    * calls it as well.
    */
   betweenWindows(act: () => void): void;
+  /**
+   * Has the engine do one run for somebody else, when no window is due; after so many windows also before the next one,
+   * so that it comes even where windows are always due. Rejects with what the run throws, and from `stop` on.
+   */
+  aside<T>(run: (engine: InferenceEngine) => Promise<T>): Promise<T>;
   /** Resolves when no window of these sources is waiting or being answered. */
   idle(feeds: readonly SourceFeed[]): Promise<void>;
   /** For how long the oldest window has been waited for and what the last one took, both in ms. */
@@ -37,11 +44,18 @@ export interface Answering {
 /** How far a source that can wait may run ahead of the oldest unanswered window: well within what is kept. */
 const AHEAD_SECONDS = 1;
 
+/** After how many windows somebody else has a turn. */
+const WINDOWS_FIRST = 10;
+/** Whose turn that is: no source's. */
+const ASIDE_TURN = -1;
+
 /** @param options.isOn whether something is on at a source: then none of its windows is passed over */
 export function createAnswering(options: {
   feeds: readonly SourceFeed[];
   seat: Pick<EngineSeat, 'engine' | 'streamOf' | 'lost'>;
   isOn: (source: number) => boolean;
+  /** What is learnt on the model's embedding. */
+  learning: Pick<LearningParts, 'headsOf' | 'isSampleDue'>;
   onResult(result: WindowResult): void;
   log: Logger;
 }): Answering {
@@ -52,6 +66,9 @@ export function createAnswering(options: {
   /** How long the engine worked on its last window. */
   let usualMs = 0;
   let isStopped = false;
+  /** What is to be run for others. */
+  const asides: { run: (engine: InferenceEngine) => Promise<void>; refuse: (error: unknown) => void }[] = [];
+  let windowsSince = 0;
 
   /** The number of the last turn of each source. */
   const turnOf = feeds.map(() => 0);
@@ -74,7 +91,10 @@ export function createAnswering(options: {
   function dispatch(): void {
     while (!turns.busy) {
       const feed = next();
-      if (feed === null) break;
+      if (feed === null || windowsSince >= WINDOWS_FIRST) {
+        if (takeAside()) continue;
+        if (feed === null) break;
+      }
       take(feed);
     }
     if (turns.busy) return;
@@ -96,7 +116,7 @@ export function createAnswering(options: {
     if (feed.mayRest(stream, window) && !options.isOn(source)) {
       const seq = queue.answered(window)!;
       queue.rest();
-      tell(feed.rested(engine, stream, window, seq));
+      tell(feed.rested(engine, stream, window, seq, options.learning.headsOf(engine)));
       return;
     }
     const request = feed.request(stream, window);
@@ -105,6 +125,7 @@ export function createAnswering(options: {
     else {
       turns.begin(source);
       feed.ran(window);
+      windowsSince += 1;
       void serve(feed, engine, window, request).finally(() => windowDone(feed));
     }
   }
@@ -118,12 +139,18 @@ export function createAnswering(options: {
   ): Promise<void> {
     const { source, queue, reporter } = feed;
     const columns = feed.onColumns === null ? 0 : request.newColumns;
+    const isSample = () => {
+      // Where it is that of a frame, there has to be one that is final.
+      const isThere = request.cut !== null || embeddingOf(engine.model.manifest)?.kind === 'window';
+      return isThere && options.learning.isSampleDue(source, window.endMs);
+    };
     try {
-      const result = await engine.infer({ ...request, source, columns });
+      const result = await engine.infer({ ...request, source, columns, embeddings: isSample() });
       const seq = queue.answered(window);
       // What comes from before a break would switch on what has just been switched off.
       if (seq === null) return;
       usualMs = result.featuresMs + result.inferenceMs;
+      feed.computed(result.computedAs ?? 'whole');
       tell(reporter.report(seq, engine, window, request, result));
       if (result.columns !== null) feed.onColumns?.(result.columns, window.endMs);
     } catch (error) {
@@ -148,6 +175,22 @@ export function createAnswering(options: {
     dispatch();
   }
 
+  /** Does the oldest run that is wanted by somebody else. Returns whether there is one. */
+  function takeAside(): boolean {
+    windowsSince = 0;
+    const { engine } = seat;
+    if (engine === null) return false;
+    const next = asides.shift();
+    if (next === undefined) return false;
+    turns.begin(ASIDE_TURN);
+    void next.run(engine).finally(() => {
+      turns.end();
+      rest.wake();
+      dispatch();
+    });
+    return true;
+  }
+
   const hasRoom = ({ queue, sound }: SourceFeed) =>
     queue.hasRoom(sound.position, AHEAD_SECONDS * sound.captureRate);
 
@@ -162,6 +205,11 @@ export function createAnswering(options: {
     reporter.skipTo(sound.position);
     room.wake();
     rest.wake();
+  }
+
+  function refuseAsides(): void {
+    const error = new SoundpostError('shutting_down', 'The service is going away.');
+    for (const { refuse } of asides.splice(0)) refuse(error);
   }
 
   return {
@@ -179,6 +227,19 @@ export function createAnswering(options: {
     },
     dispatch,
     betweenWindows: (act) => turns.between(act),
+    aside: (run) =>
+      new Promise((resolve, reject) => {
+        const settle = async (engine: InferenceEngine) => {
+          try {
+            resolve(await run(engine));
+          } catch (error) {
+            reject(error instanceof Error ? error : new Error(String(error)));
+          }
+        };
+        asides.push({ run: settle, refuse: reject });
+        if (isStopped) refuseAsides();
+        else dispatch();
+      }),
     async idle(of) {
       while (!isStopped && !of.every(isResting)) await rest.wait();
     },
@@ -189,6 +250,7 @@ export function createAnswering(options: {
     stop() {
       isStopped = true;
       for (const feed of feeds) breakOff(feed);
+      refuseAsides();
       turns.callNow();
     },
   };

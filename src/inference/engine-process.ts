@@ -9,9 +9,10 @@ import { isHeld } from '../common/process-stat.js';
 import { SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { InferenceRequest } from './engine.js';
-import type { FromProcess, LoadRequest, ToProcess } from './protocol.js';
+import type { FromProcess, LearnRequest, LoadRequest, LoadStep, ToProcess } from './protocol.js';
 import { createQuestions, type Patience } from './questions.js';
 import { REQUEST_FD, writeRequest } from './request-pipe.js';
+import { createSendOrder } from './send-order.js';
 
 const PROCESS_FILE = join(import.meta.dirname, 'process.js');
 
@@ -24,12 +25,17 @@ const NODE_FLAGS = ['--expose-gc', '--max-semi-space-size=1', '--max-old-space-s
 
 export type Reply<K extends FromProcess['kind']> = Extract<FromProcess, { kind: K }>;
 
-type Asked = ({ kind: 'load' } & LoadRequest) | ({ kind: 'infer' } & InferenceRequest);
+type Asked =
+  | ({ kind: 'load' } & LoadRequest)
+  | ({ kind: 'infer' } & InferenceRequest)
+  | ({ kind: 'learn' } & LearnRequest);
 
 /** A child process that answers each question with one message, in order. */
 export interface EngineProcess {
   readonly pid: number;
   readonly exited: Promise<{ reason: string }>;
+  /** What of a load it said last that it had come to. */
+  readonly step: LoadStep | null;
   /** Sends a question; rejects when the process fails it, is silent for `timeoutMs`, or dies. */
   ask<K extends FromProcess['kind']>(
     message: Asked,
@@ -62,6 +68,8 @@ export function startEngineProcess(
   const requests = child.stdio[REQUEST_FD] as Writable | null | undefined;
   requests?.on('error', () => undefined);
   const questions = createQuestions<FromProcess>((patience) => kill(silence(id, child, patience)));
+  const order = createSendOrder();
+  let step: LoadStep | null = null;
   /** Why the process ends, where it is known before it does. */
   let fate: SoundpostError | undefined;
   let gone: SoundpostError | undefined;
@@ -76,8 +84,13 @@ export function startEngineProcess(
   }
 
   child.on('message', (reply: FromProcess) => {
-    if (reply.kind === 'progress') questions.progress();
-    else questions.answer(reply);
+    if (reply.kind === 'progress') {
+      if (reply.step !== undefined) step = reply.step;
+      questions.progress();
+    } else {
+      questions.answer(reply);
+      order.answered();
+    }
   });
 
   const exited = new Promise<{ reason: string }>((resolve) => {
@@ -101,6 +114,9 @@ export function startEngineProcess(
   return {
     pid: child.pid ?? -1,
     exited,
+    get step() {
+      return step;
+    },
     ask(message, expected, timeoutMs, doing, afterProgress) {
       return new Promise((resolve, reject) => {
         const ended = gone ?? fate;
@@ -115,8 +131,12 @@ export function startEngineProcess(
           else reject(new SoundpostError('internal', `An inference process answered "${reply.kind}".`));
         };
         questions.add({ timeoutMs, doing, afterProgress, settle });
-        if (message.kind === 'load') send(child, message);
-        else if (requests?.writable === true) writeRequest(requests, message);
+        if (message.kind !== 'infer') order.send('messages', () => send(child, message));
+        else {
+          order.send('pipe', () => {
+            if (requests?.writable === true) writeRequest(requests, message);
+          });
+        }
       });
     },
     kill,

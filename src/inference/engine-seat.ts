@@ -1,7 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
-import type { InstalledModel } from '../models/registry.js';
 import type { InferenceEngine } from './engine.js';
 import type { KeptSound } from './kept-sound.js';
 import type { ModelStream } from './model-stream.js';
@@ -28,8 +27,8 @@ export interface EngineSeat {
 export function createEngineSeat(options: {
   /** Of each source. */
   sounds: readonly Pick<KeptSound, 'attach' | 'isLive' | 'detach'>[];
-  /** Another engine is at work: that of this model. */
-  onAdopted(model: InstalledModel): void;
+  /** Another engine is at work. */
+  onAdopted(engine: InferenceEngine): void;
   /** The engine at work can take windows. */
   onReady(): void;
   /** The engine at work is gone. */
@@ -95,7 +94,7 @@ export function createEngineSeat(options: {
         await nextTurn();
         lost(engine, new SoundpostError('inference_died', reason));
       });
-      options.onAdopted(engine.model);
+      options.onAdopted(engine);
       for (const source of sounds.keys()) connect(engine, source, primed[source] ?? null);
     },
     reconnect(source) {

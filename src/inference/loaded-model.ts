@@ -1,25 +1,37 @@
+import { stat } from 'node:fs/promises';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { SoundpostError } from '../common/errors.js';
-import type { InferenceRequest, InferenceResult } from './engine.js';
-import { prepareModelInputs, type ModelInput } from './model-input.js';
+import { embeddingOf } from './embedding-kind.js';
+import { createEmbeddingUse, type Scored } from './embedding-use.js';
+import type { InferenceRequest } from './engine.js';
+import { prepareModelInputs, type InputTensor, type ModelInput } from './model-input.js';
+import { createNetworkForms, type FormAnswer, type NetworkForms } from './network-forms.js';
 import { memoryFailure } from './network-memory.js';
-import { firstLine, openSession } from './open-session.js';
-import type { FramesSpec } from '../models/manifest.js';
-import type { LoadRequest } from './protocol.js';
+import { firstLine, openSession, reopenSession } from './open-session.js';
+import { freeMemoryBytes } from './optimized-copy.js';
+import type { FramesSpec, Manifest } from '../models/manifest.js';
+import type { LearnRequest, LoadRequest, LoadStep, ProcessResult, StreamOutcome } from './protocol.js';
 import { loadRuntime, type OnnxRuntime } from './runtime.js';
 import { finishFrames, finishScores } from './scores.js';
+import { createSessionSlot, type SessionSlot } from './session-slot.js';
 import { checkSignature } from './signature.js';
 
 /** A model in this process, checked and warm. */
 export interface LoadedModel {
   /** True where the network only takes windows of the full length (a fixed time axis). */
   readonly fixedWindow: boolean;
+  readonly stream: StreamOutcome;
   /**
    * Scores of one window.
    * @throws SoundpostError `bad_request` for a window that does not fit, `model_memory` when there is too little for it,
    * `inference_failed` when ONNX Runtime refuses otherwise, `bad_output` when a score is not a number from 0 to 1.
    */
-  infer(request: InferenceRequest): Promise<InferenceResult>;
+  infer(request: InferenceRequest): Promise<ProcessResult>;
+  /**
+   * Applies heads from now on. What is learnt is never the model's fault: this does not throw.
+   * @returns how many numbers the embedding has, see `FromProcess`
+   */
+  learn(request: LearnRequest): Promise<number>;
   /** Does what makes the next load faster; in a moment in which nobody waits. Never rejects. */
   afterLoad(): Promise<void>;
 }
@@ -29,7 +41,10 @@ export interface LoadedModel {
  * warm-up whose output is checked. `onProgress` is called before each window of the warm-up.
  * @throws SoundpostError `model_digest`, `model_memory`, `model_unreadable`, `model_shape`, `model_output`, `inference_unsupported`.
  */
-export async function loadModel(request: LoadRequest, onProgress: () => void): Promise<LoadedModel> {
+export async function loadModel(
+  request: LoadRequest,
+  onProgress: (step?: LoadStep) => void,
+): Promise<LoadedModel> {
   const { manifest } = request;
   const runtime = await loadRuntime();
   const { session, isProven, proven } = await openSession(runtime, request);
@@ -40,10 +55,40 @@ export async function loadModel(request: LoadRequest, onProgress: () => void): P
   input.push(new Float32Array(windowSamples));
   const { fixedWindow } = checkSignature(manifest, session, input.tensors(windowSamples));
 
-  const model = createLoadedModel({ runtime, session, request, fixedWindow, createInput, firstInput: input });
+  const whole = createSessionSlot(() => reopenSession(runtime, request), session);
+  const { size: modelBytes } = await stat(request.onnxPath);
+  const hasRoomForBoth = () => hasRoomForTwo(modelBytes, request.memoryBytes, OPTIMISED);
+  const create = (forms: NetworkForms, stream: StreamOutcome) =>
+    createLoadedModel({
+      ...{ runtime, request, fixedWindow, createInput, firstInput: input },
+      ...{ whole, forms, stream, outputMetadata },
+    });
+  const { outputMetadata } = session;
+  const formsOf = (stream: Parameters<typeof createNetworkForms>[0]['stream']) =>
+    createNetworkForms({ runtime, whole, stream, hasRoomForBoth });
   // The same bytes would give the same answers. A swap still has one real window answered before it switches.
-  if (!isProven) await warmUp(model, request, onProgress);
+  if (!isProven) await warmUp(create(formsOf(null), null), request, onProgress);
+  if (request.stream === null) return { ...create(formsOf(null), null), afterLoad: proven };
+  const { prepareStream } = await import('./prepare-stream.js');
+  const hasRoomToMake = () => hasRoomForTwo(modelBytes, request.memoryBytes, IN_THE_MAKING);
+  const parts = { runtime, request, fixedWindow, createInput, whole, onProgress };
+  const prepared = await prepareStream({ ...parts, hasRoomForBoth: hasRoomToMake }, request.stream);
+  const isStream = !('reason' in prepared);
+  const model = create(formsOf(isStream ? prepared : null), isStream ? prepared.stream : prepared);
   return { ...model, afterLoad: proven };
+}
+
+/**
+ * What a form of a network takes while it is opened, of the size of its file: one that is optimised already, and one that
+ * is not (Cnn14, 323 MB: 1.3 and 4.3 times).
+ */
+const OPTIMISED = 1.5;
+const IN_THE_MAKING = 4.5;
+
+/** Whether a second form of a network may be opened beside one that is there. */
+function hasRoomForTwo(modelBytes: number, limitBytes: number, factor: number): boolean {
+  const neededBytes = factor * modelBytes + 50e6;
+  return 1.5 * modelBytes + 100e6 + neededBytes <= limitBytes && freeMemoryBytes() >= neededBytes;
 }
 
 /** A number of samples from a time; the same rounding everywhere. */
@@ -59,20 +104,25 @@ interface SourceInput {
 
 function createLoadedModel(parts: {
   runtime: OnnxRuntime;
-  session: InferenceSession;
+  whole: SessionSlot;
+  /** What the network for whole windows says of its outputs. */
+  outputMetadata: InferenceSession['outputMetadata'];
+  forms: NetworkForms;
+  stream: StreamOutcome;
   request: LoadRequest;
   fixedWindow: boolean;
   createInput: (maxWindowSamples: number) => ModelInput;
   /** The one that is there already. */
   firstInput: ModelInput;
 }): Omit<LoadedModel, 'afterLoad'> {
-  const { runtime, session, fixedWindow, createInput, firstInput } = parts;
+  const { runtime, forms, stream, fixedWindow, createInput, firstInput } = parts;
   const { manifest, labelCount, memoryBytes } = parts.request;
   const { id, output } = manifest;
   const sources: (SourceInput | undefined)[] = [{ input: firstInput, feeds: {} }];
-  // Only what is read: an embedding, or frames, that nobody wants are not computed.
-  const scoresOnly = [output.scores];
-  const withFrames = output.frames === null ? scoresOnly : [output.scores, output.frames.name];
+  const outputs = namedOutputs(output);
+  const use = createEmbeddingUse(manifest, labelCount);
+  /** How many numbers the embedding has, once that is known. */
+  let features: number | undefined;
 
   /** Takes the new samples. */
   function advance({ source = 0, samples, reset, windowSamples }: InferenceRequest): SourceInput {
@@ -92,8 +142,8 @@ function createLoadedModel(parts: {
   }
 
   /** The same tensors again while the window's length stays: no new memory per hop. */
-  function feed({ input, feeds }: SourceInput, windowSamples: number): Record<string, Tensor> {
-    for (const { name, data, dims } of input.tensors(windowSamples)) {
+  function feed({ feeds }: SourceInput, inputs: readonly InputTensor[]): Record<string, Tensor> {
+    for (const { name, data, dims } of inputs) {
       const fed = feeds[name];
       if (fed?.data === data && fed.dims.every((size, axis) => size === dims[axis])) continue;
       feeds[name] = new runtime.Tensor('float32', data, dims);
@@ -123,16 +173,25 @@ function createLoadedModel(parts: {
 
   return {
     fixedWindow,
+    stream,
     async infer(request) {
       const started = performance.now();
       const heard = advance(request);
-      const feeds = feed(heard, request.windowSamples);
+      const { source = 0, samples, reset, windowSamples, onGrid = false } = request;
+      const tensors = heard.input.tensors(windowSamples);
       const featuresDone = performance.now();
       const wanted = output.frames === null ? undefined : request.frames;
-      let results: InferenceSession.OnnxValueMapType;
+      const embedding = use.outputFor(request);
+      let answer: FormAnswer;
       try {
-        results = await session.run(feeds, wanted === undefined ? scoresOnly : withFrames);
+        answer = await forms.infer({
+          ...{ source, tensors, windowSamples, newSamples: samples.length, reset, onGrid },
+          outputs: outputs(wanted !== undefined, embedding !== null),
+          feeds: () => feed(heard, tensors),
+        });
       } catch (error) {
+        // What opening a network says of it.
+        if (error instanceof SoundpostError) throw error;
         throw (
           memoryFailure(`The model ${id}`, error, memoryBytes) ??
           new SoundpostError(
@@ -142,6 +201,7 @@ function createLoadedModel(parts: {
           )
         );
       }
+      const { results, computedAs, streamEnded } = answer;
       const scores = scoresOf(results[output.scores]);
       const fault =
         scores === undefined
@@ -150,15 +210,76 @@ function createLoadedModel(parts: {
       if (scores === undefined || fault !== undefined) {
         throw new SoundpostError('bad_output', `The model ${id} gives no usable scores: ${fault ?? ''}.`);
       }
+      const frames = wanted === undefined ? null : framesOf(results, wanted);
+      const scored: Scored = { scores, frames, embeddings: null, pieces: 0 };
+      const wrong = embedding === null ? undefined : use.answer(request, results[embedding], scored);
+      if (wrong !== undefined) {
+        throw new SoundpostError('bad_output', `The model ${id} gives no usable embedding: ${wrong}.`);
+      }
       return {
-        scores,
-        frames: wanted === undefined ? null : framesOf(results, wanted),
+        ...scored,
         columns: (request.columns ?? 0) > 0 ? heard.input.columns(request.columns!) : null,
         featuresMs: featuresDone - started,
         inferenceMs: performance.now() - featuresDone,
+        computedAs,
+        ...(streamEnded !== undefined && { streamEnded }),
       };
     },
+    async learn(request) {
+      features ??= await featuresOf({ ...parts, manifest });
+      use.learn(request, features);
+      return features;
+    },
   };
+}
+
+/**
+ * The names of the outputs that are fetched. Only what is read: an embedding, or frames, that nobody wants are not
+ * computed.
+ */
+function namedOutputs(
+  output: Manifest['output'],
+): (withFrames: boolean, withEmbedding: boolean) => readonly string[] {
+  const { scores, frames } = output;
+  const embedding = embeddingOf({ output })?.name;
+  const named = (...names: (string | undefined)[]) => [
+    ...new Set(names.filter((name) => name !== undefined)),
+  ];
+  const all = [
+    [named(scores), named(scores, embedding)],
+    [named(scores, frames?.name), named(scores, frames?.name, embedding)],
+  ] as const;
+  return (withFrames, withEmbedding) => all[withFrames ? 1 : 0][withEmbedding ? 1 : 0];
+}
+
+/** How many numbers the embedding has; where the network does not say, by a look at one. 0: none, or none of use. */
+async function featuresOf(parts: {
+  runtime: OnnxRuntime;
+  whole: SessionSlot;
+  outputMetadata: InferenceSession['outputMetadata'];
+  manifest: Manifest;
+  createInput: (maxWindowSamples: number) => ModelInput;
+}): Promise<number> {
+  const { runtime, whole, outputMetadata, manifest } = parts;
+  const name = embeddingOf(manifest)?.name;
+  if (name === undefined) return 0;
+  const declared = outputMetadata.find((value) => value.name === name);
+  const size = declared?.isTensor === true ? declared.shape.at(-1) : undefined;
+  if (typeof size === 'number' && size > 0) return size;
+  try {
+    const windowSamples = samplesOf(manifest.input.window_seconds, manifest.input.sample_rate);
+    const input = parts.createInput(windowSamples);
+    input.push(new Float32Array(windowSamples));
+    const tensors = input.tensors(windowSamples);
+    const feeds = Object.fromEntries(
+      tensors.map((each) => [each.name, new runtime.Tensor('float32', each.data, each.dims)]),
+    );
+    const session = await whole.get();
+    const result = (await session.run(feeds, [name]))[name];
+    return result?.type === 'float32' ? (result.dims.at(-1) ?? 0) : 0;
+  } catch {
+    return 0;
+  }
 }
 
 /** The output's numbers where it is float32 [1, labels] or [labels]. */

@@ -1,9 +1,9 @@
 import type { Ring } from '../audio/ring.js';
 import { createRing } from '../audio/ring.js';
 import { createStreamResampler, type ResampleQuality } from '../audio/resample.js';
-import { windowStep } from '../models/manifest.js';
 import type { InferenceEngine, InferenceRequest } from './engine.js';
 import { cutFrames, type FrameCut } from './frame-cut.js';
+import { frameStep, fullWindowSamples, windowGrid } from './full-window.js';
 
 /**
  * One engine's own view of the sound: the capture stream at the model's rate, cut into the requests the engine
@@ -22,6 +22,13 @@ export interface ModelStream {
   readonly memorySeconds: number;
   /** How many seconds of sound have to follow a moment before it can be told of. */
   readonly contextSeconds: number;
+  /** From one place where a full window may end to the next, where the network is a stream; 0 where it is none. */
+  readonly gridSeconds: number;
+  /**
+   * Where a window has come in (capture position) that was to end at `capturePosition`, and ends at the last place before
+   * it on the grid. The same where there is no grid, and for windows that still grow.
+   */
+  onGrid(capturePosition: number): number;
   /** Capture samples, mono, that join what was appended before. */
   append(samples: Float32Array): void;
   /**
@@ -30,12 +37,13 @@ export interface ModelStream {
    * is valid until the next call.
    *
    * @param takenUntil up to which capture position frames were taken before: those behind it are wanted
-   * @param isLast no more sound will come, so that no frame has to wait for what is behind it
+   * @param options.isLast no more sound will come, so that no frame has to wait for what is behind it
+   * @param options.onGrid a full window ends on the grid, at the last place before `capturePosition`
    */
   request(
     capturePosition: number,
     takenUntil: number,
-    isLast?: boolean,
+    options?: { isLast?: boolean; onGrid?: boolean },
   ): StreamRequest | 'too_early' | 'gone';
 }
 
@@ -65,10 +73,11 @@ export async function createModelStream(options: {
   const { engine, captureRate } = options;
   const { input } = engine.model.manifest;
   const rate = input.sample_rate;
-  // Windows move by whole frames, so that the frames between two windows stay the same, and have a length that fits.
-  const frameStep = input.kind === 'waveform' ? 1 : input.frontend.hop_length;
-  const grid = Math.max(frameStep, windowStep(input));
-  const windowSamples = toGrid(windowSecondsOf(engine, options.windowSeconds) * rate, grid);
+  const columnStep = frameStep(input);
+  const grid = windowGrid(input);
+  const owner = { manifest: engine.model.manifest, fixedWindow: engine.fixedWindow };
+  const windowSamples = fullWindowSamples(owner, options.windowSeconds);
+  const streamGrid = engine.stream?.windowSamples === windowSamples ? engine.stream.gridSamples : 0;
   const minSamples = engine.fixedWindow
     ? windowSamples
     : Math.min(windowSamples, Math.ceil((input.min_seconds * rate) / grid) * grid);
@@ -78,7 +87,12 @@ export async function createModelStream(options: {
   const resampler = await createStreamResampler(captureRate, rate, options.quality);
   const startPosition = options.startPosition();
   let sentUpTo = -1;
+  let appended = 0;
+  /** How far the sound at the model's rate has been behind what was appended, at most: what the resampler holds back. */
+  let behind = 0;
   const { frames } = engine.model.manifest.output;
+
+  const toStreamGrid = (samples: number) => windowSamples + toGrid(samples - windowSamples, streamGrid);
 
   return {
     engine,
@@ -86,12 +100,23 @@ export async function createModelStream(options: {
     windowSeconds: windowSamples / rate,
     memorySeconds: frames?.lookback_seconds ?? windowSamples / rate,
     contextSeconds: frames?.context_seconds ?? 0,
+    gridSeconds: streamGrid / rate,
+    onGrid(capturePosition) {
+      const wanted = ((capturePosition - startPosition) * rate) / captureRate - behind;
+      if (streamGrid === 0 || wanted < windowSamples) return capturePosition;
+      const end = toStreamGrid(wanted);
+      return Math.min(capturePosition, startPosition + Math.ceil(((end + behind) * captureRate) / rate));
+    },
     append(samples) {
       ring.append(resampler.process(samples));
+      appended += samples.length;
+      behind = Math.max(behind, Math.ceil((appended * rate) / captureRate - ring.position));
     },
-    request(capturePosition, takenUntil, isLast = false) {
+    request(capturePosition, takenUntil, { isLast = false, onGrid = false } = {}) {
       const wanted = Math.round(((capturePosition - startPosition) * rate) / captureRate);
-      const end = toGrid(Math.min(wanted, ring.position), grid);
+      const latest = Math.min(wanted, ring.position);
+      const canStream = onGrid && streamGrid > 0 && latest >= windowSamples;
+      const end = canStream ? toStreamGrid(latest) : toGrid(latest, grid);
       const start = Math.max(0, end - windowSamples);
       if (end - start < minSamples) return 'too_early';
       if (start < ring.oldest) return 'gone';
@@ -109,20 +134,14 @@ export async function createModelStream(options: {
         samples,
         reset: !continues,
         windowSamples: end - start,
+        onGrid: canStream,
         frames: cut === null ? undefined : { from: cut.from, to: cut.to },
         ...window,
         cut,
-        newColumns: input.kind === 'waveform' ? 0 : Math.floor(samples.length / frameStep),
+        newColumns: input.kind === 'waveform' ? 0 : Math.floor(samples.length / columnStep),
       };
     },
   };
-}
-
-/** The window in force for a model, in seconds: the configured one where the network takes any length. */
-export function windowSecondsOf(engine: InferenceEngine, configured: number | null): number {
-  const { input } = engine.model.manifest;
-  if (configured === null || engine.fixedWindow) return input.window_seconds;
-  return Math.max(configured, input.min_seconds);
 }
 
 function toGrid(samples: number, grid: number): number {

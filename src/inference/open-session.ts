@@ -22,18 +22,32 @@ export interface OpenedSession {
  * @throws SoundpostError `model_digest`, `model_memory`, `model_unreadable`.
  */
 export async function openSession(runtime: OnnxRuntime, request: LoadRequest): Promise<OpenedSession> {
-  const { manifest, optimizedFolder } = request;
+  const { optimizedFolder } = request;
   if (optimizedFolder === null)
     return { session: await openModel(runtime, request), isProven: false, proven: () => Promise.resolve() };
-  const copy = optimizedCopy(optimizedFolder, manifest.id, [
-    manifest.onnx_sha256,
-    runtime.env.versions.node ?? runtime.env.versions.common,
-    processorOf(),
-  ]);
+  const copy = copyOf(runtime, request, optimizedFolder);
   const copied = await openCopy(runtime, request, copy);
   const session = copied ?? (await openAndSave(runtime, request, copy));
   // Whatever goes wrong with a copy, the model itself is there.
   return { session, isProven: copied !== null, proven: () => copy.keep().catch(() => undefined) };
+}
+
+/** Opens it once more, when it has proven itself before. Throws what `openSession` throws. */
+export async function reopenSession(runtime: OnnxRuntime, request: LoadRequest): Promise<InferenceSession> {
+  if (request.optimizedFolder === null) return openModel(runtime, request);
+  const copy = copyOf(runtime, request, request.optimizedFolder);
+  const copied = await openCopy(runtime, request, copy);
+  if (copied === null) return openModel(runtime, request);
+  await copy.keep().catch(() => undefined);
+  return copied;
+}
+
+function copyOf(runtime: OnnxRuntime, { manifest }: LoadRequest, folder: string): OptimizedCopy {
+  return optimizedCopy(folder, manifest.id, [
+    manifest.onnx_sha256,
+    runtime.env.versions.node ?? runtime.env.versions.common,
+    processorOf(),
+  ]);
 }
 
 async function openCopy(

@@ -23,7 +23,7 @@ export function optimizedFolderIn(dataDir: string): string {
 }
 
 /** How many copies are kept, of all models together. */
-const MAX_COPIES = 3;
+const MAX_COPIES = 6;
 /** What a load that was cut short has left is removed after so long. */
 const ABANDONED_MS = 10 * 60_000;
 /** The disk is not filled up with copies: so much stays free, beside twice the model. */
@@ -38,19 +38,24 @@ const DRAFT = '.draft-';
 export interface OptimizedCopy {
   /** The path of a copy that is whole, now out of sight; null where there is none. */
   take(): Promise<string | null>;
-  /** A path for a new copy; null where there is no room for one. */
-  draft(modelBytes: number): Promise<string | null>;
+  /**
+   * A path for a new copy; null where there is no room for one.
+   * @param savedBy who writes it: ONNX Runtime holds the network in memory several times meanwhile
+   */
+  draft(modelBytes: number, savedBy?: 'runtime' | 'us'): Promise<string | null>;
   /** The copy that was taken or drafted is good: it gets its name, and the oldest ones go. */
   keep(): Promise<void>;
   /** It is of no use. */
   discard(): Promise<void>;
+  /** Whether there is one that nobody has taken. */
+  exists(): Promise<boolean>;
 }
 
 /**
  * @param madeFrom whatever decides what the copy looks like: the digest of the model, versions, the processor
  */
 export function optimizedCopy(folder: string, id: string, madeFrom: readonly string[]): OptimizedCopy {
-  const key = createHash('sha256').update(JSON.stringify(madeFrom)).digest('hex').slice(0, 16);
+  const key = copyKey(madeFrom);
   const prefix = `${id}.${key}.`;
   const copyName = new RegExp(`^${prefix.replaceAll('.', '\\.')}([0-9a-f]{64})\\.onnx$`);
   /** What is in work, and the digest where it is known. */
@@ -71,8 +76,8 @@ export function optimizedCopy(folder: string, id: string, madeFrom: readonly str
       }
       return null;
     },
-    async draft(modelBytes) {
-      if (memoryBytes() < MEMORY_OF_SAVING * modelBytes) return null;
+    async draft(modelBytes, savedBy = 'runtime') {
+      if (savedBy === 'runtime' && freeMemoryBytes() < MEMORY_OF_SAVING * modelBytes) return null;
       await mkdir(folder, { recursive: true });
       await removeAbandonedCopies(folder);
       const { bavail, bsize } = await statfs(folder);
@@ -90,11 +95,17 @@ export function optimizedCopy(folder: string, id: string, madeFrom: readonly str
       path = null;
       await removeOld(folder);
     },
+    exists: async () => (await namesIn(folder)).some((name) => copyName.test(name)),
     async discard() {
       if (path !== null) await rm(path, { force: true });
       path = null;
     },
   };
+}
+
+/** What is made from other things has another key. */
+export function copyKey(madeFrom: readonly string[]): string {
+  return createHash('sha256').update(JSON.stringify(madeFrom)).digest('hex').slice(0, 16);
 }
 
 /** Removes the copies of a model that goes. */
@@ -137,7 +148,7 @@ function featuresOf(): string {
 }
 
 /** What this process may still take: of the machine, or of the container's limit. */
-function memoryBytes(): number {
+export function freeMemoryBytes(): number {
   return Math.min(freemem(), containerLimitBytes() - process.memoryUsage.rss());
 }
 
@@ -149,7 +160,7 @@ async function removeOld(folder: string): Promise<void> {
     const found = await stat(path).catch(() => null);
     if (found === null) continue;
     const isUnfinished = name.startsWith(TRYING) || name.startsWith(DRAFT);
-    if (!isUnfinished) copies.push({ path, usedMs: found.mtimeMs });
+    if (!isUnfinished && name.endsWith('.onnx')) copies.push({ path, usedMs: found.mtimeMs });
   }
   copies.sort((one, other) => other.usedMs - one.usedMs);
   for (const { path } of copies.slice(MAX_COPIES)) await rm(path, { force: true });

@@ -2,18 +2,28 @@ import { codeOf } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { InstalledModel } from '../models/registry.js';
 import { createAnswering, type Answering } from './answering.js';
-import type { StartEngine } from './engine.js';
+import type { EngineStream, StartEngine } from './engine.js';
 import { createEngineKeeper, type EngineEvents, type EngineKeeper } from './engine-keeper.js';
 import { createEngineSeat, type EngineSeat } from './engine-seat.js';
 import { createHotSwap, type HotSwap, type SwapOptions } from './hot-swap.js';
+import { createLearning, type Learning, type LearningParts } from './learning.js';
+import type { HeadsInForce, LearntHead } from './learnt-heads.js';
 import type { GivenUp } from './second-chance.js';
 import { createSourceFeed, type OnColumns, type SourceCounters, type SourceFeed } from './source-feed.js';
 import type { WindowResult } from './window-report.js';
 
 export interface PipelineEvents extends EngineEvents {
   result(result: WindowResult): void;
-  /** The model that answers from the next window on; also called after the start and after a fall-back. */
-  modelChanged(model: InstalledModel): void;
+  /**
+   * The model that answers from the next window on, with the learnt labels that stand behind its own; also called after
+   * the start and after a fall-back.
+   */
+  modelChanged(model: InstalledModel, heads: readonly LearntHead[]): void;
+  /**
+   * The learnt labels that stand behind those of the model from the next result on, and those that do not fit to it.
+   * After `modelChanged` those hold that it names, until this is called.
+   */
+  headsChanged?(model: InstalledModel, heads: HeadsInForce): void;
 }
 
 export interface PipelineOptions {
@@ -77,6 +87,8 @@ export interface PipelineSource {
 export class Pipeline {
   /** In the order of their numbers; at least one. */
   readonly sources: readonly PipelineSource[];
+  /** Sounds of one's own. */
+  readonly learning: Learning;
   private readonly options: PipelineOptions;
   private readonly keeper: EngineKeeper;
   private readonly feeds: readonly SourceFeed[];
@@ -87,8 +99,17 @@ export class Pipeline {
   constructor(options: PipelineOptions) {
     const { events, log, windowSeconds, rateHz, keepSeconds, idle } = options;
     this.options = options;
-    this.keeper = createEngineKeeper({
+    const learning: LearningParts = createLearning({
       startEngine: options.startEngine,
+      seat: () => this.seat,
+      answering: () => this.answering,
+      wanted: () => this.keeper.wanted,
+      windowSeconds,
+      onHeadsChanged: (model, heads) => events.headsChanged?.(model, heads),
+    });
+    this.learning = learning;
+    this.keeper = createEngineKeeper({
+      startEngine: learning.startEngine,
       threads: options.threads,
       fallback: options.fallback,
       restartDelays: options.restartDelays,
@@ -109,7 +130,10 @@ export class Pipeline {
     const sounds = this.feeds.map(({ sound }) => sound);
     this.seat = createEngineSeat({
       sounds,
-      onAdopted: (model) => events.modelChanged(model),
+      onAdopted(engine) {
+        events.modelChanged(engine.model, learning.headsOf(engine));
+        learning.adopted(engine);
+      },
       onReady: () => this.answering.dispatch(),
       onLost: (error) => this.keeper.failed(error),
       log,
@@ -118,6 +142,7 @@ export class Pipeline {
       feeds: this.feeds,
       seat: this.seat,
       isOn: idle?.isOn ?? (() => false),
+      learning,
       onResult: (result) => {
         if (!result.idle) this.keeper.answered();
         events.result(result);
@@ -144,7 +169,7 @@ export class Pipeline {
       chunk(samples, endMs) {
         if (keeper.stopped) return;
         const arrivedAt = performance.now();
-        const due = feed.take(samples);
+        const due = feed.take(samples, seat.streamOf(feed.source));
         return answering.due(feed, due, endMs, arrivedAt);
       },
       interrupt: () => answering.breakOff(feed),
@@ -170,6 +195,11 @@ export class Pipeline {
   get pids(): number[] {
     const { engine } = this.seat;
     return engine === null ? [] : [engine.pid];
+  }
+
+  /** How the model at work is computed as a stream; null where it is not. */
+  get stream(): EngineStream | null {
+    return this.seat.engine?.stream ?? null;
   }
 
   /** Whether a model is loaded and answers. */
@@ -203,6 +233,8 @@ export class Pipeline {
       processed: sum('processed'),
       dropped: sum('dropped'),
       idle: sum('idle'),
+      streamed: sum('streamed'),
+      begun: sum('begun'),
       restarts: this.keeper.restarts,
     };
   }

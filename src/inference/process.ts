@@ -6,7 +6,7 @@ import { failed } from '../common/failed.js';
 import { leaveSignalsToParent } from '../common/signals.js';
 import type { InferenceRequest } from './engine.js';
 import { loadModel, type LoadedModel } from './loaded-model.js';
-import type { FromProcess, LoadRequest, ToProcess } from './protocol.js';
+import type { FromProcess, LearnRequest, LoadRequest, ToProcess } from './protocol.js';
 import { readRequests } from './request-pipe.js';
 
 process.title = 'soundpost inference';
@@ -20,14 +20,25 @@ const AFTER_LOAD_MS = 3000;
 
 async function load(request: LoadRequest): Promise<FromProcess> {
   const started = performance.now();
-  model = await loadModel(request, () => process.send?.({ kind: 'progress' } satisfies FromProcess));
+  model = await loadModel(request, (step) => {
+    process.send?.({ kind: 'progress', ...(step !== undefined && { step }) } satisfies FromProcess);
+  });
   setTimeout(() => void model?.afterLoad(), AFTER_LOAD_MS).unref();
-  return { kind: 'ready', loadMs: performance.now() - started, fixedWindow: model.fixedWindow };
+  const { fixedWindow, stream } = model;
+  return { kind: 'ready', loadMs: performance.now() - started, fixedWindow, stream };
+}
+
+function loaded(): LoadedModel {
+  if (model === undefined) throw new Error('asked before a model was loaded');
+  return model;
 }
 
 async function infer(request: InferenceRequest): Promise<FromProcess> {
-  if (model === undefined) throw new Error('asked to infer before a model was loaded');
-  return { kind: 'result', ...(await model.infer(request)) };
+  return { kind: 'result', ...(await loaded().infer(request)) };
+}
+
+async function learn(request: LearnRequest): Promise<FromProcess> {
+  return { kind: 'learning', features: await loaded().learn(request) };
 }
 
 /**
@@ -68,5 +79,5 @@ function serve(work: () => Promise<FromProcess>): void {
 readRequests((request) => serve(() => infer(request)));
 process.on('message', (message: ToProcess) => {
   if (message.kind === 'stop') process.exit(0);
-  serve(() => load(message));
+  serve(() => (message.kind === 'load' ? load(message) : learn(message)));
 });

@@ -1,4 +1,4 @@
-import { decodeChunks, type DecodeOptions } from '../audio/decode.js';
+import { decodeChunks, type DecodedChunk, type DecodeOptions } from '../audio/decode.js';
 import { SoundpostError } from '../common/errors.js';
 import type { InferenceEngine } from './engine.js';
 import { createModelStream, type ModelStream } from './model-stream.js';
@@ -34,6 +34,20 @@ export async function* framesOfRecording(
   path: string,
   options: DecodeOptions & { rateHz: number; windowSeconds: number | null },
 ): AsyncGenerator<RecordingHop, { durationSeconds: number; warnings: string[] }, void> {
+  const chunks = decodeChunks(path, options);
+  try {
+    return yield* framesOfChunks(engine, chunks, { ...options, name: path });
+  } finally {
+    // Where the engine fails the file is still open.
+    await chunks.return([]);
+  }
+}
+
+async function* framesOfChunks(
+  engine: InferenceEngine,
+  chunks: AsyncGenerator<DecodedChunk, string[], void>,
+  options: { name: string; rateHz: number; windowSeconds: number | null },
+): AsyncGenerator<RecordingHop, { durationSeconds: number; warnings: string[] }, void> {
   const { input } = engine.model.manifest;
   let stream: ModelStream | null = null;
   let scheduler: Scheduler | null = null;
@@ -43,7 +57,7 @@ export async function* framesOfRecording(
   const told = { taken: 0, windows: 0 };
 
   const answer = async (at: number, isLast: boolean): Promise<RecordingHop | null> => {
-    const request = stream!.request(at, told.taken * captureRate, isLast);
+    const request = stream!.request(at, told.taken * captureRate, { isLast });
     if (typeof request === 'string') return null;
     const result = await engine.infer(request);
     const fresh = newFramesOf(engine.model.manifest, request, result, told.taken);
@@ -52,7 +66,6 @@ export async function* framesOfRecording(
     return { endSeconds: request.endSeconds, scores: result.scores, fresh };
   };
 
-  const chunks = decodeChunks(path, options);
   let warnings: string[];
   for (;;) {
     const next = await chunks.next();
@@ -103,7 +116,7 @@ export async function* framesOfRecording(
   if (told.windows === 0) {
     throw new SoundpostError(
       'audio_too_short',
-      `${path} lasts ${durationSeconds.toFixed(2)} s; ${engine.model.manifest.id} needs at least ${input.min_seconds} s`,
+      `${options.name} lasts ${durationSeconds.toFixed(2)} s; ${engine.model.manifest.id} needs at least ${input.min_seconds} s`,
     );
   }
   return { durationSeconds, warnings };

@@ -6,11 +6,11 @@ import type { InferenceRequest } from './engine.js';
  * The way of the samples to an inference process: a pipe of its own beside the channel of messages, which would copy
  * them four times (into a message, out of the pieces that arrive, into an array). Here the one copy is the kernel's.
  *
- * A request is a header of seven 32-bit numbers in the byte order of the machine (how many samples follow, the
- * window's samples, 1 for a reset, the first frame that is wanted, the first that is not any more, the number of the
- * source, how many columns of the log-mel are wanted) and the samples, float32.
+ * A request is a header of nine 64-bit floats in the byte order of the machine (how many samples follow, the window's
+ * samples, 1 for a reset, the first frame that is wanted, the first that is not any more, the number of the source, how
+ * many columns of the log-mel are wanted, 1 where embeddings are, 1 on the grid of a stream) and the samples, float32.
  */
-const HEADER_NUMBERS = 7;
+const HEADER_NUMBERS = 9;
 
 /** Where an inference process finds the pipe. */
 export const REQUEST_FD = 4;
@@ -22,12 +22,20 @@ const MAX_SAMPLES = 2 ** 28;
 const MAX_SOURCES = 256;
 
 /** Writes a request. Its samples must stay as they are until it has been answered. */
-export function writeRequest(
-  pipe: Writable,
-  { source = 0, samples, reset, windowSamples, frames, columns = 0 }: InferenceRequest,
-): void {
+export function writeRequest(pipe: Writable, request: InferenceRequest): void {
+  const { source = 0, samples, reset, windowSamples, frames, columns = 0 } = request;
   const { from, to } = frames ?? { from: 0, to: 0 };
-  const header = Uint32Array.of(samples.length, windowSamples, reset ? 1 : 0, from, to, source, columns);
+  const header = Float64Array.of(
+    samples.length,
+    windowSamples,
+    reset ? 1 : 0,
+    from,
+    to,
+    source,
+    columns,
+    request.embeddings === true ? 1 : 0,
+    request.onGrid === true ? 1 : 0,
+  );
   // Together: one call of the system, one wake-up of the process.
   pipe.cork();
   pipe.write(new Uint8Array(header.buffer));
@@ -49,7 +57,7 @@ export interface RequestReader {
  * request has been seen.
  */
 export function createRequestReader(onRequest: (request: InferenceRequest) => void): RequestReader {
-  const header = new Uint32Array(HEADER_NUMBERS);
+  const header = new Float64Array(HEADER_NUMBERS);
   const headerBytes = new Uint8Array(header.buffer);
   let bodies = [new Float32Array(0), new Float32Array(0)] as const;
   let turn: 0 | 1 = 0;
@@ -59,12 +67,22 @@ export function createRequestReader(onRequest: (request: InferenceRequest) => vo
 
   const complete = (): void => {
     const [count = 0, windowSamples = 0, reset = 0, from = 0, to = 0, source = 0, columns = 0] = header;
+    const [, , , , , , , embeddings = 0, onGrid = 0] = header;
     const samples = bodies[turn].subarray(0, count);
     turn = turn === 0 ? 1 : 0;
     into = headerBytes;
     filled = 0;
     const frames = to > from ? { from, to } : undefined;
-    onRequest({ source, samples, windowSamples, reset: reset === 1, frames, columns });
+    onRequest({
+      source,
+      samples,
+      windowSamples,
+      reset: reset === 1,
+      frames,
+      columns,
+      embeddings: embeddings === 1,
+      onGrid: onGrid === 1,
+    });
   };
 
   return {
@@ -77,9 +95,10 @@ export function createRequestReader(onRequest: (request: InferenceRequest) => vo
         return;
       }
       const [count = 0] = header;
-      if (count > MAX_SAMPLES) throw new RangeError(`a request of ${count} samples`);
+      // Written so that NaN is refused too.
+      if (!(count >= 0 && count <= MAX_SAMPLES)) throw new RangeError(`a request of ${count} samples`);
       const source = header[5]!;
-      if (source >= MAX_SOURCES) throw new RangeError(`a request of the source ${source}`);
+      if (!(source >= 0 && source < MAX_SOURCES)) throw new RangeError(`a request of the source ${source}`);
       if (count === 0) {
         complete();
         return;

@@ -3,8 +3,9 @@ export interface Scheduler {
   /**
    * The capture positions (samples since `begin`) at which windows end that became due by `position`,
    * oldest first. Positions are rounded to samples; the hop itself is not, so the rate does not drift.
+   * @param place where a window that is due by the rate may end: there, or somewhat before. It leaves the rate as it is.
    */
-  due(position: number): number[];
+  due(position: number, place?: (end: number) => number): number[];
   /** The inference rate in Hz, counted from the last window; what would have been due by `position` is due at once. */
   setRate(rateHz: number, position: number): void;
   /** Goes on after a pause at `position` without making up for what was not due meanwhile. */
@@ -35,10 +36,10 @@ export function createScheduler(options: {
   const next = () => (first ? anchor + firstSamples() : anchor + (hops + 1) * hopSamples());
 
   return {
-    due(position) {
+    due(position, place = (end) => end) {
       const ends: number[] = [];
-      for (let end = next(); Math.round(end) <= position; end = next()) {
-        ends.push(Math.round(end));
+      for (let end = next(); Math.round(place(end)) <= position; end = next()) {
+        ends.push(Math.round(place(end)));
         if (first) {
           first = false;
           anchor = end;

@@ -1,4 +1,5 @@
-import type { InferenceEngine, LogMelColumns } from './engine.js';
+import type { ComputedAs, InferenceEngine, LogMelColumns } from './engine.js';
+import type { LearntHead } from './learnt-heads.js';
 import { createKeptSound, type KeptSound } from './kept-sound.js';
 import type { ModelStream, StreamRequest } from './model-stream.js';
 import { createRest } from './rest.js';
@@ -20,8 +21,11 @@ export interface SourceFeed {
   begin(options: { captureRate: number; realTime: boolean; minSeconds: number; windowSeconds: number }): void;
   /** The level of a piece of the sound that comes with the next chunk, see `Rest`. */
   piece(endPosition: number, dbfs: number): void;
-  /** Takes sound; returns the capture positions at which windows end that are due with it, none in a pause. */
-  take(samples: Float32Array): readonly number[];
+  /**
+   * Takes sound; returns the capture positions at which windows end that are due with it, none in a pause.
+   * @param stream the one at work, which may want them on a grid
+   */
+  take(samples: Float32Array, stream: ModelStream | null): readonly number[];
   setRate(rateHz: number): void;
   /** In a pause sound is kept, and no window is due. Returns whether that is a change. */
   setPaused(paused: boolean): boolean;
@@ -31,11 +35,22 @@ export interface SourceFeed {
   mayRest(stream: ModelStream, window: DueWindow): boolean;
   /** A window is being run. */
   ran(window: DueWindow): void;
-  /** A window was answered as silence. */
-  rested(engine: InferenceEngine, stream: ModelStream, window: DueWindow, seq: number): WindowResult;
+  /** A window was answered as silence. `heads`: those of the engine. */
+  rested(
+    engine: InferenceEngine,
+    stream: ModelStream,
+    window: DueWindow,
+    seq: number,
+    heads: readonly LearntHead[],
+  ): WindowResult;
   /** Who looks at the log-mel that the network sees; null: nobody, and then none is handed over. */
   onColumns: OnColumns | null;
-  /** Windows since the service began; `idle` of those that were processed were answered as silence. */
+  /** A window was answered, computed in this way. */
+  computed(as: ComputedAs | null): void;
+  /**
+   * Windows since the service began; `idle` of those that were processed were answered as silence, `streamed` computed as
+   * a stream, of which `begun` for the first time after a start or a break.
+   */
   counters(): SourceCounters;
 }
 
@@ -46,6 +61,8 @@ export interface SourceCounters {
   processed: number;
   dropped: number;
   idle: number;
+  streamed: number;
+  begun: number;
 }
 
 const NONE: readonly number[] = [];
@@ -67,6 +84,13 @@ export function createSourceFeed(options: {
   let scheduler: Scheduler | null = null;
   let isPaused = false;
   let idle = 0;
+  let streamed = 0;
+  let begun = 0;
+
+  /** Whether windows move by a step of the engine's grid at the least. */
+  function isOnGrid(stream: ModelStream | null): stream is ModelStream {
+    return stream !== null && stream.gridSeconds > 0 && rateHz * stream.gridSeconds <= 1;
+  }
 
   return {
     source,
@@ -80,10 +104,13 @@ export function createSourceFeed(options: {
       scheduler = createScheduler({ sampleRate: captureRate, rateHz, minSeconds, windowSeconds });
     },
     piece: (endPosition, dbfs) => rest.piece(endPosition, dbfs),
-    take(samples) {
+    take(samples, stream) {
       sound.append(samples);
       // Nothing waits in a pause: it began with a break.
-      return isPaused || scheduler === null ? NONE : scheduler.due(sound.position);
+      if (isPaused || scheduler === null) return NONE;
+      return isOnGrid(stream)
+        ? scheduler.due(sound.position, (end) => stream.onGrid(end))
+        : scheduler.due(sound.position);
     },
     setRate(hz) {
       rateHz = hz;
@@ -95,17 +122,22 @@ export function createSourceFeed(options: {
       if (!paused) scheduler?.resume(sound.position);
       return true;
     },
-    request: (stream, { position }) => stream.request(position, reporter.toldUntil),
+    request: (stream, { position }) =>
+      stream.request(position, reporter.toldUntil, { onGrid: isOnGrid(stream) }),
     mayRest(stream, { position }) {
       const from = reporter.toldUntil - stream.memorySeconds * sound.captureRate;
       return rest.mayRest(from, position);
     },
     ran: ({ position }) => rest.ran(position),
-    rested(engine, stream, window, seq) {
+    rested(engine, stream, window, seq, heads) {
       idle += 1;
-      return reporter.silence(seq, engine, window, stream);
+      return reporter.silence(seq, engine, window, stream, heads);
     },
     onColumns: null,
-    counters: () => ({ processed: queue.processed, dropped: queue.dropped, idle }),
+    computed(as) {
+      if (as === 'stream' || as === 'begun') streamed += 1;
+      if (as === 'begun') begun += 1;
+    },
+    counters: () => ({ processed: queue.processed, dropped: queue.dropped, idle, streamed, begun }),
   };
 }

@@ -1,4 +1,4 @@
-import { decodeChunks, type DecodeOptions } from '../audio/decode.js';
+import { decodeChunks, type DecodedChunk, type DecodeOptions } from '../audio/decode.js';
 import { createStreamResampler } from '../audio/resample.js';
 import { createRing } from '../audio/ring.js';
 import { SoundpostError } from '../common/errors.js';
@@ -32,6 +32,24 @@ export async function* tagRecording(
   path: string,
   options: DecodeOptions & { hopSeconds: number },
 ): AsyncGenerator<RecordingWindow, { durationSeconds: number; warnings: string[] }, void> {
+  const chunks = decodeChunks(path, options);
+  try {
+    return yield* tagChunks(engine, chunks, { name: path, hopSeconds: options.hopSeconds });
+  } finally {
+    // Where the engine fails the file is still open.
+    await chunks.return([]);
+  }
+}
+
+/**
+ * The same for sound that comes in chunks: a recording, or a part of one.
+ * @param options.name what messages call it
+ */
+export async function* tagChunks(
+  engine: InferenceEngine,
+  chunks: AsyncGenerator<DecodedChunk, string[], void>,
+  options: { name: string; hopSeconds: number },
+): AsyncGenerator<RecordingWindow, { durationSeconds: number; warnings: string[] }, void> {
   const { input } = engine.model.manifest;
   const rate = input.sample_rate;
   const windowSamples = Math.round(input.window_seconds * rate);
@@ -64,7 +82,6 @@ export async function* tagRecording(
     }
   }
 
-  const chunks = decodeChunks(path, options);
   let resampler: Awaited<ReturnType<typeof createStreamResampler>> | null = null;
   let sourceRate = rate;
   let sourceSamples = 0;
@@ -91,7 +108,7 @@ export async function* tagRecording(
     if (durationSeconds < input.min_seconds) {
       throw new SoundpostError(
         'audio_too_short',
-        `${path} lasts ${durationSeconds.toFixed(2)} s; ${engine.model.manifest.id} needs at least ${input.min_seconds} s`,
+        `${options.name} lasts ${durationSeconds.toFixed(2)} s; ${engine.model.manifest.id} needs at least ${input.min_seconds} s`,
       );
     }
     if (engine.fixedWindow) {

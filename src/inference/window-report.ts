@@ -1,7 +1,8 @@
 import { isSilence } from '../models/labels.js';
 import type { InstalledModel } from '../models/registry.js';
-import type { InferenceEngine, InferenceResult } from './engine.js';
+import type { ComputedAs, InferenceEngine, InferenceResult } from './engine.js';
 import type { ModelStream, StreamRequest } from './model-stream.js';
+import type { LearntHead } from './learnt-heads.js';
 import { inMilliseconds, newFramesOf, silentFrame, type FreshFrames } from './new-frames.js';
 import type { DueWindow } from './window-queue.js';
 
@@ -15,8 +16,19 @@ export interface WindowResult {
   /** Wall clock, ms since the epoch. */
   startMs: number;
   endMs: number;
-  /** Float32Array, [labels], 0 … 1. */
+  /** Float32Array, [labels], 0 … 1: those of the model's labels, and behind them one for each of `heads`. */
   scores: Float32Array;
+  /** What is learnt that stands behind the labels of the model: the same list as long as it does not change. */
+  heads: readonly LearntHead[];
+  /** Float32Array, [heads], 0 … 1: their scores, a view of `scores`. */
+  learnt: Float32Array;
+  /**
+   * Float32Array, [pieces × features]: the embeddings of the frames that are new with it, or that of the window for a
+   * model without embeddings of frames. Null but where a sample was due, see `Learning.setBackground`.
+   */
+  embedding: Float32Array | null;
+  /** How many embeddings those are. */
+  pieces: number;
   /** The sound that is new with it; null where no frame of it is final yet. */
   fresh: FreshFrames | null;
   /** performance.now() of the arrival of the window's last sample and of the answer. */
@@ -27,6 +39,8 @@ export interface WindowResult {
   inferenceMs: number;
   /** Answered as silence, without a run; see `Rest`. */
   idle: boolean;
+  /** How the network was computed; null where it was not run. */
+  computedAs: ComputedAs | null;
 }
 
 /** Turns answers into results, and keeps up to where the sound has been told of, so that none is told of twice. */
@@ -49,6 +63,7 @@ export interface WindowReporter {
     engine: Pick<InferenceEngine, 'model'>,
     window: DueWindow,
     stream: Pick<ModelStream, 'windowSeconds' | 'contextSeconds'>,
+    heads: readonly LearntHead[],
   ): WindowResult;
 }
 
@@ -88,16 +103,22 @@ export function createWindowReporter(
       toldUntil = position;
     },
     report(seq, engine, window, request, result) {
-      const { scores, featuresMs, inferenceMs } = result;
+      const { scores, heads, featuresMs, inferenceMs } = result;
       const answeredAt = performance.now();
       nothing.heard(engine.model, scores);
+      // On the grid of a stream a window may end well before it was due.
+      const earlyMs = (1000 * window.position) / sound.captureRate - 1000 * request.endSeconds;
+      const endMs = request.onGrid === true ? window.endMs - earlyMs : window.endMs;
       return {
         source,
         seq,
         model: engine.model,
-        startMs: window.endMs - (request.endSeconds - request.startSeconds) * 1000,
-        endMs: window.endMs,
+        startMs: endMs - (request.endSeconds - request.startSeconds) * 1000,
+        endMs,
         scores,
+        heads,
+        learnt: scores.subarray(scores.length - heads.length),
+        ...sampleOf(request, result),
         fresh: takeFresh(engine, window, request, result),
         arrivedAt: window.arrivedAt,
         answeredAt,
@@ -105,11 +126,12 @@ export function createWindowReporter(
         featuresMs,
         inferenceMs,
         idle: false,
+        computedAs: result.computedAs ?? 'whole',
       };
     },
-    silence(seq, { model }, window, { windowSeconds, contextSeconds }) {
+    silence(seq, { model }, window, { windowSeconds, contextSeconds }, heads) {
       const { captureRate } = sound;
-      const noScores = nothing.scores(model);
+      const noScores = nothing.scores(model, heads.length);
       const endSeconds = window.position / captureRate;
       const originMs = window.endMs - endSeconds * 1000;
       const startSeconds = toldUntil / captureRate;
@@ -128,6 +150,10 @@ export function createWindowReporter(
         startMs: originMs + Math.max(0, endSeconds - windowSeconds) * 1000,
         endMs: window.endMs,
         scores: noScores,
+        heads,
+        learnt: noScores.subarray(model.labels.length),
+        embedding: null,
+        pieces: 0,
         fresh,
         arrivedAt: window.arrivedAt,
         answeredAt,
@@ -135,9 +161,21 @@ export function createWindowReporter(
         featuresMs: 0,
         inferenceMs: 0,
         idle: true,
+        computedAs: null,
       };
     },
   };
+}
+
+/** Of the frames that were asked for, those that are new. */
+function sampleOf(
+  { cut }: StreamRequest,
+  { embeddings, pieces }: InferenceResult,
+): Pick<WindowResult, 'embedding' | 'pieces'> {
+  const before = cut === null ? 0 : Math.min(pieces, cut.fresh - cut.from);
+  if (embeddings === null || before === pieces) return { embedding: null, pieces: 0 };
+  const from = (before * embeddings.length) / pieces;
+  return { embedding: embeddings.subarray(from), pieces: pieces - before };
 }
 
 /**
@@ -146,7 +184,7 @@ export function createWindowReporter(
  */
 function createNothing(): {
   heard(model: InstalledModel, scores: Float32Array): void;
-  scores(model: InstalledModel): Float32Array;
+  scores(model: InstalledModel, heads: number): Float32Array;
 } {
   let of: InstalledModel | null = null;
   let lastRun: Float32Array | null = null;
@@ -157,16 +195,19 @@ function createNothing(): {
       lastRun = scores;
       nothing = null;
     },
-    scores(model) {
+    scores(model, heads) {
+      const width = model.labels.length + heads;
       if (of !== model) {
         of = model;
         lastRun = null;
         nothing = null;
       }
       // Another array after each run: who was given the one before may have kept it.
-      nothing ??= Float32Array.from(model.labels, (label) =>
-        isSilence(label) ? (lastRun?.[label.index] ?? 0) : 0,
-      );
+      if (nothing?.length === width) return nothing;
+      nothing = new Float32Array(width);
+      for (const label of model.labels) {
+        if (isSilence(label)) nothing[label.index] = lastRun?.[label.index] ?? 0;
+      }
       return nothing;
     },
   };

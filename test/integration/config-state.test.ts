@@ -38,6 +38,7 @@ t.test('remembered state', (t) => {
       confirm: '2/3',
       min_duration_seconds: 1.5,
       min_gap_seconds: 9,
+      device_class: 'smoke',
     };
     const labels = ['Dog', { name: 'Alarm', labels: ['Siren'] }, everything];
     const first = await openStateStore({ dataDir, log: silentLogger });

@@ -7,7 +7,7 @@ import { epochMs, type EventPayload } from '../../src/mqtt/contract.js';
 import { replyExamples } from '../../tools/docs/mqtt/examples.js';
 import { startMosquitto, type Mosquitto } from '../support/broker.js';
 import { decodeFlac, toneIn } from '../support/clip-sound.js';
-import { filesBelow, patternAt } from '../support/clips.js';
+import { filesBelow, patternAt, soundIn } from '../support/clips.js';
 import { descendants, writeWav, type Console, type Settings } from '../support/service.js';
 import { looped, pagePort, start, stopsCleanly, withPage, type Started } from '../support/service-rig.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -273,30 +273,6 @@ function fingerprint(seconds: number): Int16Array {
     { length: seconds * RATE },
     (_, n) => Math.round((dog[n] ?? 0) * 32_767) + (patternAt(n) >> 6),
   );
-}
-
-/** Stretches of the sound in the forms in which a program may write it. */
-function searched(samples: Int16Array): Buffer[] {
-  const found: Buffer[] = [];
-  for (let from = 0; from + 8 < samples.length; from += 500) {
-    const part = samples.slice(from, from + 8);
-    const little = Buffer.from(part.buffer);
-    found.push(little, Buffer.from(little).swap16());
-    found.push(Buffer.from(Float32Array.from(part, (value) => value / 32_767).buffer));
-    found.push(Buffer.from(Float32Array.from(part, (value) => value / 32_768).buffer));
-    found.push(Buffer.from([...part].join(',')));
-  }
-  return found;
-}
-
-/** What of the sound is in the files of a folder. */
-function soundIn(folder: string, samples: Int16Array): string[] {
-  const needles = searched(samples);
-  return [...filesBelow(folder)].flatMap(([name, bytes]) => {
-    const signs = ['fLaC', 'RIFF', 'OggS'].filter((sign) => bytes.includes(sign));
-    const parts = needles.filter((needle) => bytes.includes(needle)).length;
-    return parts > 0 || signs.length > 0 ? [`${name}: ${parts} stretches ${signs.join()}`] : [];
-  });
 }
 
 /** Plain files that processes have open for writing, by /proc. */

@@ -47,3 +47,27 @@ export function filesBelow(folder: string): Map<string, Buffer> {
   }
   return found;
 }
+
+/** Stretches of the sound in the forms in which a program may write it. */
+function searched(samples: Int16Array): Buffer[] {
+  const found: Buffer[] = [];
+  for (let from = 0; from + 8 < samples.length; from += 500) {
+    const part = samples.slice(from, from + 8);
+    const little = Buffer.from(part.buffer);
+    found.push(little, Buffer.from(little).swap16());
+    found.push(Buffer.from(Float32Array.from(part, (value) => value / 32_767).buffer));
+    found.push(Buffer.from(Float32Array.from(part, (value) => value / 32_768).buffer));
+    found.push(Buffer.from([...part].join(',')));
+  }
+  return found;
+}
+
+/** What of the sound (int16) is in the files of a folder. */
+export function soundIn(folder: string, samples: Int16Array): string[] {
+  const needles = searched(samples);
+  return [...filesBelow(folder)].flatMap(([name, bytes]) => {
+    const signs = ['fLaC', 'RIFF', 'OggS'].filter((sign) => bytes.includes(sign));
+    const parts = needles.filter((needle) => bytes.includes(needle)).length;
+    return parts > 0 || signs.length > 0 ? [`${name}: ${parts} stretches ${signs.join()}`] : [];
+  });
+}

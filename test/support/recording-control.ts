@@ -86,6 +86,21 @@ export function createRecordingControl(): RecordingControl {
       'history/delete': noteInput('history/delete', () => ({ deleted: true as const, bytes: 0 })),
       'event/judge': noteInput('event/judge', ({ id, right }) => ({ id, label: 'Dog', right })),
     },
+    thresholds: {
+      'thresholds/suggest': noteInput('thresholds/suggest', () => ({ per_day: 1, days: 7, suggestions: [] })),
+      'thresholds/apply': noteInput('thresholds/apply', () => ({ applied: [], left: [] })),
+    },
+    learn: {
+      'learn/begin': noteInput('learn/begin', () => BEGUN),
+      'learn/example': noteInput('learn/example', () => ({
+        ...{ ...BEGUN, from: null, to: null, seconds: 1, peak_dbfs: -20, clip: null },
+      })),
+      'learn/finish': noteInput('learn/finish', () => LEARNT),
+      'learn/list': noteInput('learn/list', () => ({
+        ...{ can_learn: true, why: null, learnt: [], begun: [], background: { kept: true, bytes: 0 } },
+      })),
+      'learn/remove': noteInput('learn/remove', ({ name }) => ({ name, removed: true as const })),
+    },
     clips: {
       clip: noteInput('clip', ({ id }) => ({ ...CLIP, id, path: `/clips/${id}.flac`, url: null })),
       'clip/list': noteInput('clip/list', () => ({ clips: [], cursor: null, total: 0, bytes: 0 })),
@@ -93,3 +108,25 @@ export function createRecordingControl(): RecordingControl {
     },
   };
 }
+
+const BEGUN = { name: 'Bell', since: '2026-05-01T22:00:00.000Z', examples: 0, missing: 3 };
+const LEARNT: CommandData<'learn/finish'> = {
+  name: 'Bell',
+  slug: 'bell',
+  state: 'at_work',
+  why: null,
+  threshold: 0.6,
+  model: 'soundpost-home',
+  examples: 3,
+  clips: 0,
+  made_at: '2026-05-01T22:10:00.000Z',
+  quality: {
+    found: 3,
+    of: 3,
+    false_alarms_per_day: null,
+    heard_hours: 0,
+    is_extrapolated: true,
+    heard_before: 0,
+    doubts: [],
+  },
+};

@@ -6,6 +6,7 @@ import type {
   InferenceResult,
   StartEngine,
 } from '../../src/inference/engine.js';
+import { headsFor, NO_HEADS, type HeadsInForce } from '../../src/inference/learnt-heads.js';
 import type { FramesSpec } from '../../src/models/manifest.js';
 import type { InstalledModel } from '../../src/models/registry.js';
 import { waveformManifest } from './tone-models.js';
@@ -40,13 +41,18 @@ export function fakeModel(
     sampleRate?: number;
     windowSeconds?: number;
     minSeconds?: number;
+    /** Of the network. */
+    sha256?: string;
+    /** Name of an output with an embedding of the window. */
+    embedding?: string;
     /** A log-mel is what it takes, with columns so many samples apart. */
     columnSamples?: number;
     frames?: Pick<FramesSpec, 'hop_seconds' | 'offset_seconds' | 'context_seconds'> &
       Partial<Pick<FramesSpec, 'lookback_seconds'>>;
   } = {},
 ): InstalledModel {
-  const manifest = waveformManifest(id, '0'.repeat(64), options);
+  const manifest = waveformManifest(id, options.sha256 ?? '0'.repeat(64), options);
+  manifest.output.embedding = options.embedding ?? null;
   if (manifest.input.kind === 'waveform') manifest.input.sample_rate = options.sampleRate ?? 16_000;
   if (options.columnSamples !== undefined) {
     const frontend = {
@@ -84,6 +90,8 @@ export interface FakeEngine extends InferenceEngine {
   readonly alive: boolean;
   /** What was wrong with the requests. */
   readonly faults: readonly string[];
+  /** Of which windows an embedding was wanted, by their number. */
+  readonly sampled: readonly number[];
   /** How many columns of the log-mel were wanted of it, window by window. */
   readonly wantedColumns: readonly number[];
   /** Ends as a process that is killed does. */
@@ -127,6 +135,8 @@ export function createEngines(
     const step = captureRate / rate;
     const faults: string[] = [];
     const wantedColumns: number[] = [];
+    const sampled: number[] = [];
+    let inForce: HeadsInForce = NO_HEADS;
     const fault = (text: string) => faults.push(`${model.manifest.id}#${index}: ${text}`);
     /** The last sound of each source. */
     const received: Float32Array[] = [];
@@ -156,8 +166,21 @@ export function createEngines(
       return rows;
     }
 
+    /** A head says its bias of everything. */
+    function widened(values: Float32Array, width: number): Float32Array {
+      const learnt = inForce.heads.map(({ bias }) => bias);
+      const rows = values.length / width;
+      return Float32Array.from(
+        Array.from({ length: rows }, (_, row) => [
+          ...values.subarray(row * width, (row + 1) * width),
+          ...learnt,
+        ]).flat(),
+      );
+    }
+
     function take(request: InferenceRequest): InferenceResult {
-      const { source = 0, samples, reset, windowSamples, frames, columns = 0 } = request;
+      const { source = 0, samples, reset, windowSamples, frames, columns = 0, embeddings = false } = request;
+      if (embeddings) sampled.push(wantedColumns.length);
       wantedColumns.push(columns);
       if (reset && samples.length !== windowSamples) fault('a reset without the whole window');
       if (windowSamples > full) fault(`a window of ${windowSamples} samples, longer than ${full}`);
@@ -190,7 +213,17 @@ export function createEngines(
         columns === 0
           ? null
           : { bands: BANDS, columnMs: 10, values: new Float32Array(columns * BANDS).fill(source) };
-      return { scores, frames: told, columns: shown, featuresMs: 0, inferenceMs: 0 };
+      const embedding = !embeddings || model.manifest.output.embedding === null ? null : scores;
+      return {
+        scores: widened(scores, 3),
+        frames: told === null ? null : widened(told, 3),
+        columns: shown,
+        embeddings: embedding,
+        pieces: embedding === null ? 0 : 1,
+        heads: inForce.heads,
+        featuresMs: 0,
+        inferenceMs: 0,
+      };
     }
 
     return {
@@ -201,6 +234,14 @@ export function createEngines(
       exited,
       faults,
       wantedColumns,
+      sampled,
+      async learn(heads, onInForce) {
+        if (!alive) return dead;
+        while (busy) await nextTurn();
+        inForce = headsFor(model, heads);
+        onInForce?.(inForce);
+        return inForce;
+      },
       get alive() {
         return alive;
       },

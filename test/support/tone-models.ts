@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeOnnx, type OnnxGraph, type OnnxNode, type OnnxTensor } from '../../src/convert/onnx.js';
 import type { FramesSpec, Manifest } from '../../src/models/manifest.js';
+import { manifestRest } from './manifest-rest.js';
 
 /*
  * Small models that are right: tone detectors. Label k scores near 1 while its tone sounds at an amplitude of
@@ -328,14 +329,8 @@ function common(onnxSha256: string, options: ToneModelOptions) {
       embedding: null,
       frames: options.frames === undefined ? null : framesSpec(options.frames),
     },
-    labels: 'labels.json',
+    ...manifestRest(onnxSha256),
     thresholds: options.threshold === undefined ? null : 'labels.json',
-    metrics: {},
-    parameters: null,
-    macs: null,
-    licence: 'MIT',
-    source: null,
-    onnx_sha256: onnxSha256,
   };
 }
 

@@ -77,3 +77,41 @@ function anchorsOf(text: string): Set<string> {
     ),
   );
 }
+
+/** The packages of Debian that `.ci/run` installs. */
+function packagesOfCi(): string[] {
+  const [, list = ''] = /^packages=\(([^)]*)\)/m.exec(read('.ci/run')) ?? [];
+  return list.split(/\s+/);
+}
+
+/** Where the programs come from that have another name than their package. */
+const packageOf: Readonly<Record<string, string>> = {
+  mosquitto_passwd: 'mosquitto',
+  apparmor_parser: 'apparmor',
+  ip: 'iproute2',
+};
+/** In every Debian. */
+const everywhere = ['prlimit', 'script', 'unshare'];
+
+t.test('what the tests need from Debian is said alike, and installed where no test may be skipped', (t) => {
+  const packages = packagesOfCi();
+  t.ok(packages.length > 10, packages.join(' '));
+  for (const document of ['README.md', 'CONTRIBUTING.md']) {
+    const [, list = ''] = /sudo apt install ((?:mosquitto)[^`]*)`/.exec(read(document)) ?? [];
+    t.same(list.replaceAll('\\', ' ').trim().split(/\s+/).sort(), [...packages].sort(), document);
+  }
+  const needed = new Set<string>();
+  for (const name of readdirSync(projectPath('test'), { recursive: true, encoding: 'utf8' })) {
+    if (!name.endsWith('.ts')) continue;
+    const text = read(join('test', name));
+    for (const [, list] of text.matchAll(/(?:skipWithout|skipWithoutMicrophone)\(([^)]*)\)/g)) {
+      for (const [, program] of list!.matchAll(/'([\w-]+)'/g)) needed.add(program!);
+    }
+  }
+  t.ok(needed.has('mosquitto') && needed.has('ffmpeg'), [...needed].join(' '));
+  for (const program of needed) {
+    const from = packageOf[program] ?? program;
+    t.ok(everywhere.includes(program) || packages.includes(from), `${program} comes with ${from}`);
+  }
+  t.end();
+});

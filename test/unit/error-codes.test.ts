@@ -140,6 +140,7 @@ const notThere: Readonly<Record<string, string>> = {
   bad_request: 'of a window that the program itself made',
   bad_buffer: 'of a buffer that the program itself made',
   audio_too_short: 'of recordings',
+  no_embedding: 'of learning, where heads that do not fit are told and not thrown',
   clip_too_short: 'of sound that is shorter than any window',
   architecture_unknown: 'of a name that is typed; the catalogue is held to those there are',
   model_bundled: 'of model/remove',

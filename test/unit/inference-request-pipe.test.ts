@@ -15,6 +15,8 @@ const requests = fc.array(
       { nil: undefined },
     ),
     columns: fc.nat({ max: 2 ** 32 - 1 }),
+    embeddings: fc.boolean(),
+    onGrid: fc.boolean(),
   }),
   { maxLength: 12 },
 );
@@ -58,7 +60,7 @@ t.test('the samples of a request stay while the next one arrives', (t) => {
   const reader = createRequestReader(({ samples }) => seen.push(samples));
   for (const value of [1, 2]) {
     const bytes = new Uint8Array(
-      Float32Array.of(...new Float32Array(new Uint32Array([2, 2, 0, 0, 0, 1, 0]).buffer), value, value)
+      Float32Array.of(...new Float32Array(Float64Array.of(2, 2, 0, 0, 0, 1, 0, 0, 0).buffer), value, value)
         .buffer,
     );
     for (const byte of bytes) {
@@ -78,12 +80,13 @@ t.test('the samples of a request stay while the next one arrives', (t) => {
 
 t.test('what cannot be a header is refused', (t) => {
   for (const header of [
-    [2 ** 31, 1, 0, 0, 0, 0, 0],
-    [0, 1, 0, 0, 0, 256, 0],
+    [2 ** 31, 1, 0, 0, 0, 0, 0, 0, 0],
+    [0, 1, 0, 0, 0, 256, 0, 0, 0],
+    [NaN, 1, 0, 0, 0, 0, 0, 0, 0],
   ]) {
     const reader = createRequestReader(() => t.fail('no request'));
-    reader.room().set(new Uint8Array(new Uint32Array(header).buffer));
-    t.throws(() => reader.arrived(28), RangeError);
+    reader.room().set(new Uint8Array(Float64Array.from(header).buffer));
+    t.throws(() => reader.arrived(72), RangeError);
   }
   t.end();
 });

@@ -6,6 +6,7 @@ import { silentLogger } from '../../src/common/log.js';
 import { Pipeline, type PipelineOptions } from '../../src/inference/pipeline.js';
 import { createRest } from '../../src/inference/rest.js';
 import type { WindowResult } from '../../src/inference/window-report.js';
+import { quietEvents } from '../support/quiet-events.js';
 import { createEngines, fakeModel, ramp, stretchOf, type Behaviour } from '../support/stream-engine.js';
 
 const RATE = 16_000;
@@ -30,14 +31,7 @@ function createRig(sources: number, options: Partial<PipelineOptions> = {}, beha
     sources,
     log: silentLogger,
     restartDelays: { firstMs: 1, maxMs: 2 },
-    events: {
-      result: (result) => results.push(result),
-      modelChanged: () => undefined,
-      engineLost: () => undefined,
-      stillOut: () => undefined,
-      cameBack: () => undefined,
-      fellBack: () => undefined,
-    },
+    events: { ...quietEvents, result: (result) => results.push(result) },
     ...options,
   });
   return {

@@ -190,7 +190,15 @@ t.test('with one source, nothing is different from when there was but one', (t) 
   }
   const taking = ['paused/set', 'pause', 'resume', 'threshold/set', 'labels/set', 'audio/set'];
   // These ask about a source, and change nothing at it.
-  const asking = ['history', 'history/scores', 'clip/list'];
+  const asking = [
+    'history',
+    'history/scores',
+    'event/judge',
+    'clip/list',
+    'thresholds/suggest',
+    'thresholds/apply',
+    'learn/example',
+  ];
   for (const [name, spec] of Object.entries(commandSpecs) as [string, CommandSpec][]) {
     t.equal(takesSource(spec), [...taking, ...asking].includes(name), name);
     if (!taking.includes(name)) continue;

@@ -24,6 +24,7 @@ const device = (labels: readonly string[]): DiscoveryPayload =>
     {
       watched: labels.map((name) => ({ name, slug: name.toLowerCase(), known: true })),
       calibrated: false,
+      remembers: true,
     },
   );
 const bytesOf = (payload: object) => Buffer.byteLength(JSON.stringify(payload));

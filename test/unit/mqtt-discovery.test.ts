@@ -35,6 +35,7 @@ const input = (changes: Partial<Input> = {}): Input => ({
   installs: [{ id: 'mn10_as', title: 'EfficientAT mn10_as', shown: true }],
   watched: [{ name: 'Baby cry, infant cry', slug: 'baby_cry_infant_cry', known: true }],
   calibrated: false,
+  remembers: true,
   ...changes,
 });
 const one = (both: Input) => buildDiscovery(both, both);
@@ -63,7 +64,7 @@ t.test('Home Assistant takes the device, with everything that it is to show', (t
   t.same(platforms('select'), ['model']);
   t.same(platforms('number'), ['rate', 'threshold']);
   t.same(platforms('switch'), ['paused']);
-  t.same(platforms('button'), ['model_thresholds', 'restart']);
+  t.same(platforms('button'), ['model_thresholds', 'restart', 'last_right', 'last_wrong', 'learn_example']);
   t.same(platforms('event'), ['event']);
   t.same(platforms('update'), ['install_mn10_as']);
   t.same(platforms('binary_sensor'), [

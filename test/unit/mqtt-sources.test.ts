@@ -159,8 +159,9 @@ t.test('the next life switches off the labels of each source on its own topics',
     { what: 'publish', topic: 'source/yard/label/cat', payload: 'OFF' },
     { what: 'publish', topic: 'source/yard/label/siren', payload: 'ON' },
     { what: 'retire', topic: 'source/yard/label/siren' },
+    { what: 'retire', topic: 'source/yard/last/siren' },
   ]);
-  t.equal(said.length, 3);
+  t.equal(said.length, 4);
   t.same(memory.of('yard').slugs(), ['cat', 'siren']);
   t.end();
 });
@@ -196,6 +197,7 @@ function startWith(t: Test, dataDir: string, sources: readonly string[], labels:
 const topicsOf = (name: string, ...slugs: string[]) => [
   `source/${name}/audio/status`,
   ...slugs.map((slug) => `source/${name}/label/${slug}`),
+  ...slugs.map((slug) => `source/${name}/last/${slug}`),
   `source/${name}/level`,
   `source/${name}/tags`,
 ];
@@ -216,7 +218,7 @@ t.test('topics of sources that are gone are cleared, until the broker has taken 
   writeFileSync(join(dataDir, 'labels.json'), '["dog"]\n');
 
   const second = startWith(t, dataDir, ['yard', 'hall']);
-  t.same(second.cleared, ['label/dog', 'level', 'tags'], 'those of the life with one source');
+  t.same(second.cleared, ['label/dog', 'last/dog', 'level', 'tags'], 'those of the life with one source');
   second.memory.of('yard').add('cat');
   second.memory.of('hall').add('cow');
   second.deliver();
@@ -260,7 +262,11 @@ t.test('where the memory of labels is incomplete, every label of the models is c
   writeFileSync(join(dataDir, 'labels.json'), '["dog"]\t');
   writeFileSync(join(dataDir, 'sources.json'), '["yard"]\n');
   const life = startWith(t, dataDir, ['hall', 'attic'], ['Cat', 'Dog']);
-  t.same(life.cleared, ['label/cat', 'label/dog', 'level', ...topicsOf('yard', 'cat', 'dog'), 'tags']);
+  t.same(life.cleared, [
+    ...['label/cat', 'label/dog', 'last/cat', 'last/dog', 'level'],
+    ...topicsOf('yard', 'cat', 'dog'),
+    'tags',
+  ]);
   await life.stop();
 });
 

@@ -92,11 +92,16 @@ function makeAnnouncer(
     const result: WindowResult = {
       source: 0,
       idle: false,
+      computedAs: 'whole',
       seq,
       model,
       startMs: seq * 1000,
       endMs: (seq + 1) * 1000,
       scores: Float32Array.from(scores),
+      heads: [],
+      learnt: new Float32Array(0),
+      embedding: null,
+      pieces: 0,
       fresh: {
         startMs: seq * 1000,
         endMs: (seq + 1) * 1000,
@@ -156,14 +161,17 @@ t.test('without sound nothing is on, whatever the network makes of zeros', (t) =
 
 t.test('what the settings name is named whatever the model knows', (t) => {
   const folder = temporaryFolder(t);
-  const settings = { labels: ['dog', '/m/039jq', { name: 'Pets', labels: ['Cat'] }] };
+  const settings = {
+    labels: ['dog', '/m/039jq', { name: 'Pets', labels: ['Cat'], device_class: 'safety' as const }],
+  };
   const { announcer, modelOf } = makeAnnouncer(folder, settings, { kept: ['Dog', 'Bark'] });
   t.same(announcer.watched(), [{ name: 'Dog', slug: 'dog', group: false }]);
-  const dog = { name: 'Dog', slug: 'dog', known: true };
-  const pets = { name: 'Pets', slug: 'pets' };
-  const bark = { name: 'Bark', slug: 'bark', known: false };
-  const glass = { name: 'Glass', slug: 'glass' };
-  const mid = { name: '/m/039jq', slug: 'm_039jq', known: false };
+  const label = { deviceClass: null, threshold: 'label' };
+  const dog = { name: 'Dog', slug: 'dog', known: true, ...label };
+  const pets = { name: 'Pets', slug: 'pets', deviceClass: 'safety', threshold: 'group' };
+  const bark = { name: 'Bark', slug: 'bark', known: false, deviceClass: null, threshold: null };
+  const glass = { name: 'Glass', slug: 'glass', ...label };
+  const mid = { name: '/m/039jq', slug: 'm_039jq', known: false, ...label };
   t.same(announcer.named(), [dog, mid, { ...pets, known: false }, bark], 'what is not in effect comes last');
   announcer.modelChanged(
     modelOf([
@@ -224,7 +232,7 @@ t.test('labels that are no longer watched are let go of', (t) => {
     ['one', 'OFF'],
     ['two', 'OFF'],
   ]);
-  t.same(retired, ['soundpost/test/label/one']);
+  t.same(retired, ['soundpost/test/label/one', 'soundpost/test/last/one']);
   t.end();
 });
 
@@ -325,7 +333,9 @@ t.test('groups with ever new names do not fill the broker', (t) => {
   }
   const topics = new Set(published.map(({ topic }) => topic));
   t.equal(topics.size, 2501);
-  t.equal(topics.size - takenAway.length, 2000);
+  const labelsGone = takenAway.filter((topic) => topic.includes('/label/'));
+  t.equal(topics.size - labelsGone.length, 2000);
+  t.equal(takenAway.length, 2 * labelsGone.length, 'and each with what it was last heard as');
   t.equal(takenAway[0], 'soundpost/test/label/dog', 'the oldest goes first');
   t.end();
 });
@@ -411,4 +421,55 @@ t.test('patience counts only what this process has seen pass', async (t) => {
   t.notOk(over, 'what came meanwhile can be read first');
   await done;
   t.ok(over);
+});
+
+t.test('what was taught is watched, told of, and taken away like a label of the model', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'soundpost-announcer-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const { announcer, window, published, labelsSaid, modelOf } = makeAnnouncer(folder, { labels: ['Dog'] });
+  window(0.1, 0.1);
+  const bell = [{ name: 'Our bell', threshold: 0.7 }];
+  t.equal(announcer.learntChanged(bell), true);
+  t.equal(announcer.learntChanged([...bell]), false, 'nothing is other than it was');
+  t.same(announcer.watched(), [
+    { name: 'Dog', slug: 'dog', group: false },
+    { name: 'Our bell', slug: 'our_bell', group: false },
+  ]);
+  t.match(announcer.thresholds(), [{}, { label: 'Our bell', threshold: 0.7, from: 'learnt' }]);
+  t.equal(announcer.nameOf('our BELL'), 'Our bell');
+  window(0.1, 0.1, 0.6);
+  t.equal(announcer.isOn(), false, 'not at the threshold of all');
+  window(0.1, 0.1, 0.8);
+  t.same(labelsSaid().slice(-1), [['our_bell', 'ON']]);
+  const tags = published.findLast(({ topic }) => topic.endsWith('/tags'))!;
+  t.match(tags.payload, { now: [{ label: 'Our bell', mid: null, score: 0.8 }, {}, {}] });
+  t.same(
+    announcer.watchedScores().map(({ name }) => name),
+    ['Dog', 'Our bell'],
+  );
+
+  announcer.modelChanged(modelOf([['Cat', null]]));
+  t.same(labelsSaid().slice(-1), [['our_bell', 'OFF']], 'another model does not know it');
+  t.notOk(announcer.watched().some(({ name }) => name === 'Our bell'));
+  announcer.modelChanged(modelOf([['Dog', null]]), bell);
+  window(0.1, 0.9);
+  t.same(labelsSaid().slice(-1), [['our_bell', 'ON']]);
+  announcer.learntChanged([]);
+  t.same(labelsSaid().slice(-2), [
+    ['our_bell', 'OFF'],
+    ['dog', 'OFF'],
+  ]);
+  t.end();
+});
+
+t.test('where every label is watched, what was taught is named', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'soundpost-announcer-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const { announcer } = makeAnnouncer(folder);
+  t.same(announcer.named(), []);
+  announcer.learntChanged([{ name: 'Our bell', threshold: 0.7 }]);
+  t.equal(announcer.namesLabels(), false);
+  t.same(announcer.watched(), [{ name: 'Our bell', slug: 'our_bell', group: false }]);
+  t.match(announcer.named(), [{ name: 'Our bell', slug: 'our_bell', known: true }]);
+  t.end();
 });

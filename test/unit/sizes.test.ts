@@ -33,7 +33,7 @@ t.test('fields of the contract that end in _mb are MiB, and say so', async (t) =
     topic.format === 'json' ? fieldsOf(jsonSchema(topic.schema)) : [],
   );
   const sizes = fields.filter(({ path }) => path.endsWith('_mb'));
-  t.equal(sizes.length, 3);
+  t.equal(sizes.length, 4);
   for (const { path, unit, description } of sizes) {
     t.equal(unit, 'MiB', path);
     t.match(description, /MiB/, path);

@@ -42,11 +42,15 @@ function recorder(windowSeconds: number, fixedWindow: boolean) {
         scores: new Float32Array(1),
         frames: null,
         columns: null,
+        embeddings: null,
+        pieces: 0,
+        heads: [],
         featuresMs: 0,
         inferenceMs: 0,
       });
     },
     exited: new Promise(() => undefined),
+    learn: () => Promise.resolve({ heads: [], refused: [] }),
     stop: () => Promise.resolve(),
   };
   return { engine, heard };

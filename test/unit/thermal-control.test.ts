@@ -31,7 +31,7 @@ t.test('one reading of 110 °C between good ones changes nothing, a second one d
           // Asked for between the reading and what is made of it.
           counters: () => {
             reads.emit('read');
-            return { processed: 0, dropped: 0, idle: 0 };
+            return { processed: 0, dropped: 0, idle: 0, streamed: 0, begun: 0 };
           },
         },
       ],
