@@ -325,6 +325,47 @@ command(
 );
 command(
   program,
+  'learn',
+  'teach a sound of your own from recordings',
+  async () => (await import('./cli/learn.js')).learnCommand,
+  {
+    own: [
+      new Option('--list', 'the sounds that were taught, and how good each may be expected to be'),
+      new Option('--remove', 'forget the sound of this name'),
+      new Option('--replace', 'in place of what was taught under this name'),
+      new Option('--model <id>', 'the model to teach; model.id of the configuration where left out'),
+    ],
+  },
+)
+  .argument('[name]', 'what the sound is to be called')
+  .argument('[files...]', 'at least three recordings, each with the sound once');
+command(
+  program,
+  'evaluate',
+  'how good models are on labelled recordings of your own',
+  async () => (await import('./cli/evaluate.js')).evaluateCommand,
+  {
+    json: false,
+    handlesSignals: true,
+    own: [
+      new Option('--model <ids>', '"all", or a list with commas').default(undefined, 'model.id'),
+      new Option('--audio <folder>', 'where the recordings are').default(undefined, 'the folder of the list'),
+      new Option('--precision <part>', 'wanted of each threshold, 0 to 1').default('0.9', '0.9'),
+      new Option('--write-thresholds <file>', 'write thresholds with that precision as tagging.thresholds'),
+      new Option('--least <n>', 'only thresholds of labels that are in so many pieces').default('5', '5'),
+      new Option('--piece <seconds>', 'how recordings with times are cut up for mAP').default('10', '10'),
+      new Option('--keep-going', 'leave out what is wrong with the list or its recordings, and say so'),
+      new Option('--json <file>', 'write all of it as JSON; - is stdout'),
+      new Option('--csv <file>', 'write a line for each label of each model'),
+      new Option('--html <file>', 'write the report with its curves as one page that needs no network'),
+    ],
+  },
+).argument(
+  '<list>',
+  "CSV of file and labels, AudioSet's CSV of segments, or filename onset offset event_label with tabs",
+);
+command(
+  program,
   'recommend',
   'measure this board and name the models that hold the rate',
   async () => (await import('./cli/recommend.js')).recommendCommand,

@@ -21,21 +21,36 @@ export function checkClips({ clips, data_dir: dataDir }: Config): Promise<Findin
     isOn: clips.enabled,
     off: 'off, no sound is kept (clips.enabled is false)',
     limits: `of ${clips.max_mb} MB, for ${clips.days} days; ${clips.speech === 'keep' ? 'speech is kept too' : 'none with speech'}`,
-    ending: '.flac',
+    counted: { ending: '.flac', one: 'clip', many: 'clips' },
   });
 }
 
-/** @param rule.ending counts the files that end so */
+export function checkBackground({ learn, data_dir: dataDir }: Config): Promise<Finding> {
+  return checkFolder(join(dataDir, 'background'), {
+    isOn: learn.background,
+    off: 'off, nothing is kept of what is heard day in, day out (learn.background is false)',
+    limits: `of ${learn.max_background_mb} MB; no sound, but what the network makes of it, for sounds of your own`,
+    counted: { ending: '.emb', one: 'day', many: 'days' },
+  });
+}
+
+/** @param rule.counted the files that end so are counted, and called so */
 async function checkFolder(
   folder: string,
-  rule: { isOn: boolean; off: string; limits: string; ending?: string },
+  rule: {
+    isOn: boolean;
+    off: string;
+    limits: string;
+    counted?: { ending: string; one: string; many: string };
+  },
 ): Promise<Finding> {
   const blocked = await whyNotWritable(folder);
-  const held = await heldIn(folder, rule.ending ?? '').catch((error: unknown) => codeOfErrno(error));
+  const { counted } = rule;
+  const held = await heldIn(folder, counted?.ending ?? '').catch((error: unknown) => codeOfErrno(error));
   const size = (bytes: number, files: number) =>
-    rule.ending === undefined
+    counted === undefined
       ? megabytes(bytes)
-      : `${files} ${files === 1 ? 'clip' : 'clips'}, ${megabytes(bytes)}`;
+      : `${files} ${files === 1 ? counted.one : counted.many}, ${megabytes(bytes)}`;
   if (!rule.isOn) {
     const isEmpty = typeof held === 'string' || held.files === 0;
     const left = isEmpty ? '' : `; ${size(held.bytes, held.files)} of earlier lie in ${folder}`;

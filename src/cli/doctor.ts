@@ -28,7 +28,7 @@ import { readSoc } from '../telemetry/soc.js';
 import type { CommandContext } from './context.js';
 import { createAudioChecks } from './doctor-audio.js';
 import { checkOwnBroker } from './doctor-broker.js';
-import { checkClips, checkHistory } from './doctor-kept.js';
+import { checkBackground, checkClips, checkHistory } from './doctor-kept.js';
 import { checkPage } from './doctor-page.js';
 import type { Finding as Found } from './finding.js';
 import { openRegistry } from './models.js';
@@ -74,6 +74,7 @@ export async function doctorCommand(context: CommandContext): Promise<number> {
     ['page', () => checkPage(config)],
     ['history', () => checkHistory(config)],
     ['clips', () => checkClips(config)],
+    ['background', () => checkBackground(config)],
   ];
   const width = Math.max(8, ...checks.map(([name]) => name.length));
   const findings: Finding[] = [];

@@ -3,7 +3,10 @@ import { codeOf } from '../common/errors.js';
 import { silentLogger } from '../common/log.js';
 import { projectRoot } from '../common/project.js';
 import { loadConfig } from '../config/load.js';
+import type { EngineStream } from '../inference/engine.js';
+import { optimizedFolderIn } from '../inference/optimized-copy.js';
 import { createStartEngine } from '../inference/start-engine.js';
+import { latestStreamRecord } from '../inference/stream-record.js';
 import { verifyModel } from '../inference/verify.js';
 import { licenceOf, readCatalogue, type CatalogueEntry } from '../models/catalogue.js';
 import { megabytes } from '../common/size-text.js';
@@ -99,8 +102,10 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
     return 0;
   }
   const { manifest, labels, folder } = model;
+  const stream = await streamOf(context, manifest.id);
   if (context.json) {
-    context.stdout.write(`${JSON.stringify({ ...summary(model), manifest, folder, labels })}\n`);
+    const document = { ...summary(model), manifest, folder, labels, stream };
+    context.stdout.write(`${JSON.stringify(document)}\n`);
     return 0;
   }
   const { input } = manifest;
@@ -136,6 +141,7 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
     ['thresholds', summariseThresholds(labels.map(recommendedThreshold))],
     ...framesRow(manifest.output.frames),
     ...(stale === undefined ? [] : [['frames', `none: ${stale}`]]),
+    ...streamRow(stream),
     ['parameters', amount(manifest.parameters)],
     ['MACs', amount(manifest.macs)],
     ['AudioSet mAP', manifest.metrics.audioset_map?.toFixed(3) ?? '-'],
@@ -146,6 +152,28 @@ export async function modelsInfoCommand(context: CommandContext, [id = '']: stri
   ];
   context.stdout.write(table(rows));
   return 0;
+}
+
+/** What the service has found out about a model as a stream; null where it has not tried. */
+async function streamOf(
+  context: CommandContext,
+  id: string,
+): Promise<EngineStream | { reason: string } | null> {
+  const record = await latestStreamRecord(optimizedFolderIn(loadConfig(context).config.data_dir), id);
+  if (record === null) return null;
+  return 'reason' in record ? { reason: record.reason } : record.stream;
+}
+
+function streamRow(stream: EngineStream | { reason: string } | null): string[][] {
+  if (stream === null) return [];
+  if ('reason' in stream) return [['stream', `no: ${stream.reason}`]];
+  const { gridSeconds, keptBytes, streamMs, wholeMs } = stream;
+  return [
+    [
+      'stream',
+      `windows end every ${gridSeconds} s, ${megabytes(keptBytes)} are kept of each source, ${streamMs.toFixed(1)} ms a hop (whole window ${wholeMs.toFixed(1)} ms)`,
+    ],
+  ];
 }
 
 /** What a model can tell of when. */

@@ -44,8 +44,11 @@ export function isSpeech({ mid, name }: Pick<Label, 'mid' | 'name'>): boolean {
 
 /** Looks for speech in what a model says. */
 export interface SpeechJudge {
-  /** Whether any of `frames` rows of scores, one of all labels after the other, reaches the threshold of speech. */
-  hears(scores: Float32Array, frames?: number): boolean;
+  /**
+   * Whether any of `frames` rows of scores, one of all labels after the other, reaches the threshold of speech.
+   * @param width of a row: the labels of the model, and those that were learnt behind them
+   */
+  hears(scores: Float32Array, frames?: number, width?: number): boolean;
 }
 
 /** What holds where nobody recommends a threshold. */
@@ -69,10 +72,10 @@ export function createSpeechJudge(
     Math.min(inForce(label) ?? 1, label.threshold ?? DEFAULT_THRESHOLD),
   );
   return {
-    hears(scores, frames = 1) {
+    hears(scores, frames = 1, width = labels.length) {
       for (let row = 0; row < frames; row += 1) {
         for (let each = 0; each < indexes.length; each += 1) {
-          if (scores[row * labels.length + indexes[each]!]! >= thresholds[each]!) return true;
+          if (scores[row * width + indexes[each]!]! >= thresholds[each]!) return true;
         }
       }
       return false;

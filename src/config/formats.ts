@@ -6,6 +6,8 @@ import { labelName } from '../models/labels.js';
 import { modelIdSchema } from '../models/manifest.js';
 import { parseConfirm, type Confirm } from '../tagging/confirm.js';
 import {
+  DEVICE_CLASSES,
+  deviceClass,
   confirmText,
   groupNamedTwice,
   labelGroup,
@@ -181,7 +183,7 @@ export const labels: Format<readonly (string | LabelGroup)[]> = formatOf(
   }),
   {
     allowed:
-      'a list of labels, or of groups {name, labels, threshold, confirm, min_duration_seconds, min_gap_seconds} of which the last four may be left out, for example ["Speech", {"name": "Alarm", "labels": ["Siren", "Fire alarm"]}] (in the environment and in flags: JSON)',
+      'a list of labels, or of groups {name, labels, threshold, confirm, min_duration_seconds, min_gap_seconds, device_class} of which the last five may be left out, for example ["Speech", {"name": "Alarm", "labels": ["Siren", "Fire alarm"]}] (in the environment and in flags: JSON)',
     typed: true,
     coerce(value) {
       const list = jsonOfText(value);
@@ -202,7 +204,10 @@ const groupFormats: Readonly<Record<string, Format<unknown>>> = {
   confirm,
   min_duration_seconds: numeric(spanSeconds, 'seconds'),
   min_gap_seconds: numeric(spanSeconds, 'seconds'),
+  device_class: formatOf(deviceClass, { allowed: `one of ${DEVICE_CLASSES.join(', ')}` }),
 };
+/** Those of them that are no numbers. */
+const groupWords: readonly string[] = ['confirm', 'device_class'];
 
 /** A group with the numbers that were written as text, and without what was left empty. */
 function coerceGroup(entry: unknown): unknown {
@@ -210,7 +215,7 @@ function coerceGroup(entry: unknown): unknown {
   const parts = Object.entries(entry).flatMap(([key, value]: [string, unknown]): [string, unknown][] => {
     if (!Object.hasOwn(groupFormats, key)) return [[key, value]];
     if (value === undefined || value === null) return [];
-    return [[key, key === 'confirm' ? value : numberOfText(value)]];
+    return [[key, groupWords.includes(key) ? value : numberOfText(value)]];
   });
   return Object.fromEntries(parts);
 }

@@ -240,6 +240,9 @@ export const schema = {
     threads: key(numeric(threadCount), 1, {
       doc: 'Threads one inference may use. More than one is rarely faster for small networks.',
     }),
+    streaming: key(oneOf('auto', 'off'), 'auto', {
+      doc: 'Compute each second of sound once: with `auto`, a network that can be a stream is one where that takes less time on this machine, with the same scores (docs/streaming.md). It is tried when a model is loaded for the first time, and needs room for a second copy of it in `data_dir`. `off` computes each window as a whole.',
+    }),
   },
   models: {
     mirror: key(mirror, '', {
@@ -304,6 +307,17 @@ export const schema = {
     }),
     speech: key(oneOf('discard', 'keep'), 'discard', {
       doc: 'Whether clips in which somebody speaks are kept. `discard`: no clip is written in which speech was heard, or in which nobody has looked for it.',
+    }),
+  },
+  learn: {
+    false_alarms_per_day: key(numeric(numberFrom(0.01, 1000)), 1, {
+      doc: 'How many false alarms a day a sound that was taught may be expected to give, by what this device hears; its threshold is chosen by that.',
+    }),
+    background: key(flag, true, {
+      doc: 'Keep what the network makes of a second in every five (embeddings, no sound) in `<data_dir>/background`, so that taught sounds can be told from what this device hears day in, day out. Switched off, what is there is removed.',
+    }),
+    max_background_mb: key(numeric(numberFrom(1, 1000), 'MB'), 20, {
+      doc: 'Room for it on the disk; when it is used up it is thinned out, every day alike.',
     }),
   },
   web: {

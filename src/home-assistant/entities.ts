@@ -1,6 +1,7 @@
 import { RATE_HZ } from '../common/rules.js';
 import { SCORE } from '../tagging/rules.js';
 import { contract, type OutKey, type Parameter } from '../mqtt/contract.js';
+import { LAST_EVENT } from '../mqtt/history-specs.js';
 
 /*
  * What Home Assistant is shown, as data. Every template gives a state that its platform takes, whatever the payload:
@@ -24,13 +25,16 @@ export interface Entity {
   readonly platform: Platform;
   /** Shown behind the name of the device. */
   readonly name: string;
-  /** `sound`: not available either while no sound arrives; `windows`: nor while paused. */
-  readonly needs: 'service' | 'sound' | 'windows';
+  /**
+   * `sound`: not available either while no sound arrives; `windows`: nor while paused. `teaching`: only while a sound is
+   * being taught.
+   */
+  readonly needs: 'service' | 'sound' | 'windows' | 'teaching';
   /** Where its state comes from. */
   readonly state?: PlainKey;
   /** Where its attributes come from. */
   readonly attributes?: PlainKey;
-  /** Where its commands go, below `B`. */
+  /** Where its commands go, below `B`, or below `B/source/<source>` on the device of a source; requests have no such topic. */
   readonly command?: string;
   readonly options: Options;
   /**
@@ -40,6 +44,8 @@ export interface Entity {
   readonly on: 'box' | 'source' | 'both';
   /** Only there where it is known how loud full scale is (`audio.calibration_db`). */
   readonly calibrated?: true;
+  /** Only there where events are remembered (`history.enabled`). */
+  readonly remembers?: true;
   /** The options that are others on the device of one of several sources, by the name of the source. */
   readonly ofSource?: (name: string) => Options;
 }
@@ -74,6 +80,39 @@ export function pausedTemplate(source: string | null): string {
     : `${chosen(source)}{{ 'offline' if source.paused == true else 'online' }}`;
 }
 
+/** Whether a sound is being taught, as an availability. */
+export const TEACHING_TEMPLATE =
+  "{{ 'online' if (value_json.learning | default([]) | length) else 'offline' }}";
+
+/** Text as a template has it between quotes. */
+function quoted(text: string): string {
+  return `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+}
+
+/**
+ * What `B/info` says of the threshold of one label or group. Unknown for one that the model does not know, and for a
+ * group of which each label has the threshold that is recommended for it.
+ * @param source of one of several sources; null: the only one
+ */
+export function labelThresholdTemplate(name: string, kind: 'label' | 'group', source: string | null): string {
+  const here = source === null ? '' : ` | selectattr('source', 'eq', '${source}')`;
+  const which =
+    kind === 'group'
+      ? `selectattr('group', 'eq', ${quoted(name)})`
+      : `selectattr('label', 'eq', ${quoted(name)}) | selectattr('group', 'eq', none)`;
+  const one = kind === 'group' ? " and its.from in ['thresholds', 'group', 'threshold']" : '';
+  return (
+    `{% set its = value_json.thresholds | default([])${here} | ${which} | first | default({'threshold': none}) %}` +
+    `{{ its.threshold if its.threshold is number${one} else 'None' }}`
+  );
+}
+
+/** The request that sets a threshold to the value of a number. The braces of a name would begin a template. */
+export function thresholdCommand(of: Readonly<Record<string, string>>): string {
+  const more = JSON.stringify(of).slice(1, -1).replaceAll('{', '\\u007b').replaceAll('}', '\\u007d');
+  return `{"value": {{ value }}, ${more}}`;
+}
+
 /** Of the best tag of what is heard now; there may be none. */
 function topTag(expression: string): string {
   return `{{ ${expression} if (value_json.now | length) else 'None' }}`;
@@ -100,6 +139,15 @@ const belowFullScale = {
 } as const;
 /** The readings are in units of 1024 × 1024 bytes. */
 const mebibytes = { ...measurement, device_class: 'data_size', unit_of_measurement: 'MiB' } as const;
+
+/** How a threshold is shown and set. */
+export const thresholdNumber = {
+  ...config,
+  ...SCORE,
+  step: 0.01,
+  mode: 'slider',
+  icon: 'mdi:tune-vertical',
+} as const;
 
 export const entities: readonly Entity[] = [
   {
@@ -146,11 +194,7 @@ export const entities: readonly Entity[] = [
     attributes: 'info',
     command: 'threshold/set',
     options: {
-      ...config,
-      ...SCORE,
-      step: 0.01,
-      mode: 'slider',
-      icon: 'mdi:tune-vertical',
+      ...thresholdNumber,
       // Unknown while each label has the threshold that is recommended for it: that is no one number.
       value_template: exactly('threshold'),
       // Which is in force for each watched label, and why.
@@ -203,7 +247,13 @@ export const entities: readonly Entity[] = [
     on: 'source',
     needs: 'windows',
     state: 'tags',
-    options: { ...fleeting, icon: 'mdi:ear-hearing', value_template: topTag('value_json.now[0].label') },
+    options: {
+      ...fleeting,
+      // It changes with nearly every inference: most people want what they watch, and a small database.
+      enabled_by_default: false,
+      icon: 'mdi:ear-hearing',
+      value_template: topTag('value_json.now[0].label'),
+    },
   },
   {
     key: 'top_score',
@@ -215,6 +265,7 @@ export const entities: readonly Entity[] = [
     options: {
       ...fleeting,
       ...measurement,
+      enabled_by_default: false,
       unit_of_measurement: '%',
       icon: 'mdi:percent-outline',
       // Whole per cents: each change of the state is a row in Home Assistant's database.
@@ -295,6 +346,34 @@ export const entities: readonly Entity[] = [
       icon: 'mdi:waveform',
       value_template: recentEvent,
     },
+  },
+  ...([true, false] as const).map((right): Entity => {
+    const word = right ? 'right' : 'wrong';
+    return {
+      key: `last_${word}`,
+      platform: 'button',
+      name: `Last event was ${word}`,
+      on: 'source',
+      remembers: true,
+      needs: 'service',
+      command: 'request/event/judge',
+      options: {
+        icon: right ? 'mdi:thumb-up-outline' : 'mdi:thumb-down-outline',
+        payload_press: JSON.stringify({ id: LAST_EVENT, right }),
+      },
+      ofSource: (source) => ({ payload_press: JSON.stringify({ id: LAST_EVENT, right, source }) }),
+    };
+  }),
+  {
+    // Which sound that is, the service knows.
+    key: 'learn_example',
+    platform: 'button',
+    name: 'That was it',
+    on: 'source',
+    needs: 'teaching',
+    command: 'request/learn/example',
+    options: { icon: 'mdi:school-outline', payload_press: '{}' },
+    ofSource: (source) => ({ payload_press: JSON.stringify({ source }) }),
   },
   {
     key: 'microphone',

@@ -46,6 +46,8 @@ export interface HeardSource {
   readonly watched: () => readonly WatchedLabel[];
   /** Whether it is known how loud full scale is (`audio.calibration_db`). */
   readonly calibrated: boolean;
+  /** Whether its events are remembered (`history.enabled`). */
+  readonly remembers: boolean;
 }
 
 /**
@@ -166,11 +168,11 @@ function chooseOffers(options: {
 /** What is to be said of each source, as it is when it is asked for. */
 function hearings(sources: readonly HeardSource[], log: Logger): { name: string; now: () => SourceInput }[] {
   const slugs = uniqueSlugs(sources.map(({ name }) => name));
-  return sources.map(({ name, watched, calibrated }, index) => {
+  return sources.map(({ name, watched, calibrated, remembers }, index) => {
     const limitLabels = createLabelLimit(sources.length > 1 ? ` at ${name}` : '', log);
     return {
       name,
-      now: () => ({ name, slug: slugs[index]!, watched: limitLabels(watched()), calibrated }),
+      now: () => ({ name, slug: slugs[index]!, watched: limitLabels(watched()), calibrated, remembers }),
     };
   });
 }

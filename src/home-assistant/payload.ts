@@ -1,7 +1,17 @@
 import { SOURCE_NAME } from '../common/rules.js';
 import { slugOf } from '../tagging/slug.js';
 import type { Topics } from '../mqtt/topics.js';
-import { entities, pausedTemplate, type Entity, type Options, type Platform } from './entities.js';
+import {
+  entities,
+  labelThresholdTemplate,
+  pausedTemplate,
+  TEACHING_TEMPLATE,
+  thresholdCommand,
+  thresholdNumber,
+  type Entity,
+  type Options,
+  type Platform,
+} from './entities.js';
 import { topicsOf } from './source-topics.js';
 
 /** A label or a group of labels that is watched, with its level of `B/label/<slug>`. */
@@ -10,6 +20,10 @@ export interface WatchedLabel {
   readonly slug: string;
   /** Whether it can be heard: the model at work knows it, and the setting that names it is in effect. */
   readonly known: boolean;
+  /** What it is to Home Assistant; null or left out: a sound. */
+  readonly deviceClass?: string | null;
+  /** What `threshold/set` knows by its name; null or left out: it has no threshold of its own. */
+  readonly threshold?: 'label' | 'group' | null;
 }
 
 /** The box: what there is once, however many sources it has. */
@@ -29,6 +43,8 @@ export interface HearingInput {
   watched: readonly WatchedLabel[];
   /** Whether it is known how loud full scale is. */
   calibrated: boolean;
+  /** Whether its events are remembered, so that something can be said of them later. */
+  remembers: boolean;
 }
 
 /** One of several sources. */
@@ -104,8 +120,7 @@ export function sourceOfTopic(prefix: string, deviceId: string, topic: string): 
 export function buildDiscovery(box: BoxInput, hearing: HearingInput | null): DiscoveryPayload {
   const place = placeOf(box, null);
   const { topics } = box;
-  const isHere = ({ on, calibrated }: Entity) =>
-    hearing === null ? on !== 'source' : calibrated !== true || hearing.calibrated;
+  const isHere = (entity: Entity) => (hearing === null ? entity.on !== 'source' : isFor(entity, hearing));
   const fixed = place.fixed(entities.filter(isHere), { model: { options: box.models } });
   const installs = box.installs.map(({ id, title, shown }) =>
     place.component(
@@ -131,7 +146,7 @@ export function buildDiscovery(box: BoxInput, hearing: HearingInput | null): Dis
 /** The message that describes one of several sources, as a device of its own behind the box. Pure as well. */
 export function buildSourceDiscovery(box: BoxInput, source: SourceInput): DiscoveryPayload {
   const place = placeOf(box, source);
-  const isHere = ({ on, calibrated }: Entity) => on !== 'box' && (calibrated !== true || source.calibrated);
+  const isHere = (entity: Entity) => entity.on !== 'box' && isFor(entity, source);
   return describe(box, sourceDevice(box, source.name), [
     ...place.fixed(entities.filter(isHere)),
     ...place.labels(source.watched),
@@ -141,6 +156,11 @@ export function buildSourceDiscovery(box: BoxInput, source: SourceInput): Discov
 /** The description of a source that is not there any more. */
 export function buildGoneSource(box: BoxInput, name: string): DiscoveryPayload {
   return describe(box, sourceDevice(box, name), []);
+}
+
+/** Whether what an entity needs to know is known there. */
+function isFor({ calibrated, remembers }: Entity, hearing: HearingInput): boolean {
+  return (calibrated !== true || hearing.calibrated) && (remembers !== true || hearing.remembers);
 }
 
 function boxIdentifier({ device }: BoxInput): string {
@@ -219,11 +239,16 @@ function placeOf(box: BoxInput, source: SourceInput | null): Place {
   ];
   // There until a model knows it again: an entity that is taken away loses what its owner has made of it.
   const never: Availability[] = [...sound, { topic: topics.of('state'), value_template: "{{ 'offline' }}" }];
+  const teaching: Availability[] = [
+    ...service,
+    { topic: topics.of('state'), value_template: TEACHING_TEMPLATE },
+  ];
   const needed: Record<Needs, { availability?: Availability[] }> = {
     service: {},
     sound: { availability: sound },
     windows: { availability: windows },
     never: { availability: never },
+    teaching: { availability: teaching },
   };
 
   const component: Place['component'] = (id, { platform, name, needs }, options) => [
@@ -239,6 +264,10 @@ function placeOf(box: BoxInput, source: SourceInput | null): Place {
     },
   ];
 
+  /** Requests are the box's; they name the source in what they say. */
+  const commandTopic = (command: string): string =>
+    `${command.startsWith('request/') ? topics.base : own.base}/${command}`;
+
   return {
     component,
     fixed: (chosen, more = {}) =>
@@ -248,18 +277,56 @@ function placeOf(box: BoxInput, source: SourceInput | null): Place {
           ...(source === null ? {} : ofSource?.(source.name)),
           ...(state === undefined ? {} : { state_topic: own.of(state) }),
           ...(attributes === undefined ? {} : { json_attributes_topic: own.of(attributes) }),
-          ...(command === undefined ? {} : { command_topic: `${own.base}/${command}` }),
+          ...(command === undefined ? {} : { command_topic: commandTopic(command) }),
           ...more[key],
         }),
       ),
     labels: (watched) =>
-      watched.map(({ name, slug, known }) =>
-        component(
+      watched.flatMap((label, index) => {
+        const { name, slug, known, deviceClass } = label;
+        const heard = component(
           `label_${slug}`,
           { platform: 'binary_sensor', name, needs: known ? 'sound' : 'never' },
-          { device_class: 'sound', state_topic: own.label(slug), qos: 1 },
-        ),
-      ),
+          {
+            device_class: deviceClass ?? 'sound',
+            state_topic: own.label(slug),
+            json_attributes_topic: own.last(slug),
+            // What is cleared is no JSON, and Home Assistant warns of that.
+            json_attributes_template: "{{ value or '{}' }}",
+            qos: 1,
+          },
+        );
+        const threshold = thresholdOptions(label, topics, source?.name ?? null);
+        if (threshold === null || index >= MAX_THRESHOLDS) return [heard];
+        return [
+          heard,
+          component(
+            `threshold_${slug}`,
+            { platform: 'number', name: `${name} threshold`, needs: 'service' },
+            threshold,
+          ),
+        ];
+      }),
+  };
+}
+
+/** Nobody sets more of them by hand, and each is a third of a description more. */
+const MAX_THRESHOLDS = 50;
+
+/** The number that is the threshold of one label or group; null where it has none. */
+function thresholdOptions(
+  { name, threshold: kind }: WatchedLabel,
+  topics: BoxInput['topics'],
+  source: string | null,
+): Options | null {
+  if (kind === null || kind === undefined) return null;
+  return {
+    ...thresholdNumber,
+    enabled_by_default: false,
+    state_topic: topics.of('info'),
+    value_template: labelThresholdTemplate(name, kind, source),
+    command_topic: `${topics.base}/request/threshold/set`,
+    command_template: thresholdCommand({ label: name, ...(source === null ? {} : { source }) }),
   };
 }
 

@@ -16,17 +16,25 @@ export interface PlaceTopics {
   readonly base: string;
   of(key: PlainKey): string;
   label(slug: string): string;
+  /** What a label was last heard as. */
+  last(slug: string): string;
 }
 
 /** @param source null: the box */
 export function topicsOf(topics: Pick<Topics, 'base' | 'of'>, source: string | null): PlaceTopics {
   if (source === null) {
-    return { base: topics.base, of: (key) => topics.of(key), label: (slug) => topics.of('label', { slug }) };
+    return {
+      base: topics.base,
+      of: (key) => topics.of(key),
+      label: (slug) => topics.of('label', { slug }),
+      last: (slug) => topics.of('last', { slug }),
+    };
   }
   return {
     base: `${topics.base}/source/${source}`,
     of: (key) => (isOwn(key) ? topics.of(ownKeys[key], { source }) : topics.of(key)),
     label: (slug) => topics.of('source/label', { source, slug }),
+    last: (slug) => topics.of('source/last', { source, slug }),
   };
 }
 

@@ -12,10 +12,12 @@ import {
 import { labelName } from '../models/labels.js';
 import { modelIdSchema as id } from '../models/manifest.js';
 import { threshold, watchedLabels } from '../tagging/rules.js';
-import type { CommandSpec } from './command.js';
+import { remembers, type CommandSpec } from './command.js';
 import { clipSpecs } from './clip-specs.js';
 import { contract } from './contract.js';
 import { historySpecs } from './history-specs.js';
+import { learnSpecs } from './learn-specs.js';
+import { thresholdSpecs } from './threshold-specs.js';
 
 /*
  * Every command: its request, its reply and what it does, in one map. The executor's checks, the types of the
@@ -53,15 +55,6 @@ const pullRequest = z.union(
   'has to be {"id"} for a model of the catalogue, or {"url","sha256","manifest"} for a network at an address',
 );
 
-/** In every reply of a command that sets what is remembered. */
-const remembers = {
-  persisted: z
-    .boolean()
-    .optional()
-    .describe(
-      'Left out where a restart keeps what was set. `false`: the disk did not take it, so it holds now and a restart may forget it; it is written again until it stands.',
-    ),
-};
 const nothing = z.strictObject({});
 
 /** In every request that can be about one of several sources. */
@@ -325,6 +318,8 @@ export const commandSpecs = {
     }),
   }),
   ...historySpecs,
+  ...thresholdSpecs,
+  ...learnSpecs,
   ...clipSpecs,
 } as const;
 

@@ -1,6 +1,8 @@
 import type { z } from 'zod';
 import type { clipSpecs } from './clip-specs.js';
 import type { historySpecs } from './history-specs.js';
+import type { learnSpecs } from './learn-specs.js';
+import type { thresholdSpecs } from './threshold-specs.js';
 import { commandSpecs, type CommandData, type CommandInput, type CommandName } from './command-specs.js';
 import { defineCommand, type Command, type CommandContext, type CommandSpec } from './command.js';
 
@@ -37,6 +39,10 @@ export interface ServiceControl {
   health(): Promise<CommandData<'health'>>;
   /** What was heard before. */
   readonly history: HandlersOf<keyof typeof historySpecs>;
+  /** Thresholds from what was heard before. */
+  readonly thresholds: HandlersOf<keyof typeof thresholdSpecs>;
+  /** Sounds of one's own. */
+  readonly learn: HandlersOf<keyof typeof learnSpecs>;
   /** The sound of it. */
   readonly clips: HandlersOf<keyof typeof clipSpecs>;
 }
@@ -85,6 +91,8 @@ export function commandTable(service: ServiceControl): Command[] {
     info: () => service.info(),
     health: () => service.health(),
     ...service.history,
+    ...service.thresholds,
+    ...service.learn,
     ...service.clips,
   };
   const admissions: Admissions = { 'model/pull': (input) => service.admitPull(input) };

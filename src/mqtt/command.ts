@@ -94,3 +94,13 @@ function sentences(error: z.ZodError): string {
     })
     .join(' ');
 }
+
+/** In every reply of a command that sets what is remembered. */
+export const remembers = {
+  persisted: z
+    .boolean()
+    .optional()
+    .describe(
+      'Left out where a restart keeps what was set. `false`: the disk did not take it, so it holds now and a restart may forget it; it is written again until it stands.',
+    ),
+};

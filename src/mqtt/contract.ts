@@ -66,6 +66,15 @@ const ofSource = {
     delivery: 'state',
     expirySeconds: null,
   },
+  last: {
+    direction: 'out',
+    format: 'json',
+    schema: payloads.last,
+    qos: 0,
+    retain: true,
+    delivery: 'state',
+    expirySeconds: null,
+  },
   level: {
     direction: 'out',
     format: 'json',
@@ -150,6 +159,12 @@ export const contract = {
     ...ofSource.label,
     description: 'Whether a watched label or group is being heard.',
   },
+  last: {
+    template: 'last/<slug>',
+    ...ofSource.last,
+    description:
+      'What a watched label or group was last heard as, and when; it has not ended where `ended_at` is null.',
+  },
   level: {
     template: 'level',
     ...ofSource.level,
@@ -177,6 +192,12 @@ export const contract = {
     ...ofSource.label,
     description:
       'Only with several sources, in place of `label/<slug>`: whether one of them hears a watched label or group.',
+  },
+  'source/last': {
+    template: 'source/<source>/last/<slug>',
+    ...ofSource.last,
+    description:
+      'Only with several sources, in place of `last/<slug>`: as what and when one of them last heard a watched label or group.',
   },
   'source/level': {
     template: 'source/<source>/level',
@@ -295,6 +316,7 @@ export type InfoPayload = Payload<'info'>;
 export type StatePayload = Payload<'state'>;
 export type TagsPayload = Payload<'tags'>;
 export type EventPayload = Payload<'event'>;
+export type LastPayload = Payload<'last'>;
 export type LevelPayload = Payload<'level'>;
 export type TelemetryPayload = Payload<'telemetry'>;
 export type LogPayload = Payload<'log'>;

@@ -1,12 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../common/log.js';
 import type { WindowResult } from '../inference/window-report.js';
+import type { FiringTally } from '../history/firing-tally.js';
 import type { WatchedScore } from '../history/score-minutes.js';
-import { isSilence, type Label } from '../models/labels.js';
+import { isLearnt, isSilence, type Label } from '../models/labels.js';
 import type { InstalledModel } from '../models/registry.js';
 import type { SourceLink } from '../mqtt/source-link.js';
 import { createLoudWatch, LOUD_NOISE, LOUD_NOISE_SLUG, type LoudBlock } from '../tagging/loud.js';
+import { withLearnt, withLearntLabels, type Learnt } from '../tagging/learnt.js';
 import { slugOf, uniqueSlugs } from '../tagging/slug.js';
+import type { DeviceClass } from '../tagging/rules.js';
 import type { TagEvent } from '../tagging/tag-event.js';
 import { createTagger, type Tagger } from '../tagging/tagger.js';
 import { hopOf, hopScores } from '../tagging/hop.js';
@@ -19,12 +22,20 @@ import { createLabelTopics } from './label-topics.js';
 import { labelNames } from './remembered.js';
 import { createSpellings, type Spellings } from './spellings.js';
 import type { TellEvent } from './event-teller.js';
-import { tagsPayload } from './tag-payloads.js';
+import { lastPayload, tagsPayload } from './tag-payloads.js';
 
 /** Turns the answered windows of one source into its tags, labels and events. */
 export interface Announcer {
-  /** Another model answers from now on: what was on ends, and the watched labels are looked up in its labels. */
-  modelChanged(model: InstalledModel): void;
+  /**
+   * Another model answers from now on: what was on ends, and the watched labels are looked up in its labels and in those
+   * that were taught.
+   */
+  modelChanged(model: InstalledModel, learnt?: readonly Learnt[]): void;
+  /**
+   * Other sounds have been taught to the model at work; in the order in which they stand behind its labels. Returns
+   * whether anything is other than it was.
+   */
+  learntChanged(learnt: readonly Learnt[]): boolean;
   /** `levelDbfs` is that of the sound since the last window. */
   result(result: WindowResult, levelDbfs: number | null): void;
   /** A short stretch of the sound was so loud; see `LoudWatch`. */
@@ -53,17 +64,32 @@ export interface Announcer {
    * is no model.
    */
   preview(settings: TaggingSettings): Watched | null;
-  /** The labels and groups that the settings name and the model knows; none where every label is watched. */
+  /**
+   * The labels and groups that the settings name and the model knows, and those that were taught; of the model's none
+   * where every label is watched.
+   */
   watched(): { name: string; slug: string; group: boolean }[];
   /** The thresholds that are in force for those. */
   thresholds(): ThresholdInForce[];
   /**
-   * The labels and groups that the settings name, or those kept settings that are not in effect now. `known`: the
+   * The labels and groups that the settings name, those kept settings that are not in effect now, and what was taught. `known`: the
    * model knows it, and it is watched. None as long as there is no model.
    */
-  named(): { name: string; slug: string; known: boolean }[];
+  named(): NamedLabel[];
+  /** Whether the settings name what is watched; else every label is. */
+  namesLabels(): boolean;
   /** How the current model or the settings spell this label (name in any case, or MID) or group; null: unknown. */
   nameOf(label: string): string | null;
+}
+
+/** A label or a group that the settings name, as it is shown. */
+export interface NamedLabel {
+  name: string;
+  slug: string;
+  known: boolean;
+  deviceClass: DeviceClass | null;
+  /** What `threshold/set` knows by this name; null: it has no threshold, or none that is in effect. */
+  threshold: 'label' | 'group' | null;
 }
 
 /** Undefined for a label that the model does not have. */
@@ -77,18 +103,25 @@ export function createAnnouncer(options: {
   keptLabels?: TaggingSettings['labels'];
   /** Models whose spelling of labels is taken for those that the model at work does not know. */
   installed?: readonly Pick<InstalledModel, 'labels'>[];
+  /** The names of all that was taught, whether the model at work can use it or not; none where it is left out. */
+  taught?: () => readonly string[];
   topK: number;
   /** Null: loud noises are not watched. */
   loud: { aboveBackgroundDb: number; minDurationSeconds: number; minGapSeconds: number } | null;
   memory: Pick<SourceLabels, 'slugs' | 'isIncomplete' | 'add'>;
+  /** Counts what other thresholds would have told; null: nothing does. */
+  tally?: Pick<FiringTally, 'modelChanged' | 'update' | 'hop' | 'close'> | null;
   latency: LatencyRecorder;
   /** ` at <source>` where there are several, for people. */
   where: string;
   log: Logger;
 }): Announcer {
-  const { link, latency, log, topK, memory, where, installed = [] } = options;
+  const { link, latency, log, topK, memory, where, installed = [], tally = null, taught } = options;
   let { settings, keptLabels = [] } = options;
   let model: InstalledModel | null = null;
+  let learnt: readonly Learnt[] = [];
+  /** Those of the model, and behind them what was taught. */
+  let labels: readonly Label[] = [];
   let tagger: Tagger | null = null;
   let audible = true;
   /** Of the newest window. */
@@ -111,6 +144,8 @@ export function createAnnouncer(options: {
 
   const announce = (events: readonly TagEvent[], heardBy: string, dbfs: number | null) => {
     for (const event of events) {
+      // First, so that whoever sees it go on knows as what.
+      topics.tellLast(event.slug, lastPayload(event));
       topics.show(event.slug, event.event_type === 'started' ? 'ON' : 'OFF');
       options.tell(event, heardBy, dbfs);
       const name = event.group ?? event.label;
@@ -123,6 +158,7 @@ export function createAnnouncer(options: {
     announce(events, model?.manifest.id ?? '', levelDbfs);
 
   const closeHeard = () => {
+    tally?.close();
     if (tagger !== null) announceHeard(tagger.close(Date.now()));
   };
 
@@ -132,28 +168,57 @@ export function createAnnouncer(options: {
   };
 
   /** Whether the settings name what is watched, and a model is there to watch it. */
-  const watching = () => (settings.labels.length === 0 ? null : tagger);
+  const watching = () => namedItems(tagger, settings);
 
   /** Subscribers see the state of every label that is named in the settings, even before it was ever heard. */
   const showWatched = () => {
     const on = slugsOn();
-    for (const { slug } of watching()?.items ?? []) topics.show(slug, on.has(slug) ? 'ON' : 'OFF');
+    for (const { slug } of watching().items) topics.show(slug, on.has(slug) ? 'ON' : 'OFF');
     if (loudWatch !== null) topics.show(LOUD_NOISE_SLUG, on.has(LOUD_NOISE_SLUG) ? 'ON' : 'OFF');
   };
 
+  /** What was taught is watched like what the settings name. */
+  const effective = (of: TaggingSettings) => withLearnt(of, learnt);
+
+  /** The tagger goes on with these settings and these labels. */
+  function retag(): void {
+    if (tagger === null) return;
+    const before = tagger.items;
+    const events = tagger.update(effective(settings), Date.now(), labels);
+    tally?.update(tagger.items, settings.offFraction);
+    thresholdOf = null;
+    announceHeard(events);
+    topics.retireAllBut(before, tagger.items);
+    warnOfUnknown(tagger.unknown, model?.manifest.id ?? 'the model', log);
+    showWatched();
+  }
+
+  function take(next: InstalledModel, nextLearnt: readonly Learnt[]): void {
+    learnt = nextLearnt;
+    labels = withLearntLabels(next.labels, learnt);
+    hopBuffer = new Float32Array(labels.length);
+    now = [];
+  }
+
   return {
-    modelChanged(next) {
+    modelChanged(next, nextLearnt = []) {
       closeHeard();
       const before = tagger?.items ?? [];
       model = next;
-      hopBuffer = new Float32Array(next.labels.length);
-      now = [];
+      take(next, nextLearnt);
       spellings.learn(next);
-      tagger = createTagger({ labels: next.labels, settings, newId: randomUUID });
+      tagger = createTagger({ labels, settings: effective(settings), newId: randomUUID });
+      tally?.modelChanged(next, tagger.items, settings.offFraction);
       thresholdOf = null;
       topics.retireAllBut(before, tagger.items);
       warnOfUnknown(tagger.unknown, next.manifest.id, log);
       showWatched();
+    },
+    learntChanged(next) {
+      if (model === null || isSame(next, learnt)) return false;
+      take(model, next);
+      retag();
+      return true;
     },
     result(result, nextLevelDbfs) {
       if (tagger === null) return;
@@ -163,13 +228,15 @@ export function createAnnouncer(options: {
       if (hop !== null) {
         hopScores(hop, hopBuffer);
         scored.take(tagger.items, hopBuffer);
-        now = topTags(hopBuffer, result.model.labels, topK).filter(({ score }) => score > 0);
+        now = topTags(hopBuffer, labels, topK).filter(({ score }) => score > 0);
       }
       // A recording that plays as fast as it can is ahead of the clock.
       const decidedMs = Math.max(Date.now(), result.endMs);
       const events = audible && hop !== null ? tagger.hop(hop, decidedMs) : [];
-      link.publish('tags', tagsPayload(result, now, topK, levelDbfs));
+      link.publish('tags', tagsPayload(result, labels, now, topK, levelDbfs));
       announceHeard(events);
+      // After what is waited for.
+      if (audible && hop !== null) tally?.hop(hop);
       // Silence that was not looked at would make the network look fast.
       if (!result.idle) recordLatency(latency, result);
     },
@@ -181,7 +248,7 @@ export function createAnnouncer(options: {
     close,
     closeHeard,
     watchedScores: () => scored.items,
-    thresholdOf: () => (thresholdOf ??= lowestThresholds(model?.labels ?? [], settings)),
+    thresholdOf: () => (thresholdOf ??= lowestThresholds(labels, settings)),
     isOn: () => tagger !== null && tagger.on().some((item) => !isSilence(item)),
     setAudible(next) {
       audible = next;
@@ -189,36 +256,48 @@ export function createAnnouncer(options: {
     },
     update(next) {
       // The model that is still to come is made for these settings: what contradicts itself is refused now.
-      if (tagger === null) resolveWatched([], next);
-      const before = tagger?.items ?? [];
-      const events = tagger?.update(next, Date.now()) ?? [];
+      resolveWatched(labels, effective(next));
       if (next.labels !== settings.labels) keptLabels = [];
       settings = next;
-      thresholdOf = null;
-      announceHeard(events);
-      topics.retireAllBut(before, tagger?.items ?? []);
-      warnOfUnknown(tagger?.unknown ?? [], model?.manifest.id ?? 'the model', log);
-      showWatched();
+      retag();
     },
     preview(next) {
-      const meaning = resolveWatched(model?.labels ?? [], next);
+      const meaning = resolveWatched(labels, next);
       return model === null ? null : meaning;
     },
-    watched: () =>
-      (watching()?.items ?? []).map(({ name, slug, group }) => ({ name, slug, group: group !== null })),
-    thresholds: () => thresholdsInForce(watching()?.items ?? []),
+    watched: () => watching().items.map(({ name, slug, group }) => ({ name, slug, group: group !== null })),
+    thresholds: () => thresholdsInForce(watching().items),
+    namesLabels: () => settings.labels.length > 0,
     named() {
       if (tagger === null) return [];
-      const named = namedLabels(watching()?.named ?? [], keptLabels, spellings);
+      const named = namedLabels(watching().named, keptLabels, taught?.() ?? [], spellings);
       return loudWatch === null ? named : [...named, LOUD_ITEM];
     },
     nameOf(label) {
       const wanted = label.toLowerCase();
       const group = tagger?.items.find((item) => item.group?.toLowerCase() === wanted);
-      const known = model?.labels.find(({ name, mid }) => name.toLowerCase() === wanted || mid === label);
+      const known = labels.find(({ name, mid }) => name.toLowerCase() === wanted || mid === label);
       return group?.name ?? known?.name ?? null;
     },
   };
+}
+
+/**
+ * What the settings name and what was taught; where the settings name nothing, everything is watched, and named is only
+ * what was taught.
+ */
+function namedItems(tagger: Tagger | null, { labels }: TaggingSettings): Pick<Tagger, 'items' | 'named'> {
+  if (tagger === null) return { items: [], named: [] };
+  if (labels.length > 0) return tagger;
+  const items = tagger.items.filter(({ members }) => members.some(({ label }) => isLearnt(label)));
+  return { items, named: items.map((item) => ({ ...item, known: true, deviceClass: null })) };
+}
+
+function isSame(one: readonly Learnt[], other: readonly Learnt[]): boolean {
+  return (
+    one.length === other.length &&
+    one.every(({ name, threshold }, n) => name === other[n]!.name && threshold === other[n]!.threshold)
+  );
 }
 
 /** Of each label, the lowest threshold that holds for it: by itself, and in the watched groups that it is in. */
@@ -260,24 +339,39 @@ function createScored() {
 
 /** In place of the model's id in events that no network has heard. */
 const HEARD_BY_LEVEL = 'level';
-const LOUD_ITEM = { name: LOUD_NOISE, slug: LOUD_NOISE_SLUG, known: true };
+const LOUD_ITEM = {
+  name: LOUD_NOISE,
+  slug: LOUD_NOISE_SLUG,
+  known: true,
+  deviceClass: null,
+  threshold: null,
+};
 
 /** What Home Assistant is to know of: see `Announcer.named`. What the model knows comes before what is only kept. */
 function namedLabels(
   inEffect: Tagger['named'],
   keptLabels: TaggingSettings['labels'],
+  taught: readonly string[],
   spellings: Spellings,
-): { name: string; slug: string; known: boolean }[] {
-  const named = inEffect.map(({ name, slug, group, known }) => {
-    if (known || group !== null) return { name, slug, known };
+): NamedLabel[] {
+  const named = inEffect.map(({ name, slug, group, known, deviceClass }): NamedLabel => {
+    if (group !== null) return { name, slug, known, deviceClass, threshold: 'group' };
+    const label = { known, deviceClass, threshold: 'label' } as const;
+    if (known) return { name, slug, ...label };
     const spelt = spellings.of(name);
-    return { name: spelt, slug: spelt === name ? slug : slugOf(spelt), known };
+    return { name: spelt, slug: spelt === name ? slug : slugOf(spelt), ...label };
   });
   // What is not in effect has the slugs that it has when it is.
-  const keptNames = [...new Set(labelNames(keptLabels).map((name) => spellings.of(name)))];
+  const keptNames = [...new Set([...labelNames(keptLabels), ...taught].map((name) => spellings.of(name)))];
   const slugs = uniqueSlugs(keptNames);
-  const kept = keptNames.map((name, position) => ({ name, slug: slugs[position]!, known: false }));
-  const bySlug = new Map<string, { name: string; slug: string; known: boolean }>();
+  const kept = keptNames.map((name, position): NamedLabel => ({
+    name,
+    slug: slugs[position]!,
+    known: false,
+    deviceClass: null,
+    threshold: null,
+  }));
+  const bySlug = new Map<string, NamedLabel>();
   for (const item of [...named, ...kept]) {
     if (item.known || !bySlug.has(item.slug)) bySlug.set(item.slug, item);
   }

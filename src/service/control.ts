@@ -11,6 +11,7 @@ import { createModelChoice } from './commands/choose-model.js';
 import { createModelInstalls } from './commands/install-models.js';
 import { listModels } from './commands/list-models.js';
 import { createPaceCommands } from './commands/set-pace.js';
+import { createThresholdCommands } from './commands/suggest-thresholds.js';
 import { createTaggingCommands } from './commands/set-tagging.js';
 import type { HealthReport } from './health-file.js';
 import type { PublishInfo } from './info.js';
@@ -37,7 +38,8 @@ export function createControl(options: {
   state: StateHolder;
   store: StateStore;
   thermal: Pick<ThermalControl, 'request'>;
-  keeping: Pick<Keeping, 'commands' | 'clips'>;
+  keeping: Pick<Keeping, 'commands' | 'clips' | 'history'>;
+  learn: ServiceControl['learn'];
   /** Where the page has a clip; null where there is no page. */
   urlOf: (clipId: string) => string | null;
   health: () => HealthReport;
@@ -49,18 +51,30 @@ export function createControl(options: {
   log: Logger;
 }): ServiceControl & { stop(): void } {
   const { registry, installer, input, keeping, publishInfo } = options;
+  const tagging = createTaggingCommands(options);
+  const thresholds = createThresholdCommands({
+    history: keeping.history,
+    sources: options.sources.map(({ name, announcer, tally }) => ({
+      name,
+      tally,
+      namesLabels: () => announcer.namesLabels(),
+    })),
+    setThreshold: (value, label, source) => tagging.setThreshold(value, label, source),
+  });
   return {
     ...createModelChoice(options),
     ...createModelInstalls(options),
     models: () => listModels(registry, installer),
     ...createPaceCommands(options),
-    ...createTaggingCommands(options),
+    ...tagging,
+    thresholds,
     inputs: (signal) => input.list(signal),
     setInput: (device, signal, source) => input.choose(device, signal, source),
     restart: () => options.onRestart(),
     info: () => publishInfo(),
     health: () => Promise.resolve({ ...options.health() }),
     history: keeping.commands,
+    learn: options.learn,
     clips: createClipCommands(keeping.clips, options.urlOf),
   };
 }

@@ -63,7 +63,10 @@ export function clearFormerSources(options: {
     ]);
     // The plain one goes on: it says whether sound arrives from all.
     if (source !== null) left.set(topics.of('audio/status'), () => undefined);
-    for (const slug of slugs) left.set(topics.of('label', { slug }), () => ofSource.forget(slug));
+    for (const slug of slugs) {
+      left.set(topics.of('label', { slug }), () => ofSource.forget(slug));
+      publishElsewhere(topics.of('last', { slug }), '');
+    }
     for (const [topic, cleared] of [...left]) {
       const delivered = (): void => {
         cleared();

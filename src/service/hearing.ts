@@ -19,6 +19,9 @@ import { createListening, type Listening, type ListeningTo } from './listening.j
 import { createModelNews } from './model-news.js';
 import { createOnlySourceState, createSourceState } from './source-state.js';
 import { standIn, type StateHolder } from './state.js';
+import { openTeaching, type Teaching } from './teaching/teaching.js';
+import { nameTakenBy } from './teaching/name-taken.js';
+import { withTap } from './teaching/heard.js';
 
 /** From the sound of all sources to what is published of it, with one model. */
 export interface Hearing {
@@ -27,9 +30,14 @@ export interface Hearing {
   readonly sources: readonly Listening[];
   /** Of the windows of all sources. */
   readonly latency: LatencyRecorder;
+  /** Sounds of one's own. */
+  readonly teaching: Teaching;
   /** Ends everything that is on, at all sources, and tells what waits. */
   close(): void;
 }
+
+/** A stream has to be clearly cheaper: it takes memory, and a second copy on the disk. */
+const STREAM_WORTH = { worthBelow: 0.8, worthAbove: 0.01 };
 
 export function createHearing(options: {
   config: Config;
@@ -48,6 +56,8 @@ export function createHearing(options: {
   onAnswered: () => void;
   /** Another model is at work, and no swap is under way that tells of it. */
   onOtherModel: () => void;
+  /** Other sounds have been taught. */
+  onLearntChanged: () => void;
   log: Logger;
 }): Hearing {
   const { config, disk, to, installed, link, state, keeping, log } = options;
@@ -63,8 +73,40 @@ export function createHearing(options: {
   });
   const belowDbfs = config.inference.idle_below_dbfs;
 
+  const teaching = openTeaching({
+    config,
+    sources: to.map((one) => one.config.name),
+    learning: () => pipeline.learning,
+    model: () => (pipeline.ready ? pipeline.model : null),
+    takenBy: (name) =>
+      nameTakenBy(name, {
+        labels: pipeline.model.labels,
+        watched: sources.flatMap(({ announcer }) => announcer.watched()),
+      }),
+    clips: keeping.clips,
+    life: options.life,
+    onBegun: (names) => state.change({ learning: [...names] }),
+    log,
+  });
+
+  /** Of all that was taught, when that was told of last. */
+  let toldNames = '';
+
   const pipeline: Pipeline = new Pipeline({
-    startEngine: withSelfTest(createStartEngine({ log, optimizedFolder: disk.optimizedFolder }), log),
+    startEngine: withSelfTest(
+      createStartEngine({
+        log,
+        optimizedFolder: disk.optimizedFolder,
+        ...(config.model.streaming === 'auto' && {
+          stream: () => ({
+            windowSeconds: config.inference.window_seconds,
+            hopSeconds: 1 / state.now.rate_hz,
+            ...STREAM_WORTH,
+          }),
+        }),
+      }),
+      log,
+    ),
     fallback: disk.fallback,
     rateHz: disk.wishes.rateHz,
     windowSeconds: config.inference.window_seconds,
@@ -86,13 +128,24 @@ export function createHearing(options: {
       }),
       result(result) {
         options.onAnswered();
-        sources[result.source]!.result(result);
+        const source = sources[result.source]!;
+        source.result(result);
+        teaching.result(source.name, result);
       },
-      modelChanged(model) {
-        for (const { announcer } of sources) announcer.modelChanged(model);
+      modelChanged(model, heads) {
+        const learnt = teaching.learntOf(heads);
+        for (const { announcer } of sources) announcer.modelChanged(model, learnt);
         keeping.modelChanged(model);
         state.change({ model: model.manifest.id, stand_in: standIn(pipeline.givenUp, model) });
         if (state.now.swap.state === 'idle') options.onOtherModel();
+      },
+      headsChanged(model, heads) {
+        teaching.headsChanged(model, heads);
+        const learnt = teaching.learntOf(heads.heads);
+        const isChanged = sources.map(({ announcer }) => announcer.learntChanged(learnt)).includes(true);
+        const names = teaching.names().join('\n');
+        if (isChanged || names !== toldNames) options.onLearntChanged();
+        toldNames = names;
       },
     },
   });
@@ -106,10 +159,11 @@ export function createHearing(options: {
       link: own,
       windows: pipeline.sources[index]!,
       tell: teller.of(own),
-      keeping: keeping.of(one.config.name),
+      keeping: withTap(keeping.of(one.config.name), teaching.of(one.config.name)),
       memory: memory.of(name),
       keptLabels: options.keptLabels(index),
       installed,
+      taught: () => teaching.names(),
       latency,
       onStatus: () => {
         if (!isOne) link.publish('audio/status', audioOfAll(sources));
@@ -122,6 +176,7 @@ export function createHearing(options: {
     pipeline,
     sources,
     latency,
+    teaching,
     close() {
       for (const { announcer } of sources) announcer.close();
       teller.stop();

@@ -5,7 +5,8 @@ import type { Logger } from '../common/log.js';
 import type { Config } from '../config/schema.js';
 import { createHistoryCommands, type HistoryCommands } from '../history/commands.js';
 import { openHistory, type History } from '../history/history.js';
-import { createScoreMinutes, type ScoreMinutes } from '../history/score-minutes.js';
+import { createFiringTally, type FiringTally } from '../history/firing-tally.js';
+import { createScoreMinutes } from '../history/score-minutes.js';
 import type { WindowResult } from '../inference/window-report.js';
 import type { InstalledModel } from '../models/registry.js';
 import type { EventPayload } from '../mqtt/contract.js';
@@ -16,6 +17,8 @@ import { speechWord } from './speech-word.js';
 
 /** What is kept of one source. */
 export interface SourceKeeping {
+  /** What other thresholds would have told of it; null where there is no history. */
+  readonly tally: FiringTally | null;
   /** Its sound begins (anew), at this rate (Hz). */
   begin(captureRateHz: number): void;
   /** Sound as it is heard; see `Clips.chunk`. */
@@ -32,6 +35,8 @@ export interface SourceKeeping {
 export interface Keeping {
   readonly clips: Clips;
   readonly commands: HistoryCommands;
+  /** Null where none is kept. */
+  readonly history: History | null;
   of(source: string): SourceKeeping;
   /** An event as it is published. */
   event(payload: EventPayload): void;
@@ -59,6 +64,12 @@ export function openKeeping(options: {
     : null;
   if (history !== null) life.onStop(() => history.close());
   const minutes = createScoreMinutes((minute) => history?.scores(minute));
+  const tallies = new Map<string, FiringTally>();
+  if (history !== null) {
+    for (const source of sources) {
+      tallies.set(source, createFiringTally({ source, tell: (hour) => history.firings(hour) }));
+    }
+  }
   const clips = createClips({
     dataDir: config.data_dir,
     sources,
@@ -81,6 +92,7 @@ export function openKeeping(options: {
     /** The thresholds that the judge was made for. */
     let judgedBy: ThresholdOf | null = null;
     return {
+      tally: tallies.get(source) ?? null,
       begin: (captureRateHz) => clips.begin(source, captureRateHz),
       chunk: (samples, endMs) => clips.chunk(source, samples, endMs),
       interrupt: () => clips.interrupt(source),
@@ -109,29 +121,35 @@ export function openKeeping(options: {
 
   return {
     clips,
-    commands: history === null ? historyOff : commandsOf(history, minutes),
+    history,
+    commands: history === null ? historyOff : commandsOf(history, [minutes, ...tallies.values()]),
     of: keepingOf,
     event: (payload) => history?.event(payload),
     modelChanged({ manifest, labels }) {
       clips.modelChanged({ id: manifest.id, knowsSpeech: createSpeechJudge(labels) !== null });
     },
-    flush: () => minutes.flush(),
+    flush() {
+      minutes.flush();
+      for (const tally of tallies.values()) tally.flush();
+    },
   };
 }
 
 /** What is forgotten has to be forgotten of what has begun as well. */
-function commandsOf(history: History, minutes: Pick<ScoreMinutes, 'forget'>): HistoryCommands {
+function commandsOf(history: History, begun: readonly { forget(beforeMs: number): void }[]): HistoryCommands {
   const commands = createHistoryCommands(history);
   return {
     ...commands,
     'history/delete'(input, context) {
-      minutes.forget('all' in input ? Infinity : Date.parse(input.before));
+      const beforeMs = 'all' in input ? Infinity : Date.parse(input.before);
+      for (const each of begun) each.forget(beforeMs);
       return commands['history/delete'](input, context);
     },
   };
 }
 
-function switchedOff(): Promise<never> {
+/** The answer where nothing is kept. */
+export function switchedOff(): Promise<never> {
   return Promise.reject(
     new SoundpostError(
       'history_off',

@@ -1,4 +1,5 @@
 import type { InstalledModel } from '../models/registry.js';
+import type { LastPayload } from '../mqtt/contract.js';
 import type { SourceLink } from '../mqtt/source-link.js';
 import { uniqueSlugs } from '../tagging/slug.js';
 import type { SourceLabels } from './label-memory.js';
@@ -12,6 +13,8 @@ const MAX_LABEL_TOPICS = 2000;
  */
 export interface LabelTopics {
   show(slug: string, text: 'ON' | 'OFF'): void;
+  /** What it is heard as, which stays until it is heard again. */
+  tellLast(slug: string, last: LastPayload): void;
   /** Groups may have ever new names: what is not watched any more must not be kept for ever. */
   retireAllBut(before: readonly { slug: string }[], now: readonly { slug: string }[]): void;
 }
@@ -45,6 +48,7 @@ export function createLabelTopics(options: {
       if (on.has(slug)) continue;
       topics.delete(slug);
       link.publishElsewhere(link.topics.of('label', { slug }), '');
+      link.publishElsewhere(link.topics.of('last', { slug }), '');
       return;
     }
   }
@@ -62,9 +66,14 @@ export function createLabelTopics(options: {
       memory.add(slug);
       publish(slug, text);
     },
+    tellLast: (slug, last) => link.publish('last', last, { slug }),
     retireAllBut(before, now) {
       const kept = new Set(now.map(({ slug }) => slug));
-      for (const { slug } of before) if (!kept.has(slug)) link.retire('label', { slug });
+      for (const { slug } of before) {
+        if (kept.has(slug)) continue;
+        link.retire('label', { slug });
+        link.retire('last', { slug });
+      }
     },
   };
 }

@@ -35,6 +35,8 @@ export interface Listening extends ListeningTo {
   readonly link: SourceLink;
   readonly windows: PipelineSource;
   readonly announcer: Announcer;
+  /** What other thresholds would have told of it; null where there is no history. */
+  readonly tally: SourceKeeping['tally'];
   readonly rate: RateMeter;
   /** The level since the last look at it. */
   readonly level: LoudnessReader;
@@ -63,6 +65,7 @@ export function createListening(
     memory: Pick<SourceLabels, 'slugs' | 'isIncomplete' | 'add'>;
     keptLabels: TaggingSettings['labels'];
     installed: readonly InstalledModel[];
+    taught: () => readonly string[];
     latency: LatencyRecorder;
     onStatus: () => void;
     log: Logger;
@@ -78,9 +81,11 @@ export function createListening(
     settings: wishes.tagging,
     keptLabels: to.keptLabels,
     installed: to.installed,
+    taught: to.taught,
     topK: config.tagging.top_k,
     loud: loudOf(config.tagging),
     memory: to.memory,
+    tally: keeping.tally,
     latency,
     where,
     log,
@@ -116,6 +121,7 @@ export function createListening(
     link,
     windows,
     announcer,
+    tally: keeping.tally,
     rate,
     level: sink.loudness(),
     get status() {

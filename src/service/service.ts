@@ -184,6 +184,11 @@ async function wire(
     onAnswered,
     // A model that stands in may say more or less finely when a sound is; a swap tells of that itself.
     onOtherModel: () => info.again(),
+    onLearntChanged() {
+      // What is described to Home Assistant is looked at with every change of the state.
+      state.change({});
+      info.again();
+    },
     log,
   });
   const { pipeline, sources } = hearing;
@@ -198,6 +203,7 @@ async function wire(
       name,
       watched: () => announcer.named(),
       calibrated: audio.calibration_db !== null,
+      remembers: keeping.history !== null,
     })),
     keepsGone: safeMode !== null || options.configIncomplete === true,
     log,
@@ -264,6 +270,8 @@ async function setToWork(
   link.publish('state', shownState(state.now));
   life.onStop(() => hearing.close());
   life.onStop(() => pipeline.stop());
+  await hearing.teaching.start();
+  life.goOn();
   await pipeline.start(disk.wanted);
   thermal.start();
   life.onStop(() => thermal.stop());

@@ -24,7 +24,7 @@ export function speechWord(judge: SpeechJudge, result: WindowResult): SpeechWord
   if (fresh === null) return null;
   const { startMs, endMs } = fresh;
   if (model.manifest.output.frames !== null && fresh.role === 'scores') {
-    return { startMs, endMs, isSpeech: judge.hears(fresh.values, fresh.before + fresh.count) };
+    return { startMs, endMs, isSpeech: judge.hears(fresh.values, fresh.before + fresh.count, scores.length) };
   }
   if (judge.hears(scores)) return { startMs: result.startMs, endMs, isSpeech: true };
   return { startMs: startMs - REACH_MS, endMs: endMs - REACH_MS, isSpeech: false };

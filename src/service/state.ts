@@ -74,6 +74,7 @@ export function initialState(
     throttle: { active: false, reason: null },
     swap: { state: 'idle', model: null, progress: null },
     stand_in: null,
+    learning: [],
     ...(each.length > 1 && {
       sources: to.map(({ config, audio }, index) => ({
         name: config.name,

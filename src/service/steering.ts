@@ -70,6 +70,7 @@ export function createSteering(options: {
     store,
     thermal,
     keeping: options.keeping,
+    learn: hearing.teaching.commands,
     urlOf: options.urlOf,
     health: () => options.health.report(),
     publishInfo: options.publishInfo,

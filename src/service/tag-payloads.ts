@@ -1,6 +1,7 @@
 import { round } from '../common/round.js';
 import type { WindowResult } from '../inference/window-report.js';
-import { isoTime, type EventPayload, type TagsPayload } from '../mqtt/contract.js';
+import type { Label } from '../models/labels.js';
+import { isoTime, type EventPayload, type LastPayload, type TagsPayload } from '../mqtt/contract.js';
 import type { TagEvent } from '../tagging/tag-event.js';
 import { topTags, type Tag } from '../tagging/top.js';
 
@@ -9,11 +10,13 @@ export const SCORE_DIGITS = 4;
 
 /**
  * `B/tags` of an answered window, as of now.
+ * @param labels those of its scores
  * @param now the best of what is new with it
  * @param levelDbfs of the sound since the last window
  */
 export function tagsPayload(
   result: WindowResult,
+  labels: readonly Label[],
   now: readonly Tag[],
   topK: number,
   levelDbfs: number | null,
@@ -25,7 +28,7 @@ export function tagsPayload(
     model: model.manifest.id,
     window: { start: isoTime(result.startMs), end: isoTime(result.endMs) },
     // A window that was answered as silence has no best labels.
-    tags: result.idle ? [] : topTags(scores, model.labels, topK).map(rounded),
+    tags: result.idle ? [] : topTags(scores, labels, topK).map(rounded),
     now: now.map(rounded),
     level_dbfs: levelDbfs === null ? null : round(levelDbfs, 1),
     latency_ms: round(performance.now() - result.arrivedAt, 3),
@@ -50,6 +53,12 @@ export function eventPayload(event: TagEvent, heardBy: string): EventPayload {
     model: heardBy,
     late: false,
   };
+}
+
+/** `B/last/<slug>` */
+export function lastPayload(event: TagEvent): LastPayload {
+  const { id, label, score, peak, started_at, ended_at, duration_s } = eventPayload(event, '');
+  return { id, label, score, peak, started_at, ended_at, duration_s };
 }
 
 function rounded({ label, mid, score }: Tag): Tag {

@@ -206,6 +206,7 @@ void t.test('doctor says what to do', async (t) => {
       'page',
       'history',
       'clips',
+      'background',
     ],
   );
 
@@ -261,10 +262,15 @@ void t.test('doctor says where the page is and what is kept', async (t) => {
   mkdirSync(day, { recursive: true });
   writeFileSync(join(day, 'one.flac'), Buffer.alloc(2_000_000));
   writeFileSync(join(day, 'one.json'), '{}');
+  mkdirSync(join(dataDir, 'background'));
+  for (const name of ['2026-05-01', '2026-05-02']) {
+    writeFileSync(join(dataDir, 'background', `0123456789abcdef-${name}.emb`), Buffer.alloc(750_000));
+  }
   writeFileSync(join(dataDir, 'history'), 'no folder');
   const full = await doctor(...open, '--web.password', 'hush-hush', '--clips.enabled', 'true');
   t.match(full, /\nok +page .*open to the network \(web\.host is 0\.0\.0\.0\), with the password/);
   t.notMatch(full, /hush-hush/);
+  t.match(full, /\nok +background +2 days, 1\.5 MB of 20 MB; no sound, .* in /);
   t.match(full, /\nok +clips +1 clip, 2\.0 MB of 500 MB, for 14 days; none with speech, in /);
   t.match(full, /\nwarn +history .*cannot be written \(ENOTDIR\)/);
 
@@ -275,6 +281,11 @@ void t.test('doctor says where the page is and what is kept', async (t) => {
   const blocked = await doctor('--web.port', String(busy), '--history.enabled', 'false');
   t.match(blocked, /\nwarn +page .*something is there already.*web\.port/);
   t.match(blocked, /\nok +history +off \(history\.enabled is false\)/);
+  const without = await doctor('--learn.background', 'false');
+  t.match(
+    without,
+    /\nok +background +off, .*\(learn\.background is false\); 2 days, 1\.5 MB of earlier lie in /,
+  );
   t.match(blocked, /\nok +clips +off.*; 1 clip, 2\.0 MB of earlier lie in /);
   t.match(await doctor('--web.enabled', 'false'), /\nok +page +off/);
 });

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import type { ErrorCode } from '../../src/common/error-codes.js';
 import { commandSpecs, type CommandData, type CommandName } from '../../src/mqtt/command-specs.js';
 import {
   epochMs,
@@ -23,7 +24,9 @@ import { installToneModel, tone, WAVEFORM_RATE } from '../support/tone-models.js
 /** A request of a command, and what its reply has to say at least. */
 interface Case {
   request?: object;
-  reply: object;
+  /** Left out where it has to be refused. */
+  reply?: object;
+  error?: ErrorCode;
   /** For commands with a plain topic: its text, and what the reply has to say then. */
   plain?: [text: string, reply: object];
 }
@@ -141,7 +144,18 @@ t.test(
         request: { id: event.id, right: true },
         reply: { id: event.id, label: 'Tone 0', right: true },
       },
+      'thresholds/suggest': {
+        request: { label: 'tone 2' },
+        reply: { per_day: 1, days: 7, suggestions: [{ label: 'Tone 2' }] },
+      },
+      'thresholds/apply': { request: { label: 'Tone 2' }, reply: {} },
       'history/delete': { request: { all: true }, reply: { deleted: true } },
+      // The model that tells tones cannot be taught; one that can is in long/service-learning.test.ts.
+      'learn/begin': { request: { name: 'Bell' }, error: 'no_embedding' },
+      'learn/example': { request: { name: 'Bell' }, error: 'no_embedding' },
+      'learn/finish': { request: { name: 'Bell' }, error: 'no_embedding' },
+      'learn/list': { reply: { can_learn: false, learnt: [], begun: [] } },
+      'learn/remove': { request: { name: 'Bell' }, error: 'learn_unknown' },
       clip: {
         request: { id: clipIds[0] },
         reply: {
@@ -161,10 +175,14 @@ t.test(
     t.match(await console.on('response/restart'), { error: { code: 'retained' }, transaction: 'stale' });
 
     const { restart, ...others } = cases;
-    for (const [name, { request, reply, plain }] of Object.entries(others) as [CommandName, Case][]) {
+    for (const [name, { request, reply, error, plain }] of Object.entries(others) as [CommandName, Case][]) {
       const answer = await console.request(name, request);
+      if (error !== undefined) {
+        t.match(answer, { status: 'error', error: { code: error } }, name);
+        continue;
+      }
       keepsItsWord(t, name, answer);
-      t.match(answer.data, reply, name);
+      t.match(answer.data, reply!, name);
       t.equal(plain !== undefined, 'parseSet' in commandSpecs[name], `${name}: a plain topic has a case`);
       if (plain === undefined) continue;
       const [text, said] = plain;
@@ -188,7 +206,7 @@ t.test(
 
     const answer = await console.request('restart');
     keepsItsWord(t, 'restart', answer);
-    t.match(answer.data, restart.reply);
+    t.match(answer.data, restart.reply!);
     t.equal(await began.service.exited, 1, 'who started it has to start it again');
     await console.word('status', (text) => text === 'offline');
     const order = console.messages.map(({ topic }) => topic.slice(console.base.length + 1));

@@ -140,7 +140,7 @@ t.test('what goes while the service is off is taken away, and nothing else', { s
   for (const word of ['offline', 'online']) await console.word('status', (text) => text === word);
   t.match(await console.request('info'), { status: 'ok' });
   const stub = await described();
-  t.same(stub.removed, ['label_tone_1']);
+  t.same(stub.removed, ['label_tone_1', 'threshold_tone_1']);
   t.same(
     (JSON.parse(stub.text) as { components: Record<string, object> }).components['label_tone_1'],
     { platform: 'binary_sensor' },
@@ -154,7 +154,7 @@ t.test('what goes while the service is off is taken away, and nothing else', { s
     descriptions()
       .slice(sofar)
       .map(({ text }) => readDescription(text).removed),
-    [['label_tone_1']],
+    [['label_tone_1', 'threshold_tone_1']],
     'and nothing else',
   );
   t.same(complaints(stub.entities, console.messages), []);

@@ -119,7 +119,7 @@ t.test('a device with all that belongs to it, both ways', { skip }, async (t) =>
   // Labels that are chosen remotely come and go.
   t.match(await console.request('labels/set', { labels: ['Tone 1'] }), { status: 'ok' });
   const stubs = await described((now) => now.has('label_tone_1'));
-  t.same(stubs.removed.sort(), ['label_any_tone', 'label_tone_0']);
+  t.same(stubs.removed.sort(), ['label_any_tone', 'label_tone_0', 'threshold_any_tone', 'threshold_tone_0']);
   t.same(
     [...stubs.entities.keys()].filter((key) => key.startsWith('label_')),
     ['label_tone_1'],

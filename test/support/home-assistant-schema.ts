@@ -2,19 +2,31 @@ import nunjucks from 'nunjucks';
 import { z } from 'zod';
 
 /*
- * What Home Assistant takes as the description of a device, written down from its own rules as of 2025.10
+ * What Home Assistant takes as the description of a device, written down from its own rules as of 2026.11.0
  * (homeassistant/components/mqtt: schemas.py, discovery.py, config.py, util.py and the files of the platforms;
- * components/{sensor,number,binary_sensor,button}: device classes, their units and state classes). Only the
- * platforms that are used here. In one thing it is stricter: Home Assistant drops keys of components that it does
- * not know, and here they are faults.
+ * components/{sensor,number,binary_sensor,button,event,switch,update}/const.py: device classes, their units and state
+ * classes). Only the platforms that are used here, and no child devices, which are not.
+ *
+ * Devices are described for 2025.10 and later. So what came after that is not taken here: the options child_device,
+ * child_devices, message_expiry_interval and visible_by_default, an entity_picture where the entity is no update, the
+ * device classes glass_break and uptime, and numbers with min = max.
+ *
+ * In these things it is stricter than Home Assistant, which
+ *   - drops keys of components that it does not know;
+ *   - lets topics that it subscribes to have wildcards;
+ *   - lets a sensor or a number of a device class go without its unit, and writes a warning at its first state;
+ *   - lets a state class go with every device class, and writes a warning;
+ *   - does without unique_id and components in some cases;
+ *   - takes an entity id that it cannot use, and makes one itself.
  */
 
 const text = z.string();
 const ownTopic = z
   .string()
   .min(1)
-  .max(65_535)
-  .refine((topic) => !/[+#\p{Cc}]/u.test(topic), 'no wildcards and no control characters in a topic');
+  .refine((topic) => Buffer.byteLength(topic) <= 65_535, 'a topic has at most 65535 bytes')
+  .refine((topic) => !/[+#\p{Cc}]/u.test(topic), 'no wildcards and no control characters in a topic')
+  .refine((topic) => !/\p{NChar}/u.test(topic), 'no non-characters in a topic');
 const template = z.string().refine((source) => {
   try {
     new nunjucks.Template(source, new nunjucks.Environment(), 'template', true);
@@ -181,6 +193,7 @@ const sensor = z
       }
       if (['date', 'enum', 'timestamp'].includes(kind) && unit !== undefined) fault(`${kind} takes no unit`);
     }
+    if (stateClass === 'measurement_angle' && unit !== '°') fault('measurement_angle is for the unit °');
     if (value.options !== undefined && (kind !== 'enum' || stateClass !== undefined || unit !== undefined)) {
       fault('options are for device class enum, without a state class and a unit');
     }
@@ -252,7 +265,7 @@ const platforms: Readonly<Record<string, z.ZodObject>> = {
   }),
   event: z.strictObject({
     ...readOnly,
-    device_class: z.enum(['button', 'doorbell', 'motion']).nullable().optional(),
+    device_class: z.enum(['button', 'doorbell', 'motion']).optional(),
     event_types: z.array(text),
   }),
   number,

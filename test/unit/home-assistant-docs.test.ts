@@ -13,7 +13,7 @@ t.test('the guide to Home Assistant names entities that its configuration gives'
   const guide = readFileSync(projectPath('docs/home-assistant.md'), 'utf8');
   const texts = [...guide.matchAll(/```yaml\n([^]*?)```/g)].map(([, text]) => text!);
   const blocks = texts.map((text) => parse(text) as unknown);
-  t.equal(blocks.length, 5);
+  t.equal(blocks.length, 6);
   const configPath = join(temporaryFolder(t), 'soundpost.yaml');
   writeFileSync(configPath, texts[0]!);
   const { config } = loadConfig({ configPath, env: {}, root: projectPath('.') });
@@ -35,6 +35,7 @@ t.test('the guide to Home Assistant names entities that its configuration gives'
   const { components } = buildDiscovery(box, {
     watched: names.map((name, index) => ({ name, slug: slugs[index]!, known: true })),
     calibrated: false,
+    remembers: true,
   });
   const ids = new Set(Object.values(components).map((component) => component['default_entity_id']));
   const used = guide.match(/[a-z_]+\.soundpost_nursery_[a-z_]+/g) ?? [];
@@ -64,7 +65,13 @@ t.test('and those that it names of several sources', (t) => {
     ...audio.sources.map(({ name, labels }, index) => {
       const slugs = uniqueSlugs(labels);
       const watched = labels.map((label, n) => ({ name: label, slug: slugs[n]!, known: true }));
-      return buildSourceDiscovery(box, { name, slug: sources[index]!, watched, calibrated: true });
+      return buildSourceDiscovery(box, {
+        name,
+        slug: sources[index]!,
+        watched,
+        calibrated: true,
+        remembers: true,
+      });
     }),
   ];
   for (const { device } of devices) t.ok(guide.includes(`_${device.name}_`), device.name);
@@ -83,5 +90,18 @@ t.test('and those that it names of several sources', (t) => {
       t.match(rows[index], new RegExp(`\\b${id}\\b`), id);
     }
   });
+  t.end();
+});
+
+t.test('its pictures are small, and say in words what they show', (t) => {
+  const guide = readFileSync(projectPath('docs/home-assistant.md'), 'utf8');
+  const pictures = [...guide.matchAll(/!\[([^\]]*)\]\(([^)]+)\)/g)];
+  t.equal(pictures.length, 3);
+  for (const [, words = '', path = ''] of pictures) {
+    t.ok(words.length > 60, `${path}: ${words}`);
+    const bytes = readFileSync(projectPath('docs', path));
+    t.equal(bytes.toString('latin1', 0, 4) + bytes.toString('latin1', 8, 12), 'RIFFWEBP', path);
+    t.ok(bytes.length < 150_000, `${path}: ${bytes.length} bytes`);
+  }
   t.end();
 });

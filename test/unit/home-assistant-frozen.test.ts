@@ -26,7 +26,9 @@ t.test('one source is described as ever', async (t) => {
   }));
   const memory = openDiscoveryMemory({ dataDir: temporaryFolder(t), log: silentLogger });
   const broker = createDiscoveryBroker('Attic-1');
-  let watched = [label('Dog'), label('Cat'), label('Glass', false)];
+  const smoke: WatchedLabel = { ...label('Smoke'), deviceClass: 'smoke', threshold: 'group' };
+  const dog: WatchedLabel = { ...label('Dog'), threshold: 'label' };
+  let watched = [dog, label('Cat'), label('Glass', false), smoke];
   const homeAssistant = createHomeAssistant({
     prefix: 'ha/test',
     device: { id: 'Attic-1', name: 'Attic "1"' },
@@ -38,7 +40,7 @@ t.test('one source is described as ever', async (t) => {
     catalogue,
     mirrored: false,
     digestRequired: true,
-    sources: [{ name: 'main', watched: () => watched, calibrated: false }],
+    sources: [{ name: 'main', watched: () => watched, calibrated: false, remembers: true }],
     keepsGone: false,
     log: silentLogger,
     random: () => 0,
@@ -55,7 +57,7 @@ t.test('one source is described as ever', async (t) => {
   homeAssistant.stateChanges(workingState({ model: 'soundpost-home' }));
   await texts(1);
   // A label goes, one comes, and one is known now; then the removal is left out.
-  watched = [label('Dog'), label('Glass'), label('Bell')];
+  watched = [dog, label('Glass'), label('Bell'), smoke];
   homeAssistant.stateChanges(workingState({ model: 'soundpost-home' }));
   await texts(3);
   // In parts.

@@ -14,6 +14,8 @@ import {
   type WatchedLabel,
 } from '../../src/home-assistant/payload.js';
 import { retireHomeAssistant } from '../../src/home-assistant/retire.js';
+import { historySpecs } from '../../src/mqtt/history-specs.js';
+import { learnSpecs } from '../../src/mqtt/learn-specs.js';
 import { createTopics } from '../../src/mqtt/topics.js';
 import { uniqueSlugs } from '../../src/tagging/slug.js';
 import { createDiscoveryBroker, type DiscoveryBroker } from '../support/discovery-broker.js';
@@ -42,6 +44,7 @@ const source = (changes: Partial<SourceInput> = {}): SourceInput => ({
   slug: 'front_yard',
   watched: labels('Bark'),
   calibrated: false,
+  remembers: true,
   ...changes,
 });
 const TOPIC = discoveryTopic('homeassistant', 'nursery');
@@ -147,7 +150,7 @@ t.test('the box keeps what there is once', (t) => {
       ...['dropped_windows', 'install_mn10_as'],
     ],
   );
-  const one = buildDiscovery(box(), { watched: [], calibrated: false }).components;
+  const one = buildDiscovery(box(), { watched: [], calibrated: false, remembers: true }).components;
   for (const [id, { platform, config }] of found) {
     t.match({ ...config, platform }, one[id], `${id} is what it is with one source`);
   }
@@ -169,8 +172,8 @@ t.test('each source is a device of its own', (t) => {
   t.same(
     [...found.keys()],
     [
-      ...['threshold', 'model_thresholds', 'paused', 'top_tag', 'top_score', 'level', 'event', 'microphone'],
-      'label_bark',
+      ...['threshold', 'model_thresholds', 'paused', 'top_tag', 'top_score', 'level', 'event'],
+      ...['last_right', 'last_wrong', 'learn_example', 'microphone', 'label_bark'],
     ],
   );
   const base = 'soundpost/nursery/source/front-yard';
@@ -185,6 +188,11 @@ t.test('each source is a device of its own', (t) => {
   t.match(topics('top_score'), { state: `${base}/tags` });
   t.match(topics('level'), { state: `${base}/level` });
   t.match(topics('event'), { state: `${base}/event` });
+  t.match(topics('last_right'), { command: 'soundpost/nursery/request/event/judge' });
+  t.match(found.get('last_wrong')?.config, {
+    command_topic: 'soundpost/nursery/request/event/judge',
+    payload_press: '{"id":"last","right":false,"source":"front-yard"}',
+  });
   t.match(topics('microphone'), { state: `${base}/audio/status` });
   t.match(topics('label_bark'), { state: `${base}/label/bark` });
   t.match(found.get('label_bark')?.config, {
@@ -207,6 +215,7 @@ t.test('what Home Assistant is told of each of several sources, by its rules', (
   const heard = fc.record({
     names: fc.uniqueArray(fc.string({ minLength: 1, unit: 'binary' }), { maxLength: 4 }),
     calibrated: fc.boolean(),
+    remembers: fc.boolean(),
   });
   fc.assert(
     fc.property(
@@ -218,14 +227,14 @@ t.test('what Home Assistant is told of each of several sources, by its rules', (
         const slugs = uniqueSlugs(sources.map(([text]) => text));
         const payloads = [
           buildDiscovery(ours, null),
-          ...sources.map(([name, { names, calibrated }], index) => {
+          ...sources.map(([name, { names, calibrated, remembers }], index) => {
             const labelSlugs = uniqueSlugs(names);
             const watched = names.map((label, n) => ({
               name: label,
               slug: labelSlugs[n]!,
               known: n % 2 === 0,
             }));
-            return buildSourceDiscovery(ours, { name, slug: slugs[index]!, watched, calibrated });
+            return buildSourceDiscovery(ours, { name, slug: slugs[index]!, watched, calibrated, remembers });
           }),
         ];
         for (const payload of payloads) {
@@ -253,10 +262,10 @@ t.test('a calibrated source has its sound pressure, the only one too', (t) => {
   const added = ['sound_pressure', 'background', 'leq'];
   const of = (components: object) => added.filter((id) => id in components);
   t.same(of(buildSourceDiscovery(box(), source()).components), []);
-  t.same(of(buildDiscovery(box(), { watched: [], calibrated: false }).components), []);
+  t.same(of(buildDiscovery(box(), { watched: [], calibrated: false, remembers: true }).components), []);
   t.same(of(buildDiscovery(box(), null).components), []);
-  t.same(of(buildDiscovery(box(), { watched: [], calibrated: true }).components), added);
-  const found = entitiesOf(t, buildSourceDiscovery(box(), source({ calibrated: true })));
+  t.same(of(buildDiscovery(box(), { watched: [], calibrated: true, remembers: true }).components), added);
+  const found = entitiesOf(t, buildSourceDiscovery(box(), source({ calibrated: true, remembers: true })));
   t.match(found.get('sound_pressure')?.config, {
     device_class: 'sound_pressure',
     unit_of_measurement: 'dBA',
@@ -269,6 +278,46 @@ t.test('a calibrated source has its sound pressure, the only one too', (t) => {
   t.equal(state('background'), null);
   t.equal(state('leq'), null, 'not said at all');
   for (const id of ['background', 'leq']) t.equal(found.get(id)?.config['enabled_by_default'], false);
+  t.end();
+});
+
+t.test('that was it: a button that is available while a sound is being taught', (t) => {
+  const { schema } = learnSpecs['learn/example'];
+  for (const [payload, pressed] of [
+    [buildDiscovery(box(), { watched: [], calibrated: false, remembers: false }), {}],
+    [buildSourceDiscovery(box(), source({ remembers: false })), { source: 'front-yard' }],
+  ] as const) {
+    const { config } = entitiesOf(t, payload).get('learn_example')!;
+    t.equal(config['command_topic'], 'soundpost/nursery/request/learn/example');
+    t.strictSame(schema.parse(JSON.parse(String(config['payload_press']))), pressed);
+    const [online, taught] = config['availability'] as { topic: string; value_template: string }[];
+    t.equal(online!.topic, 'soundpost/nursery/status');
+    t.equal(taught!.topic, 'soundpost/nursery/state');
+    const said = (state: object) => render(taught!.value_template, JSON.stringify(state));
+    t.equal(said({ learning: ['Our doorbell'] }), 'online');
+    t.equal(said({ learning: [] }), 'offline');
+    t.equal(said({}), 'offline', 'a service that does not say');
+  }
+  t.notOk('learn_example' in buildDiscovery(box(), null).components, 'with several sources it is theirs');
+  t.end();
+});
+
+t.test('the last event can be called right or wrong where events are remembered', (t) => {
+  const buttons = ['last_right', 'last_wrong'];
+  const of = (components: object) => buttons.filter((id) => id in components);
+  t.same(of(buildDiscovery(box(), { watched: [], calibrated: false, remembers: false }).components), []);
+  t.same(of(buildSourceDiscovery(box(), source({ remembers: false })).components), []);
+  t.same(of(buildDiscovery(box(), null).components), [], 'with several sources it is theirs');
+  const found = entitiesOf(t, buildDiscovery(box(), { watched: [], calibrated: false, remembers: true }));
+  for (const [id, right] of [
+    ['last_right', true],
+    ['last_wrong', false],
+  ] as const) {
+    const { config } = found.get(id)!;
+    t.equal(config['command_topic'], 'soundpost/nursery/request/event/judge');
+    const { schema } = historySpecs['event/judge'];
+    t.strictSame(schema.parse(JSON.parse(String(config['payload_press']))), { id: 'last', right });
+  }
   t.end();
 });
 
@@ -313,8 +362,14 @@ interface Place {
   name: string;
   labels: string[];
   calibrated: boolean;
+  remembers: boolean;
 }
-const place = (name: string, ...names: string[]): Place => ({ name, labels: names, calibrated: false });
+const place = (name: string, ...names: string[]): Place => ({
+  name,
+  labels: names,
+  calibrated: false,
+  remembers: true,
+});
 
 /** A life of the service with these sources, before it says anything. */
 function make(
@@ -334,9 +389,10 @@ function make(
     catalogue: [],
     mirrored: false,
     digestRequired: true,
-    sources: places.map(({ name, labels: names, calibrated }) => ({
+    sources: places.map(({ name, labels: names, calibrated, remembers }) => ({
       name,
       calibrated,
+      remembers,
       watched: () => labels(...names),
     })),
     keepsGone: false,
@@ -422,7 +478,7 @@ t.test('nothing is said, and nothing taken away, before a model is at work', (t)
   const homeAssistant = make(broker, memory, [yard, place('loft')]);
   homeAssistant.installed(['soundpost-home']);
   homeAssistant.stateChanges(workingState({ model: null }));
-  broker.limit(5000);
+  broker.limit(6000);
   t.same(broker.taken, []);
   homeAssistant.stateChanges(workingState());
   homeAssistant.stop();
@@ -430,7 +486,7 @@ t.test('nothing is said, and nothing taken away, before a model is at work', (t)
     broker.taken.splice(0).map(({ topic }) => topic),
     [TOPIC, topicOf('yard'), topicOf('loft'), topicOf('hall')],
   );
-  broker.limit(4900);
+  broker.limit(5900);
   t.same(broker.taken, [], 'nor after the end');
   t.end();
 });
@@ -570,6 +626,7 @@ t.test('one, several and one again: the broker holds what a fresh start would pu
     name: fc.constantFrom(...names),
     labels: fc.uniqueArray(label, { maxLength: 4 }),
     calibrated: fc.boolean(),
+    remembers: fc.boolean(),
   });
   const places = fc.uniqueArray(randomPlace, { selector: ({ name }) => name, minLength: 1, maxLength: 4 });
   /** A life that ends while its removals are held leaves them to the next. */

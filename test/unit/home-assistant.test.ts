@@ -95,7 +95,7 @@ function rig(changes: {
     keepsGone,
     log,
     random: () => 0,
-    sources: [{ name: 'main', watched, calibrated: false }],
+    sources: [{ name: 'main', watched, calibrated: false, remembers: true }],
     ...rest,
   });
   const said = () => descriptions.map((text) => readDescription(text));
@@ -304,7 +304,7 @@ t.test('a description that is too large for the broker goes out in parts', async
       catalogue,
       mirrored: false,
       digestRequired: true,
-      sources: [{ name: 'main', watched: () => watched, calibrated: false }],
+      sources: [{ name: 'main', watched: () => watched, calibrated: false, remembers: true }],
       keepsGone: false,
       log: silentLogger,
       removalHoldMs: 20,

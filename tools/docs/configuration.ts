@@ -16,6 +16,7 @@ const sectionTitles: Record<string, string> = {
   tagging: 'Tagging',
   fusion: 'One sound, one event',
   history: 'History',
+  learn: 'Sounds of your own',
   clips: 'Clips',
   web: 'The page',
   telemetry: 'Telemetry',

@@ -74,6 +74,7 @@ export const topicExamples: { readonly [K in OutKey]?: Payload<K> } = {
     throttle: { active: false, reason: null },
     swap: { state: 'idle', model: null, progress: null },
     stand_in: null,
+    learning: [],
   },
   tags: {
     ts: '2026-11-22T21:55:56.727Z',
@@ -108,6 +109,15 @@ export const topicExamples: { readonly [K in OutKey]?: Payload<K> } = {
     late: false,
   },
   label: 'ON',
+  last: {
+    id: '4f8d4b52-4ad5-4c0c-8c53-1e6f3b2a9d10',
+    label: 'Dog',
+    score: 0.4417,
+    peak: 0.4417,
+    started_at: '2026-11-22T21:55:15.540Z',
+    ended_at: null,
+    duration_s: null,
+  },
   level: { ts: '2026-11-22T21:55:55.524Z', dbfs: -28.6, peak_dbfs: -7.8 },
   'source/tags': {
     ts: '2026-11-22T21:55:56.731Z',
@@ -143,6 +153,15 @@ export const topicExamples: { readonly [K in OutKey]?: Payload<K> } = {
     late: false,
   },
   'source/label': 'ON',
+  'source/last': {
+    id: '4f8d4b52-4ad5-4c0c-8c53-1e6f3b2a9d10',
+    label: 'Dog',
+    score: 0.4417,
+    peak: 0.8034,
+    started_at: '2026-11-22T21:55:15.540Z',
+    ended_at: '2026-11-22T21:55:18.100Z',
+    duration_s: 2.56,
+  },
   'source/level': {
     ts: '2026-11-22T21:55:55.524Z',
     dbfs: -48.2,
@@ -228,6 +247,27 @@ const clip: CommandData<'clip/list'>['clips'][number] = {
 };
 
 /** `data` of the reply to each command's example request. */
+const learnt: CommandData<'learn/finish'> = {
+  name: 'Our doorbell',
+  slug: 'our_doorbell',
+  state: 'at_work',
+  why: null,
+  threshold: 0.62,
+  model: 'soundpost-home',
+  examples: 5,
+  clips: 0,
+  made_at: '2026-11-22T21:42:30.004Z',
+  quality: {
+    found: 5,
+    of: 5,
+    false_alarms_per_day: { low: 0.1, high: 2.3 },
+    heard_hours: 31.4,
+    is_extrapolated: true,
+    heard_before: 6,
+    doubts: [],
+  },
+};
+
 export const replyExamples: { readonly [K in CommandName]?: CommandData<K> } = {
   'model/set': { model: 'mn10_as', load_ms: 270 },
   'rate/set': { rate_hz: 0.5, effective_rate_hz: 0.5 },
@@ -318,6 +358,59 @@ export const replyExamples: { readonly [K in CommandName]?: CommandData<K> } = {
   },
   'history/delete': { deleted: true, bytes: 184320 },
   'event/judge': { id: '01J8Z3NDEKTSV4RRFFQ69G5FAV', label: 'Dog', right: false },
+  'thresholds/suggest': {
+    per_day: 1,
+    days: 7,
+    suggestions: [
+      {
+        label: 'Dog',
+        slug: 'dog',
+        group: false,
+        threshold: 0.35,
+        started: 41,
+        would_have_started: 43,
+        suggested: 0.62,
+        suggested_would_have_started: 6,
+        suggested_per_day: { expected: 0.87, low: 0.38, high: 1.72 },
+        heard_hours: 165.4,
+        since: '2026-11-15T22:00:00.412Z',
+        rests_on: 'enough',
+        why: 'fits',
+        advice:
+          'At 0.62 Dog would have started 6 times in 165 h of sound, which is between 0.38 and 1.72 a day. At 0.58 none of the 9 that were called wrong would have started, and 1 of the 5 that were called right would have been lost.',
+        judged: {
+          right: 5,
+          wrong: 9,
+          precision: 0.3571,
+          suggested_right: 4,
+          suggested_wrong: 0,
+          without_wrong: { threshold: 0.58, loses: 1 },
+        },
+      },
+    ],
+  },
+  'thresholds/apply': { applied: [{ label: 'Dog', before: 0.35, after: 0.62 }], left: [] },
+  'learn/begin': { name: 'Our doorbell', since: '2026-11-22T21:40:03.118Z', examples: 0, missing: 3 },
+  'learn/example': {
+    name: 'Our doorbell',
+    since: '2026-11-22T21:40:03.118Z',
+    examples: 1,
+    missing: 2,
+    from: '2026-11-22T21:40:41.220Z',
+    to: '2026-11-22T21:40:43.640Z',
+    seconds: 2.42,
+    peak_dbfs: -21.4,
+    clip: null,
+  },
+  'learn/finish': learnt,
+  'learn/list': {
+    can_learn: true,
+    why: null,
+    learnt: [learnt],
+    begun: [],
+    background: { kept: true, bytes: 18_204_112 },
+  },
+  'learn/remove': { name: 'Our doorbell', removed: true },
   clip: {
     ...clip,
     path: `/var/lib/soundpost/clips/2026-11-22/${clip.id}.flac`,

@@ -101,6 +101,16 @@ mosquitto_pub -h BROKER -t soundpost/attic/request/clip/list -n
 \`\`\`
 
 Replies have at most 500 events and about 100 KB, which every broker takes; \`cursor\` gets what is older. A time may have any zone.
+
+## Sounds of your own
+
+\`learn/begin\`, then \`learn/example\` within ten seconds of the sound, at least three times, then \`learn/finish\`: from then on it is a label like any other ([learning.md](learning.md)). No sound goes over MQTT.
+
+\`\`\`sh
+mosquitto_pub -h BROKER -t soundpost/attic/request/learn/begin -m '{"name":"Our doorbell"}'
+mosquitto_pub -h BROKER -t soundpost/attic/request/learn/example -m '{"name":"Our doorbell"}'
+mosquitto_pub -h BROKER -t soundpost/attic/request/learn/finish -m '{"name":"Our doorbell"}'
+\`\`\`
 `;
 
 export const commandsIntroduction = `## Commands
