@@ -81,6 +81,12 @@ t.test('the language is that of the browser, or what was chosen', { skip }, asyn
     'en',
     'names of sounds are English',
   );
+  await page.evaluate("location.hash = '#/device'");
+  await page.getByRole('button', { name: 'Vorschlagen: Doorbell' }).click();
+  await page.getByText(/^Bei 0,40 hätte es .* in 1,\d Tagen gemeldet\.$/).waitFor();
+  await page.getByRole('button', { name: 'So lassen' }).click();
+  await page.evaluate("location.hash = '#/'");
+  await page.getByRole('heading', { name: 'Was gerade zu hören ist' }).waitFor();
   await page.getByLabel('Sprache').selectOption('en');
   await page.getByRole('heading', { name: 'What is heard now' }).waitFor();
   t.equal(await page.evaluate('document.documentElement.lang'), 'en');

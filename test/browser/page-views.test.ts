@@ -253,6 +253,61 @@ for (const size of Object.keys(sizes) as Size[]) {
       await picture(page, `${size}-device`);
     });
 
+    await t.test('a threshold is suggested, and set only when that is wanted', async (t) => {
+      await show('#/device');
+      const thresholds = card(page, 'Thresholds');
+      await thresholds.getByRole('button', { name: 'Suggest: Doorbell' }).click();
+      const found = thresholds.getByRole('group', { name: 'Suggested threshold of Doorbell' });
+      await found.getByText(/^At 0\.40 it would have started \d+ times in 1\.\d days of sound\.$/).waitFor();
+      await found.getByText(/^At 0\.\d\d it would have been .*: no more than once a day\.$/).waitFor();
+      await found.getByText('That is little to go by: ask again after some days.').waitFor();
+      t.same(await requested(device, 'thresholds/suggest'), { label: 'Doorbell', per_day: 1, days: 7 });
+      t.ok((await overhang(page)) <= 0);
+      await picture(page, `${size}-suggestion`);
+      const isApplied = () => device.requests.some(({ command }) => command === 'thresholds/apply');
+      t.notOk(isApplied(), 'nothing is set by asking');
+      await found.getByRole('button', { name: 'Leave it' }).click();
+      await found.waitFor({ state: 'detached' });
+      await thresholds.getByRole('button', { name: 'Suggest: Doorbell' }).click();
+      const use = found.getByRole('button', { name: /^Use 0/ }).first();
+      const wanted = /\d\.\d\d/.exec((await use.textContent()) ?? '')![0];
+      t.notOk(isApplied());
+      await use.click();
+      t.same(await requested(device, 'thresholds/apply'), { label: 'Doorbell', per_day: 1, days: 7 });
+      await thresholds.getByText('set for this label').waitFor();
+      t.equal(Number(await page.getByLabel('Doorbell', { exact: true }).inputValue()), Number(wanted));
+      await page.getByRole('button', { name: 'Recommended: Doorbell' }).click();
+      await thresholds.getByText('set for this label').waitFor({ state: 'detached' });
+    });
+
+    await t.test('a sound is taught, with a word on how good it is, and forgotten', async (t) => {
+      await show('#/device');
+      const own = card(page, 'My own sounds');
+      await own.getByLabel('What is it called?').fill('Doorbell');
+      await own.getByRole('button', { name: 'Begin' }).click();
+      await own.getByRole('alert').filter({ hasText: 'There is a label' }).waitFor();
+      await own.getByLabel('What is it called?').fill(' Our kettle ');
+      await own.getByRole('button', { name: 'Begin' }).click();
+      t.same(await requested(device, 'learn/begin'), { name: 'Our kettle' });
+      const kettle = own.getByRole('group', { name: 'Our kettle' });
+      await kettle.getByText('0 examples · 3 more are needed').waitFor();
+      t.ok(await kettle.getByRole('button', { name: 'Learn it' }).isDisabled());
+      for (const said of ['1 example · 2 more are needed', '2 examples · 1 more is needed', '3 examples']) {
+        await kettle.getByRole('button', { name: 'That was it' }).click();
+        await kettle.getByText(said, { exact: true }).waitFor();
+      }
+      t.same(await requested(device, 'learn/example'), { name: 'Our kettle' });
+      await picture(page, `${size}-learn`);
+      await kettle.getByRole('button', { name: 'Learn it' }).click();
+      await kettle.getByText('3 of 3 examples found by the others').waitFor();
+      await kettle.getByText('0.2 to 2.4 false alarms a day expected').waitFor();
+      t.ok((await overhang(page)) <= 0);
+      await kettle.getByRole('button', { name: 'Forget' }).first().click();
+      await page.getByRole('dialog').getByRole('button', { name: 'Forget' }).click();
+      await kettle.waitFor({ state: 'detached' });
+      t.same(await requested(device, 'learn/remove'), { name: 'Our kettle' });
+    });
+
     await t.test('models: one is installed with progress, called off, switched to and removed', async (t) => {
       await show('#/device');
       const install = page.getByRole('button', { name: 'Install: EfficientAT mn10_as' });

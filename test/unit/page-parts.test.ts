@@ -1,7 +1,7 @@
 /** What the page computes, without a browser. */
 import fc from 'fast-check';
 import t from 'tap';
-import { countFirings, stepsOf, type ScorePoint } from '../../src/page/lib/firings.js';
+import { countedFirings, countFirings, stepsOf, type ScorePoint } from '../../src/page/lib/firings.js';
 import {
   dateOf,
   dayStart,
@@ -54,6 +54,17 @@ t.test('how often a threshold would have fired', (t) => {
       },
     ),
   );
+  t.end();
+});
+
+t.test('what the device has counted is taken where it is about the same time', (t) => {
+  const onsets = Array.from({ length: 99 }, (_, n) => 99 - n);
+  t.equal(countedFirings({ onsets, heardMs: 95 }, 0.01, 100), 99);
+  t.equal(countedFirings({ onsets, heardMs: 95 }, 0.57, 100), 43, 'a product that is a little off');
+  t.equal(countedFirings({ onsets, heardMs: 95 }, 0.99, 100), 1);
+  t.equal(countedFirings({ onsets, heardMs: 80 }, 0.5, 100), null, 'too little was counted');
+  t.equal(countedFirings({ onsets, heardMs: 95 }, 0, 100), null);
+  t.equal(countedFirings({ onsets, heardMs: 95 }, 1, 100), null);
   t.end();
 });
 

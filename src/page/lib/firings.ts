@@ -38,6 +38,22 @@ export function countFirings(
 }
 
 /**
+ * How often the device says that it would have started; null where it has not counted nearly all of the time that there
+ * are scores of (another model or other rules were at work, or it was not watched), or not with such a threshold.
+ * @param onsets by hundredths of the threshold, from 0.01 on
+ * @param heardMs how much sound was counted
+ * @param scoredMs how much there are scores of
+ */
+export function countedFirings(
+  { onsets, heardMs }: { onsets: readonly number[]; heardMs: number },
+  threshold: number,
+  scoredMs: number,
+): number | null {
+  if (heardMs < 0.9 * scoredMs) return null;
+  return onsets[Math.round(threshold * 100) - 1] ?? null;
+}
+
+/**
  * For a line in steps: each score holds to the end of its stretch, and where a stretch is missing the line breaks.
  * Times are in seconds since the epoch.
  */

@@ -50,6 +50,34 @@ export interface Curve {
   stepMs: number;
 }
 
+/** How often a label would have started with each threshold, as the device has counted it. */
+export interface Counted {
+  /** By hundredths: the first is that of 0.01. */
+  onsets: readonly number[];
+  heardMs: number;
+}
+
+/** Null where nothing was counted, or where there are several sources and none of them was chosen. */
+export async function countedLately(
+  label: string,
+  source: string | null,
+  days: number,
+): Promise<Counted | null> {
+  try {
+    const { suggestions } = await request('thresholds/suggest', {
+      label,
+      ...(source !== null && { source }),
+      days,
+    });
+    const [only, another] = suggestions;
+    if (only?.onsets === undefined || another !== undefined) return null;
+    return { onsets: only.onsets, heardMs: only.heard_hours * 3_600_000 };
+  } catch {
+    // It is not watched any more: there are its scores all the same.
+    return null;
+  }
+}
+
 /** @param source null: the highest of all sources */
 export async function scoresBetween(
   label: string,

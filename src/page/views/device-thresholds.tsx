@@ -6,6 +6,7 @@ import { useStore } from '../lib/store.js';
 import { sourceNames, watchedOf, type Watched } from '../model/device.js';
 import { device } from '../model/session.js';
 import { Card, ErrorNote, SoundName, useAction } from '../parts/basics.js';
+import { Suggestion } from '../parts/suggestion.js';
 import { useWords } from '../texts/index.js';
 
 /** The thresholds of what is watched, one by one and for all. */
@@ -122,6 +123,7 @@ function Row({ item, source }: { item: Watched | null; source: string | null }):
           </>
         )}
       </span>
+      {item === null ? null : <Suggestion label={item.name} source={source} />}
       {action.error === null ? null : <ErrorNote error={action.error} />}
     </form>
   );

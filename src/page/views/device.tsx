@@ -7,6 +7,7 @@ import { sourceNames } from '../model/device.js';
 import { device } from '../model/session.js';
 import { Card, ConfirmButton, ErrorNote, useAction } from '../parts/basics.js';
 import { useWords } from '../texts/index.js';
+import { LearnCard } from './device-learn.js';
 import { MicrophoneCard } from './device-microphone.js';
 import { ModelCards } from './device-models.js';
 import { StorageCard } from './device-storage.js';
@@ -28,6 +29,7 @@ export function DeviceView(): JSX.Element {
       </p>
       <ListeningCard />
       <ThresholdsCard />
+      <LearnCard />
       <ModelCards />
       <MicrophoneCard />
       <StorageCard />

@@ -1,12 +1,12 @@
 import type { JSX } from 'preact';
 import { useMemo, useState } from 'preact/hooks';
 import { request } from '../api/request.js';
-import { countFirings, stepsOf } from '../lib/firings.js';
+import { countedFirings, countFirings, stepsOf } from '../lib/firings.js';
 import { useLoaded } from '../lib/hooks.js';
 import { hrefOf } from '../lib/routes.js';
 import { useStore } from '../lib/store.js';
 import { offFraction, sourceNames, watchedOf, type Watched } from '../model/device.js';
-import { scoresBetween, type Curve } from '../model/history.js';
+import { countedLately, scoresBetween, type Counted, type Curve } from '../model/history.js';
 import { device } from '../model/session.js';
 import { Card, ErrorNote, useAction } from '../parts/basics.js';
 import { Plot } from '../parts/plot.js';
@@ -142,6 +142,9 @@ function LabelHistory(properties: {
   const { data, error, isLoading, again } = useLoaded(key, () =>
     scoresBetween(name, source, sinceMs, untilMs),
   );
+  // Counts are of whole hours: over a few of them their edges would matter.
+  const days = spans[span] / spans.day;
+  const { data: counted } = useLoaded(days < 1 ? null : key, () => countedLately(name, source, days));
   return (
     <Card title={name} kind="sound-card">
       {error === null ? null : <ErrorNote error={error} again={again} />}
@@ -157,6 +160,7 @@ function LabelHistory(properties: {
           span={span}
           edges={[sinceMs / 1000, untilMs / 1000]}
           watched={watched}
+          counted={counted}
         />
       )}
     </Card>
@@ -170,8 +174,9 @@ function Scores(properties: {
   span: SpanName;
   edges: [number, number];
   watched: Watched | undefined;
+  counted: Counted | null;
 }): JSX.Element {
-  const { curve, name, source, span, edges, watched } = properties;
+  const { curve, name, source, span, edges, watched, counted } = properties;
   const { t, format } = useWords();
   const fraction = useStore(device, (now) => offFraction(now.info));
   const inForce = watched?.threshold ?? null;
@@ -179,14 +184,19 @@ function Scores(properties: {
   const value = moved ?? inForce ?? DEFAULT_THRESHOLD;
   const { seconds, scores } = useMemo(() => stepsOf(curve.points, curve.stepMs), [curve]);
   const lines = useMemo(() => [{ name, values: scores }], [name, scores]);
-  const count = useMemo(
+  const exact = counted === null ? null : countedFirings(counted, value, curve.points.length * curve.stepMs);
+  const reckoned = useMemo(
     () => countFirings(curve.points, value, fraction, curve.stepMs),
     [curve, value, fraction],
   );
   const highest = curve.points.reduce((best, point) => (point.score > best.score ? point : best));
   const firstMs = curve.points[0]!.atMs;
   const isShort = firstMs - edges[0] * 1000 > SHORT_OF * spans[span];
-  const meaning = t.history.fired(count, t.history.spansIn[span], curve.stepMs > 60_000);
+  const meaning = t.history.fired(
+    exact ?? reckoned,
+    t.history.spansIn[span],
+    exact === null && curve.stepMs > 60_000,
+  );
   return (
     <>
       <Plot
@@ -223,7 +233,7 @@ function Scores(properties: {
         <strong>{t.history.at(format.score(value))}</strong> {meaning}
       </p>
       {isShort ? <p class="note">{t.history.onlySince(format.dateTime(new Date(firstMs)))}</p> : null}
-      <p class="dim">{t.history.how}</p>
+      <p class="dim">{exact === null ? t.history.how : t.history.howCounted}</p>
       <Applying name={name} source={source} value={value} watched={watched} onChange={setMoved} />
     </>
   );

@@ -46,7 +46,7 @@ const MICROPHONES = ['USB Audio Device: Mono (hw:1,0)', 'Built-in Audio Analog S
 
 export interface ScriptedControl {
   /** All but what was heard before, which is no made-up thing. */
-  control: Omit<ServiceControl, 'history' | 'clips'>;
+  control: Omit<ServiceControl, 'history' | 'clips' | 'thresholds' | 'learn'>;
   info(): InfoPayload;
   state(): StatePayload;
   thresholdOf(item: WatchedItem): number;
@@ -265,6 +265,7 @@ export function createScriptedControl(options: {
       throttle: state.throttle,
       swap: state.swap,
       stand_in: null,
+      learning: [],
     }),
   };
 }

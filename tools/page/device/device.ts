@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { SoundpostError } from '../../../src/common/errors.js';
 import type { Logger } from '../../../src/common/log.js';
+import { createThresholdCommands } from '../../../src/service/commands/suggest-thresholds.js';
 import { createHistoryCommands } from '../../../src/history/commands.js';
 import { openHistory } from '../../../src/history/history.js';
 import { commandTable, type ServiceControl } from '../../../src/mqtt/command-table.js';
@@ -12,9 +13,11 @@ import { builtPageFolder } from '../../../src/web/page-folder.js';
 import { createWeb, type Web, type WebOptions } from '../../../src/web/web.js';
 import { createRandom } from '../../../test/support/random.js';
 import { createDemoClips } from './clips.js';
+import { createDemoLearning } from './learn.js';
 import { createScriptedControl, firstState, type DeviceState, type Names } from './control.js';
 import { readDemoSound, type DemoSound } from './demo-sound.js';
 import { writePast } from './past.js';
+import { talliedOf } from './tallied.js';
 import { levelAt, scoresAt, type WatchedItem } from './scores.js';
 import { createDemoSpectrogram } from './spectrogram.js';
 
@@ -132,7 +135,24 @@ export async function startScriptedDevice(options: ScriptedDeviceOptions): Promi
   });
   const requests: { command: string; input: Record<string, unknown> }[] = [];
   const router = createCommandRouter({
-    commands: commandTable({ ...control, history: createHistoryCommands(history), clips: clipCommands() }),
+    commands: commandTable({
+      ...control,
+      history: createHistoryCommands(history),
+      thresholds: createThresholdCommands({
+        history,
+        sources: sources.map((name) => ({
+          name,
+          tally: {
+            watched: () => talliedOf(watched, (item) => documents.thresholdOf(item)),
+            open: () => null,
+          },
+          namesLabels: () => true,
+        })),
+        setThreshold: (...given) => control.setThreshold(...given),
+      }),
+      clips: clipCommands(),
+      learn: createDemoLearning(watched.map(({ name }) => name)),
+    }),
     topics: createTopics('soundpost', 'attic'),
     reply: () => undefined,
     log,

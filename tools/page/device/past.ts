@@ -5,13 +5,15 @@ import type { Random } from '../../../test/support/random.js';
 import type { DemoClips } from './clips.js';
 import type { DemoSound } from './demo-sound.js';
 import type { WatchedItem } from './scores.js';
+import { createHours } from './tallied.js';
 
 const MINUTE_MS = 60_000;
 const DAY_MINUTES = 1440;
 
 /**
- * Writes a past into the history: events with clips, near misses, and scores of every minute, with a gap each night.
- * The last event is a few minutes ago.
+ * Writes a past into the history: events with clips, near misses, and scores of every minute, with a gap of an hour in
+ * each day. The last event is a few minutes ago. Gaps lie where they do from now on back, not by the clock: at whatever
+ * time the device is started, it has heard as much.
  */
 export async function writePast(options: {
   history: History;
@@ -29,11 +31,14 @@ export async function writePast(options: {
   const heard = watched.flatMap((item) =>
     demo.events.filter(({ label }) => item.labels.includes(label)).map((sound) => ({ item, sound })),
   );
+  const hours = new Map(
+    sources.map((source) => [source, createHours(source, (hour) => history.firings(hour))]),
+  );
   const firstMinute = Math.floor(nowMs / MINUTE_MS) - days * DAY_MINUTES;
   for (let minute = firstMinute; minute < Math.floor(nowMs / MINUTE_MS); minute += 1) {
     const tsMs = minute * MINUTE_MS;
     const ago = Math.floor(nowMs / MINUTE_MS) - minute;
-    const isGap = minute % DAY_MINUTES > 3 * 60 && minute % DAY_MINUTES < 4 * 60 && ago > 60;
+    const isGap = ago % DAY_MINUTES > 8 * 60 && ago % DAY_MINUTES <= 9 * 60;
     for (const source of sources) {
       if (isGap) continue;
       const scores = new Map(watched.map(({ name }) => [name, round(0.02 + 0.12 * random() ** 3)]));
@@ -48,9 +53,11 @@ export async function writePast(options: {
         scores.set(item.name, event.peak);
       }
       history.scores({ tsMs, source, scores });
+      hours.get(source)!.minute(tsMs, scores);
     }
     if (minute % 500 === 0) await history.settled();
   }
+  for (const each of hours.values()) each.flush();
   await history.settled();
 }
 
