@@ -12,6 +12,7 @@ const rooms = [
   'install',
   'tagging',
   'telemetry',
+  'learning',
   'mqtt',
   'config',
   'history',
@@ -21,6 +22,7 @@ const rooms = [
   'page',
   'service',
   'bench',
+  'evaluate',
   'cli',
 ];
 
@@ -111,5 +113,10 @@ export default tseslint.config(
       ],
     },
   },
-  { files: ['**/*.js'], languageOptions: { globals: { process: 'readonly', console: 'readonly' } } },
+  {
+    files: ['**/*.js'],
+    languageOptions: {
+      globals: { process: 'readonly', console: 'readonly', fetch: 'readonly', AbortSignal: 'readonly' },
+    },
+  },
 );

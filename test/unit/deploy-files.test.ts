@@ -241,17 +241,60 @@ t.test('the scripts are valid shell', (t) => {
   t.end();
 });
 
-t.test('verify.sh says what it lacks and does nothing', (t) => {
-  // A path with nothing on it but what the script begins with.
+t.test('the scripts that build images say what they lack, and do nothing', (t) => {
+  // A path with nothing on it but what they begin with.
   const bin = temporaryFolder(t);
-  for (const tool of ['dirname', 'uname', 'id']) symlinkSync(join('/usr/bin', tool), join(bin, tool));
-  const result = spawnSync('/bin/bash', [balena('verify.sh')], { encoding: 'utf8', env: { PATH: bin } });
-  t.equal(result.status, 77);
-  t.match(result.stderr, /^skipped: (this has to run as root|not installed: buildah podman)/);
-  t.match(spawnSync('/bin/bash', [balena('verify.sh'), '--arch', 'mips'], { encoding: 'utf8' }), {
-    status: 2,
-    stderr: /amd64 or arm64/,
-  });
+  for (const tool of ['bash', 'dirname', 'uname', 'id']) symlinkSync(join('/usr/bin', tool), join(bin, tool));
+  for (const script of [balena('verify.sh'), projectPath('deploy/home-assistant/verify.sh')]) {
+    const result = spawnSync('/bin/bash', [script], { encoding: 'utf8', env: { PATH: bin } });
+    t.equal(result.status, 77, script);
+    t.match(result.stderr, /^skipped: (this has to run as root|not installed: buildah podman)/);
+    t.match(spawnSync('/bin/bash', [script, '--arch', 'mips'], { encoding: 'utf8' }), {
+      status: 2,
+      stderr: /amd64 or arm64/,
+    });
+  }
+  t.end();
+});
+
+t.test('what is found of the app in its container is judged', (t) => {
+  const file = join(temporaryFolder(t), 'found.json');
+  const judge = (changes: object): string[] => {
+    const found = {
+      asked: [{ path: '/services/mqtt' }],
+      info: { device: { id: 'home', name: 'Soundpost' } },
+      audio: 'online',
+      components: ['label_bark', 'label_doorbell', 'label_smoke_alarm', 'label_baby'],
+      page: { status: 200, text: '<!doctype html>', type: 'text/html' },
+      session: '{"data":{"password_required":false}}',
+      stranger: 'ECONNRESET',
+      health: 0,
+      rights: { processes: ['node none tini', 'node none node'], write: 1 },
+      exit: { code: 0, signal: null },
+      stopMs: 1000,
+      said: '',
+    };
+    writeFileSync(file, JSON.stringify({ ...found, ...changes }));
+    const script = projectPath('deploy/home-assistant/verify/judge.js');
+    return execFileSync(process.execPath, [script, file], { encoding: 'utf8' }).trim().split('\n');
+  };
+  const faultsOf = (changes: object) => judge(changes).filter((line) => !line.startsWith('ok '));
+  t.same(faultsOf({}), []);
+  for (const fault of [
+    { asked: [] },
+    { audio: 'offline' },
+    { components: ['label_bark'] },
+    { page: { status: 502, text: '', type: 'text/plain' } },
+    { stranger: '200' },
+    { health: 1 },
+    { rights: { processes: ['root full node'], write: 1 } },
+    { rights: { processes: [], write: 1 } },
+    { rights: { processes: ['node none node'], write: 0 } },
+    { exit: { code: 137, signal: null } },
+  ]) {
+    // With a line of what the app said.
+    t.equal(faultsOf(fault).length, 2, JSON.stringify(fault));
+  }
   t.end();
 });
 
