@@ -6,14 +6,19 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { Command } from '@commander-js/extra-typings';
 import { hostFacts } from '../../src/bench/host-facts.js';
 import { silentLogger } from '../../src/common/log.js';
+import { createFiringTally } from '../../src/history/firing-tally.js';
 import { openHistory, type History } from '../../src/history/history.js';
 import { createScoreMinutes } from '../../src/history/score-minutes.js';
+import type { Label } from '../../src/models/labels.js';
+import type { InstalledModel } from '../../src/models/registry.js';
 import { isoTime, type EventPayload } from '../../src/mqtt/contract.js';
+import type { Hop } from '../../src/tagging/hop.js';
+import { resolveWatched, type TaggingSettings } from '../../src/tagging/watch.js';
 import { whole } from '../options.js';
 
 /*
- * npm run bench:history: what the history costs per window and per day, and how long answers take. Days pass in
- * seconds under a simulated clock; the files are real ones.
+ * npm run bench:history: what the history costs per window and per day, what the counts for suggested thresholds cost of
+ * that, and how long answers take. Days pass in seconds under a simulated clock; the files are real ones.
  */
 
 const BEGIN_MS = Date.parse('2026-05-01T00:00:00.000Z');
@@ -100,6 +105,77 @@ async function fill(history: History, options: Options, clock: { nowMs: number }
   return cpuMs(from) / windows;
 }
 
+/** As `soundpost-home` has them. */
+const FRAME_MS = 160;
+const FRAMES_PER_WINDOW = Math.floor(1000 / FRAME_MS);
+
+/** The settings that the service has by default, for these labels. */
+function settingsFor(labels: readonly Label[]): TaggingSettings {
+  return {
+    labels: labels.map(({ name }) => name),
+    threshold: null,
+    thresholds: {},
+    offFraction: 0.7,
+    confirm: { k: 1, n: 1 },
+    minDurationSeconds: 0,
+    minGapSeconds: 2,
+  };
+}
+
+/**
+ * A day of the counts: `events` sounds, each of three seconds and near 0.8 in its label, over scores that wander below
+ * 0.15 as those of a quiet room do.
+ * @returns CPU of a window in ms, and what a day takes on the disk, in bytes
+ */
+async function firingsCost(
+  folder: string,
+  { labels: count, events }: Options,
+): Promise<{ perWindowMs: number; bytesPerDay: number }> {
+  const labels: Label[] = watched(count).map(({ name }, index) => ({
+    ...{ index, name, mid: null },
+    threshold: 0.4,
+    thresholdFrom: 'model',
+  }));
+  const settings = settingsFor(labels);
+  const history = openHistory({ dataDir: folder, days: 3650, maxMb: 10_000, log: silentLogger });
+  const tally = createFiringTally({ source: 'main', tell: (hour) => history.firings(hour) });
+  const manifest = { id: 'soundpost-home', onnx_sha256: '0'.repeat(64) } as InstalledModel['manifest'];
+  const { items } = resolveWatched(labels, settings);
+  tally.modelChanged({ manifest, labels }, items, settings.offFraction);
+  const secondsPerSound = Math.max(4, Math.floor(DAY_SECONDS / events));
+  const day = (take: (hop: Hop) => void): void => {
+    const values = new Float32Array(FRAMES_PER_WINDOW * count);
+    const scores = new Float32Array(count);
+    for (let window = 0; window < DAY_SECONDS; window += 1) {
+      const loud = window % secondsPerSound < 3 ? Math.floor(window / secondsPerSound) % count : -1;
+      for (let frame = 0; frame < FRAMES_PER_WINDOW; frame += 1) {
+        for (let n = 0; n < count; n += 1) {
+          const wander = ((window * 7919 + frame * 31 + n * 104_729) % 10_007) / 10_007;
+          values[frame * count + n] = n === loud ? 0.7 + 0.2 * wander : 0.15 * wander ** 3;
+        }
+      }
+      scores.set(values.subarray(0, count));
+      const startMs = BEGIN_MS + window * 1000;
+      take({
+        ...{ startMs, endMs: startMs + 1000, windowEndMs: startMs + 1000, frameMs: 1000 / FRAMES_PER_WINDOW },
+        ...{ frames: FRAMES_PER_WINDOW, before: 0, role: 'scores', spreadMs: 0, values, scores },
+      });
+    }
+  };
+  // What the sound itself takes to be made is no cost of the counts.
+  const making = process.cpuUsage();
+  day(() => undefined);
+  const madeMs = cpuMs(making);
+  const counting = process.cpuUsage();
+  day((hop) => tally.hop(hop));
+  tally.flush();
+  await history.settled();
+  const perWindowMs = (cpuMs(counting) - madeMs) / DAY_SECONDS;
+  await history.close();
+  const { bytes } = history.stats();
+  return { perWindowMs, bytesPerDay: bytes };
+}
+
 /** The collector alone: what a window costs in which nothing is written. */
 function collectorMicroseconds(labels: number): number {
   const minutes = createScoreMinutes(() => undefined);
@@ -143,6 +219,9 @@ try {
   put(
     `on the disk per day                        ${(bytes / options.days / 1e6).toFixed(2)} MB (${files} files)`,
   );
+  const firings = await firingsCost(join(dataDir, 'firings'), options);
+  put(`counts of thresholds, per window           ${firings.perWindowMs.toFixed(4)} ms`);
+  put(`counts of thresholds, on the disk per day  ${(firings.bytesPerDay / 1000).toFixed(1)} KB`);
   const history = open();
   const endMs = clock.nowMs;
   const curve = (days: number) => async () =>
