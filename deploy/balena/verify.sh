@@ -2,11 +2,12 @@
 # Builds the image with deploy/balena/Dockerfile and shows that it works, without a Docker engine and without a
 # registry: buildah and podman, with a base image made by debootstrap. Needs root on Debian or Ubuntu.
 #
-#   deploy/balena/verify.sh [--arch amd64|arm64] [--keep] [--no-build]
+#   deploy/balena/verify.sh [--arch amd64|arm64] [--keep] [--no-build] [--app]
 #
 #   --arch ARCH   amd64 on x86-64, arm64 everywhere: on another processor under qemu's user emulation
 #   --keep        leave the images and the work folder where they are, and say where
 #   --no-build    take the image that an earlier run with --keep has left in VERIFY_WORK
+#   --app         then build the app for Home Assistant on it, and show that one instead (deploy/home-assistant/verify)
 #
 # What need not be made anew each time can be named:
 #   VERIFY_WORK         folder for everything (default: a new one under /tmp, removed at the end)
@@ -34,12 +35,14 @@ arch=amd64
 native=$arch
 keep=false
 build=true
+app=false
 while [ $# -gt 0 ]; do
   case $1 in
     --arch) arch=${2:-}; shift ;;
     --keep) keep=true ;;
     --no-build) build=false ;;
-    *) echo "Usage: $0 [--arch amd64|arm64] [--keep] [--no-build]" >&2; exit 2 ;;
+    --app) app=true ;;
+    *) echo "Usage: $0 [--arch amd64|arm64] [--keep] [--no-build] [--app]" >&2; exit 2 ;;
   esac
   shift
 done
@@ -53,9 +56,10 @@ esac
 [ "$(id -u)" -eq 0 ] || skip "this has to run as root (containers with a memory limit and devices of their own)"
 needed=(buildah podman runc mosquitto mosquitto_pub mosquitto_sub node npm)
 [ -n "${VERIFY_TREE:-}" ] || needed+=(debootstrap)
+if $app; then needed+=(mosquitto_passwd pulseaudio ffmpeg ip unshare apparmor_parser); fi
 missing=()
 for tool in "${needed[@]}"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
-[ ${#missing[@]} -eq 0 ] || skip "not installed: ${missing[*]} (Debian: buildah podman runc debootstrap mosquitto mosquitto-clients)"
+[ ${#missing[@]} -eq 0 ] || skip "not installed: ${missing[*]} (Debian: buildah podman runc debootstrap mosquitto mosquitto-clients$($app && echo ' pulseaudio ffmpeg iproute2 apparmor'))"
 if [ "$arch" != "$native" ]; then
   [ -e "/proc/sys/fs/binfmt_misc/qemu-aarch64" ] ||
     skip "no emulation of $arch (Debian: qemu-user-static binfmt-support; mount binfmt_misc; update-binfmts --enable qemu-aarch64)"
@@ -147,6 +151,13 @@ if $build; then
     fail "the image could not be built; the whole log is $work/build.log"
   fi
   ok "built in $((SECONDS - started)) s"
+fi
+
+if $app; then
+  # shellcheck source=../home-assistant/verify/app.sh
+  . deploy/home-assistant/verify/app.sh
+  verify_app
+  exit
 fi
 
 # --- What is in it.
