@@ -23,6 +23,7 @@ import type { EvaluationReport, LabelReport, ModelReport } from '../../src/evalu
 import { formatTerminal } from '../../src/evaluate/report/terminal.js';
 import { formatThresholds } from '../../src/evaluate/report/thresholds-file.js';
 import { resolveWatched, type TaggingSettings } from '../../src/tagging/watch.js';
+import { bareResult } from '../support/bare-result.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { makeWav } from '../support/wav.js';
 
@@ -96,16 +97,7 @@ function loudest(windowSeconds: number, minSeconds: number): InferenceEngine {
       stream = Float32Array.of(...(reset ? [] : stream), ...samples);
       stream = stream.slice(stream.length - windowSamples);
       const scores = Float32Array.of(Math.max(...stream));
-      return Promise.resolve({
-        scores,
-        frames: null,
-        columns: null,
-        embeddings: null,
-        pieces: 0,
-        heads: [],
-        featuresMs: 0,
-        inferenceMs: 0,
-      });
+      return Promise.resolve(bareResult(scores));
     },
     learn: () => Promise.reject(new Error('nothing is learnt here')),
     exited: new Promise(() => undefined),

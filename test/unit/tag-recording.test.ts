@@ -6,6 +6,7 @@ import { t } from 'tap';
 import type { InferenceEngine, InferenceRequest } from '../../src/inference/engine.js';
 import { tagRecording, type RecordingWindow } from '../../src/inference/tag-recording.js';
 import type { InstalledModel } from '../../src/models/registry.js';
+import { bareResult } from '../support/bare-result.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { makeWav } from '../support/wav.js';
 
@@ -38,16 +39,7 @@ function recorder(windowSeconds: number, fixedWindow: boolean) {
       if (stream.length < windowSamples) throw new Error(`a window of ${windowSamples} without its samples`);
       stream = stream.slice(stream.length - windowSamples);
       heard.push(stream);
-      return Promise.resolve({
-        scores: new Float32Array(1),
-        frames: null,
-        columns: null,
-        embeddings: null,
-        pieces: 0,
-        heads: [],
-        featuresMs: 0,
-        inferenceMs: 0,
-      });
+      return Promise.resolve(bareResult(new Float32Array(1)));
     },
     exited: new Promise(() => undefined),
     learn: () => Promise.resolve({ heads: [], refused: [] }),

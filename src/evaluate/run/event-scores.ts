@@ -1,3 +1,4 @@
+import { groupBy } from '../../common/group-by.js';
 import type { InferenceEngine } from '../../inference/engine.js';
 import type { TaggingSettings } from '../../tagging/watch.js';
 import type { ListedEvent, ListedRecording } from '../list/read-list.js';
@@ -45,8 +46,8 @@ export function createEventScores(
   let tooShort = 0;
 
   function countEvents(events: readonly LabelledSpan[], detected: readonly LabelledSpan[]): void {
-    const found = byLabel(detected);
-    for (const [label, own] of byLabel(events)) {
+    const found = groupBy(detected, ({ label }) => label);
+    for (const [label, own] of groupBy(events, ({ label }) => label)) {
       const { reference, correct } = counts[label]!;
       counts[label]!.reference = reference + own.length;
       counts[label]!.correct = correct + countMatches(own, found.get(label) ?? []);
@@ -80,14 +81,4 @@ export function createEventScores(
     },
     labels: () => counts.map((each) => (each.reference === 0 ? null : { ...each, ...fMeasure(each) })),
   };
-}
-
-function byLabel(spans: readonly LabelledSpan[]): Map<number, LabelledSpan[]> {
-  const found = new Map<number, LabelledSpan[]>();
-  for (const span of spans) {
-    const own = found.get(span.label);
-    if (own === undefined) found.set(span.label, [span]);
-    else own.push(span);
-  }
-  return found;
 }

@@ -1,3 +1,4 @@
+import { groupBy } from '../../common/group-by.js';
 import type { z } from 'zod';
 import { SoundpostError } from '../../common/errors.js';
 import { didYouMean } from '../../common/nearest.js';
@@ -82,7 +83,7 @@ export function createThresholdCommands(options: {
       if (open !== null && open.fromMs >= range.sinceMs) take(open);
     }
     await history!.firingHours(range, take, signal);
-    const peaks = byName(await history!.peaks(range, signal));
+    const peaks = groupBy(await history!.peaks(range, signal), ({ name }) => name);
     const all = asked.map((one, n) => {
       const events = (peaks.get(one.item.name) ?? []).filter((event) => event.sources.includes(one.source));
       return describe(one, sums.end()[n]!, events, request);
@@ -165,14 +166,4 @@ export function createThresholdCommands(options: {
       return { applied, left, ...(!isPersisted && { persisted: false }) };
     },
   };
-}
-
-function byName(events: readonly HeardPeak[]): Map<string, HeardPeak[]> {
-  const named = new Map<string, HeardPeak[]>();
-  for (const event of events) {
-    const list = named.get(event.name);
-    if (list === undefined) named.set(event.name, [event]);
-    else list.push(event);
-  }
-  return named;
 }
