@@ -15,6 +15,8 @@ import { projectRoot } from '../common/project.js';
 import { THREADS } from '../common/rules.js';
 import { loadConfig } from '../config/load.js';
 import { architectures, findArchitecture } from '../convert/architectures/index.js';
+import type { LeftEdge } from '../convert/streaming/plan.js';
+import { leftEdgeOf } from '../inference/left-edge.js';
 import { optimizedFolderIn } from '../inference/optimized-copy.js';
 import { createStartEngine } from '../inference/start-engine.js';
 import { latestStreamRecord } from '../inference/stream-record.js';
@@ -57,7 +59,8 @@ export async function benchCommand(context: CommandContext, _args: string[], own
   let work: WorkFolder | undefined;
   const bar = createBar();
   try {
-    const withStreams = config.model.streaming === 'auto';
+    const leftEdge = leftEdgeOf(config.model.streaming);
+    const withStreams = leftEdge !== null;
     const withArchitectures = own['architectures'] === true;
     if (withStreams || withArchitectures) work = await createWorkFolder(config.data_dir, 'bench');
     const subjects = await chooseSubjects(registry, own, withArchitectures ? work?.folder : undefined);
@@ -71,7 +74,7 @@ export async function benchCommand(context: CommandContext, _args: string[], own
       rateHz: RATE_HZ,
       machine,
       startEngine: createStartEngine({ log: silentLogger }),
-      ...(withStreams && work !== undefined && { streaming: streamingIn(work.folder) }),
+      ...(leftEdge !== null && work !== undefined && { streaming: streamingIn(work.folder, leftEdge) }),
       readSoc: () => readSoc({ sysRoot }),
       signal: interrupt.signal,
       onProgress: (progress) => bar.update(progress),
@@ -99,9 +102,12 @@ export async function benchCommand(context: CommandContext, _args: string[], own
  * Streams of whatever can be one, however little it saves. They are made in a folder of the run: what the service would
  * find worth it is another question, and its folder is left as it was.
  */
-function streamingIn(folder: string): BenchStreaming {
+function streamingIn(folder: string, leftEdge: LeftEdge): BenchStreaming {
   const optimizedFolder = optimizedFolderIn(folder);
-  const wish = { windowSeconds: null, hopSeconds: 1 / RATE_HZ, worthBelow: Infinity, worthAbove: 0 };
+  const wish = {
+    ...{ windowSeconds: null, hopSeconds: 1 / RATE_HZ, leftEdge },
+    ...{ worthBelow: Infinity, worthAbove: 0 },
+  };
   return {
     startEngine: createStartEngine({ log: silentLogger, optimizedFolder, stream: () => wish }),
     async reasonOf(id) {

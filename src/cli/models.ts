@@ -167,11 +167,12 @@ async function streamOf(
 function streamRow(stream: EngineStream | { reason: string } | null): string[][] {
   if (stream === null) return [];
   if ('reason' in stream) return [['stream', `no: ${stream.reason}`]];
-  const { gridSeconds, keptBytes, streamMs, wholeMs } = stream;
+  const { gridSeconds, keptBytes, streamMs, wholeMs, leftEdge, scoreOff } = stream;
+  const off = leftEdge === 'exact' ? '' : `, approximate: scores up to ${scoreOff.toFixed(3)} off when it was tried`;
   return [
     [
       'stream',
-      `windows end every ${gridSeconds} s, ${megabytes(keptBytes)} are kept of each source, ${streamMs.toFixed(1)} ms a hop (whole window ${wholeMs.toFixed(1)} ms)`,
+      `windows end every ${gridSeconds} s, ${megabytes(keptBytes)} are kept of each source, ${streamMs.toFixed(1)} ms a hop (whole window ${wholeMs.toFixed(1)} ms)${off}`,
     ],
   ];
 }

@@ -240,8 +240,8 @@ export const schema = {
     threads: key(numeric(threadCount), 1, {
       doc: 'Threads one inference may use. More than one is rarely faster for small networks.',
     }),
-    streaming: key(oneOf('auto', 'off'), 'auto', {
-      doc: 'Compute each second of sound once: with `auto`, a network that can be a stream is one where that takes less time on this machine, with the same scores (docs/streaming.md). It is tried when a model is loaded for the first time, and needs room for a second copy of it in `data_dir`. `off` computes each window as a whole.',
+    streaming: key(oneOf('auto', 'approximate', 'off'), 'auto', {
+      doc: 'Compute each second of sound once: with `auto`, a network that can be a stream is one where that takes less time on this machine, with the same scores (docs/streaming.md). It is tried when a model is loaded for the first time, and needs room for a second copy of it in `data_dir`. `approximate` takes still less, and more networks gain by it: the beginning of a window is computed as if the sound before it were still there, and scores are a little different; thresholds, and sounds that were taught, are those of whole windows. `off` computes each window as a whole.',
     }),
   },
   models: {

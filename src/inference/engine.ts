@@ -1,3 +1,4 @@
+import type { LeftEdge } from '../convert/streaming/plan.js';
 import type { InstalledModel } from '../models/registry.js';
 import type { HeadsInForce, LearntHead } from './learnt-heads.js';
 
@@ -44,6 +45,9 @@ export interface EngineStream {
   /** CPU that a hop took when it was tried on this machine, as a whole window and as a stream. */
   wholeMs: number;
   streamMs: number;
+  leftEdge: LeftEdge;
+  /** The largest difference of a score between the two when it was tried, over noise. */
+  scoreOff: number;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { writeOnnx } from '../convert/onnx.js';
 import { readOnnx } from '../convert/read-onnx.js';
-import type { StreamPlan } from '../convert/streaming/plan.js';
+import type { LeftEdge, StreamPlan } from '../convert/streaming/plan.js';
 import { streamInputs } from '../convert/streaming/stream-inputs.js';
 import { streamNetwork } from '../convert/streaming/stream-network.js';
 import type { Manifest } from '../models/manifest.js';
@@ -14,7 +14,7 @@ import type { StreamCopy } from './stream-copy.js';
  */
 export async function makeStream(
   model: { manifest: Manifest; onnxPath: string },
-  { windowSamples, hopSeconds }: { windowSamples: number; hopSeconds: number },
+  { windowSamples, hopSeconds, leftEdge }: { windowSamples: number; hopSeconds: number; leftEdge: LeftEdge },
   copy: Pick<StreamCopy, 'draft'>,
 ): Promise<{ plan: StreamPlan; path: string; bytes: number } | { reason: string; isLasting: boolean }> {
   const { input } = model.manifest;
@@ -25,7 +25,7 @@ export async function makeStream(
     inputs: await streamInputs(input, { sampleRate, windowSamples }, namesOf(input)),
     windowSamples,
     hopSamples: Math.round(hopSeconds * sampleRate),
-    leftEdge: 'exact',
+    leftEdge,
   });
   if ('reason' in made) return { ...made, isLasting: true };
   const { plan } = made;

@@ -1,15 +1,12 @@
-import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { messageOf } from '../common/errors.js';
-import type { StreamPlan } from '../convert/streaming/plan.js';
+import type { LeftEdge, StreamPlan } from '../convert/streaming/plan.js';
 import type { EngineStream } from './engine.js';
 import { fullWindowSamples } from './full-window.js';
-import type { InputTensor, ModelInput } from './model-input.js';
-import { createNetworkStream } from './network-stream.js';
 import { processorOf } from './optimized-copy.js';
-import type { LoadRequest, LoadStep, StreamWish } from './protocol.js';
-import type { OnnxRuntime } from './runtime.js';
+import type { StreamWish } from './protocol.js';
 import { createSessionSlot, type SessionSlot } from './session-slot.js';
 import { streamCopy, type StreamCopy } from './stream-copy.js';
+import { cpuMs, feedsOf, tryBoth, type StreamParts, type Tried } from './stream-trial.js';
 import { streamRecords, type OutputShapes, type StreamRecords } from './stream-record.js';
 
 /*
@@ -29,7 +26,7 @@ export interface PreparedStream {
 }
 
 /** Raised when another stream is made of the same network. */
-const VERSION = '2';
+const VERSION = '3';
 /**
  * So many attempts in a row may be cut short, by a loss of power or a stop. After that it is taken that the process does not
  * survive them.
@@ -42,22 +39,8 @@ const SIGN_MS = 2000;
 const MAX_MS = 10 * 60_000;
 /** What was measured is measured again after so long: the machine may have been busy. */
 const MEASURED_MS = 7 * 24 * 3600_000;
-/** Hops of the trial, after the first window. */
-const TRIAL_HOPS = 5;
-/** The two forms must agree so well, in proportion to the largest number of an output. */
+/** With the edge exact the two forms must agree so well, in proportion to the largest number of an output. */
 const TOLERANCE = 1e-4;
-
-export interface StreamParts {
-  runtime: OnnxRuntime;
-  request: LoadRequest;
-  fixedWindow: boolean;
-  createInput: (maxWindowSamples: number) => ModelInput;
-  /** The network for whole windows. */
-  whole: SessionSlot;
-  /** Whether there is room for a second form while it is made: ONNX Runtime holds it several times then. */
-  hasRoomForBoth: () => boolean;
-  onProgress: (step?: LoadStep) => void;
-}
 
 /**
  * The network as a stream, or the reason, a sentence, why it is none. Afterwards the network for whole windows is open.
@@ -77,7 +60,7 @@ export async function prepareStream(
     const windowSamples = fullWindowSamples({ manifest, fixedWindow: parts.fixedWindow }, wish.windowSeconds);
     const madeFrom = [
       ...['stream', VERSION, manifest.onnx_sha256, String(windowSamples), String(wish.hopSeconds)],
-      ...[String(wish.worthBelow), String(request.threads)],
+      ...[String(wish.worthBelow), wish.leftEdge, String(request.threads)],
       ...[runtime.env.versions.node ?? runtime.env.versions.common, processorOf()],
     ];
     const records = streamRecords(folder, manifest.id, madeFrom);
@@ -135,7 +118,7 @@ async function makeAndTry(
     if (!parts.hasRoomForBoth()) await whole.release();
     // What it takes to make one is not in memory where one is there.
     const { makeStream } = await import('./make-stream.js');
-    const made = await makeStream(request, { windowSamples, hopSeconds: wish.hopSeconds }, copy);
+    const made = await makeStream(request, { ...wish, windowSamples }, copy);
     // As large as the model, and outside of the heap, so that nothing else would have it collected.
     globalThis.gc?.();
     if ('reason' in made) {
@@ -147,7 +130,7 @@ async function makeAndTry(
     slot = slotOf(copy, path, bytes);
     const { outputs, ...tried } = await tryBoth(parts, slot, plan);
     const outcome = judged(tried, plan, {
-      worthBelow: wish.worthBelow,
+      ...wish,
       sampleRate: request.manifest.input.sample_rate,
     });
     if (!('reason' in outcome)) {
@@ -182,12 +165,6 @@ function lineOf(error: unknown): string {
   return messageOf(error).split('\n')[0] ?? '';
 }
 
-/** CPU of this process, in which nothing else is done: other than the time it does not grow while the machine is busy. */
-function cpuMs(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1000;
-}
-
 /** What a whole window takes at least, ms of CPU. */
 async function timeOfWhole(
   { runtime, createInput, whole, onProgress }: StreamParts,
@@ -207,115 +184,19 @@ async function timeOfWhole(
   return least;
 }
 
-function feedsOf(runtime: OnnxRuntime, tensors: readonly InputTensor[]): Record<string, Tensor> {
-  return Object.fromEntries(
-    tensors.map(({ name, data, dims }) => [name, new runtime.Tensor('float32', data, dims)]),
-  );
-}
-
-interface Tried {
-  wholeMs: number;
-  streamMs: number;
-  keptBytes: number;
-  /** The largest difference of an output, in proportion to its largest number. */
-  worst: number;
-  outputs: OutputShapes;
-}
-
 function judged(
-  { wholeMs, streamMs, keptBytes, worst }: Omit<Tried, 'outputs'>,
+  { wholeMs, streamMs, keptBytes, worst, scoreOff }: Omit<Tried, 'outputs'>,
   { gridSamples, windowSamples }: StreamPlan,
-  { worthBelow, sampleRate }: { worthBelow: number; sampleRate: number },
+  { worthBelow, leftEdge, sampleRate }: { worthBelow: number; leftEdge: LeftEdge; sampleRate: number },
 ): EngineStream | { reason: string } {
-  if (!(worst <= TOLERANCE)) return { reason: `its scores would be ${worst.toExponential(1)} off` };
+  // How far the other form is off depends on the network and the sound, and is told.
+  const tolerated = leftEdge === 'exact' ? TOLERANCE : Number.MAX_VALUE;
+  if (!(worst <= tolerated)) return { reason: `its scores would be ${worst.toExponential(1)} off` };
   if (!(streamMs < worthBelow * wholeMs)) {
     return {
       reason: `a hop would take ${streamMs.toFixed(1)} ms, where the whole window takes ${wholeMs.toFixed(1)} ms`,
     };
   }
   const gridSeconds = gridSamples / sampleRate;
-  return { gridSamples, gridSeconds, windowSamples, keptBytes, wholeMs, streamMs };
-}
-
-/** Runs both forms over the same noise, one form after the other, so that one at a time has to be in memory. */
-async function tryBoth(
-  { runtime, request: { manifest }, createInput, whole, hasRoomForBoth, onProgress }: StreamParts,
-  slot: SessionSlot,
-  plan: StreamPlan,
-): Promise<Tried> {
-  const { scores, frames, embedding } = manifest.output;
-  const outputs = [scores, frames?.name, frames?.embedding, embedding].filter((name) => name != null);
-  const over = (run: Run) =>
-    runOver(plan, outputs, { input: createInput(plan.windowSamples), run, onProgress });
-
-  const wholeSession = await whole.get();
-  const expected = await over((input) =>
-    wholeSession.run(feedsOf(runtime, input.tensors(plan.windowSamples)), outputs),
-  );
-  if (!hasRoomForBoth()) await whole.release();
-  const stream = createNetworkStream({ runtime, session: await slot.get(), plan, outputs });
-  const found = await over((input, moved) =>
-    stream.infer(input.tensors(plan.windowSamples), plan.windowSamples, moved),
-  );
-  const tried = {
-    wholeMs: median(expected.ms),
-    streamMs: median(found.ms),
-    keptBytes: stream.bytes,
-    worst: Math.max(...found.outputs.map((values, at) => difference(values, expected.outputs[at]!))),
-    outputs: expected.shapes,
-  };
-  if (!hasRoomForBoth()) await slot.release();
-  return tried;
-}
-
-type Run = (input: ModelInput, moved: number | null) => Promise<InferenceSession.OnnxValueMapType>;
-
-/** Noise with a swell, the same each time; times of the hops behind the first window, and all outputs. */
-async function runOver(
-  plan: StreamPlan,
-  names: readonly string[],
-  { input, run, onProgress }: { input: ModelInput; run: Run; onProgress: () => void },
-): Promise<{ ms: number[]; outputs: Float32Array[]; shapes: Record<string, readonly number[]> }> {
-  let state = 1;
-  let at = 0;
-  const noise = (count: number): Float32Array =>
-    Float32Array.from({ length: count }, () => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      at += 1;
-      return 0.2 * (1 + Math.sin(at / 9000)) * (state / 2 ** 31 - 1);
-    });
-  const ms: number[] = [];
-  const outputs: Float32Array[] = [];
-  const shapes: Record<string, readonly number[]> = {};
-  let moved: number | null = null;
-  for (let hop = 0; hop <= TRIAL_HOPS; hop += 1) {
-    input.push(noise(moved ?? plan.windowSamples));
-    onProgress();
-    const started = cpuMs();
-    const results = await run(input, moved);
-    if (hop > 0) ms.push(cpuMs() - started);
-    for (const name of names) {
-      const { data, dims } = results[name] as Tensor;
-      outputs.push(Float32Array.from(data as Float32Array));
-      shapes[name] = dims;
-    }
-    moved = plan.hopSamples;
-  }
-  return { ms, outputs, shapes };
-}
-
-function difference(found: Float32Array, expected: Float32Array): number {
-  if (found.length !== expected.length) return Infinity;
-  let [worst, scale] = [0, 1];
-  for (let at = 0; at < expected.length; at += 1) {
-    const off = Math.abs(found[at]! - expected[at]!);
-    // Written so that NaN counts.
-    if (!(off <= worst)) worst = Number.isNaN(off) ? Infinity : off;
-    scale = Math.max(scale, Math.abs(expected[at]!));
-  }
-  return worst / scale;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
+  return { gridSamples, gridSeconds, windowSamples, keptBytes, wholeMs, streamMs, leftEdge, scoreOff };
 }

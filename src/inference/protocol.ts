@@ -1,5 +1,6 @@
 import type { Failed } from '../common/failed.js';
 import type { Manifest } from '../models/manifest.js';
+import type { LeftEdge } from '../convert/streaming/plan.js';
 import type { LinearHead } from '../common/linear-head.js';
 import type { EngineStream, InferenceResult } from './engine.js';
 
@@ -43,6 +44,7 @@ export interface StreamWish {
   windowSeconds: number | null;
   /** What a window moves by, on the average. */
   hopSeconds: number;
+  leftEdge: LeftEdge;
   /** The stream must take less than this share of the time of the whole window. */
   worthBelow: number;
   /** Where a whole window takes less than this share of the time that it moves by, there is nothing worth saving. */

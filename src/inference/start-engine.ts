@@ -1,7 +1,7 @@
 import { codeOf, messageOf, SoundpostError } from '../common/errors.js';
 import type { Logger } from '../common/log.js';
 import type { InstalledModel } from '../models/registry.js';
-import type { InferenceEngine, StartEngine } from './engine.js';
+import type { EngineStream, InferenceEngine, StartEngine } from './engine.js';
 import { startEngineProcess, type EngineProcess, type Reply } from './engine-process.js';
 import { headsFor, headsOfWidth, NO_HEADS, type HeadsInForce } from './learnt-heads.js';
 import { megabytes } from '../common/size-text.js';
@@ -125,12 +125,18 @@ export function createStartEngine(dependencies: {
   };
 }
 
+/** What kind of stream it is, for people. */
+function streamText({ leftEdge, scoreOff }: EngineStream): string {
+  if (leftEdge === 'exact') return 'a stream';
+  return `an approximate stream, with scores up to ${scoreOff.toFixed(3)} off when it was tried`;
+}
+
 /** For people; null where nothing was wished for. */
 function outcomeText(id: string, outcome: StreamOutcome): string | null {
   if (outcome === null) return null;
   if ('reason' in outcome) return `${id} is computed for whole windows: ${outcome.reason}.`;
   const { streamMs, wholeMs, keptBytes } = outcome;
-  return `${id} is computed as a stream: ${streamMs.toFixed(1)} ms a hop where the whole window takes ${wholeMs.toFixed(1)} ms, with ${megabytes(keptBytes)} kept of each source.`;
+  return `${id} is computed as ${streamText(outcome)}: ${streamMs.toFixed(1)} ms a hop where the whole window takes ${wholeMs.toFixed(1)} ms, with ${megabytes(keptBytes)} kept of each source.`;
 }
 
 function createEngine(

@@ -370,6 +370,10 @@ export const telemetry = z.object({
           .number()
           .nonnegative()
           .describe('What is kept of each source between two windows, in MiB (1,048,576 bytes).'),
+        approximate: z
+          .boolean()
+          .optional()
+          .describe('Whether scores differ a little from those of whole windows (`model.streaming: approximate`).'),
       })
       .nullable()
       .optional()

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../common/log.js';
 import type { Config } from '../config/schema.js';
+import { leftEdgeOf } from '../inference/left-edge.js';
 import { Pipeline } from '../inference/pipeline.js';
 import { withSelfTest } from '../inference/self-test.js';
 import { createStartEngine } from '../inference/start-engine.js';
@@ -92,15 +93,17 @@ export function createHearing(options: {
   /** Of all that was taught, when that was told of last. */
   let toldNames = '';
 
+  const leftEdge = leftEdgeOf(config.model.streaming);
   const pipeline: Pipeline = new Pipeline({
     startEngine: withSelfTest(
       createStartEngine({
         log,
         optimizedFolder: disk.optimizedFolder,
-        ...(config.model.streaming === 'auto' && {
+        ...(leftEdge !== null && {
           stream: () => ({
             windowSeconds: config.inference.window_seconds,
             hopSeconds: 1 / state.now.rate_hz,
+            leftEdge,
             ...STREAM_WORTH,
           }),
         }),

@@ -97,7 +97,11 @@ export function createTelemetryLoop(options: {
 
 function streamOf(stream: EngineStream | null): TelemetryPayload['inference']['stream'] {
   if (stream === null) return null;
-  return { grid_s: round(stream.gridSeconds, 4), kept_mb: round(stream.keptBytes / 2 ** 20, 1) };
+  return {
+    grid_s: round(stream.gridSeconds, 4),
+    kept_mb: round(stream.keptBytes / 2 ** 20, 1),
+    approximate: stream.leftEdge === 'stream',
+  };
 }
 
 type SourceCounts = NonNullable<TelemetryPayload['sources']>[string];

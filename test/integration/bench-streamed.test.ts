@@ -5,6 +5,7 @@ import type { BenchMachine, BenchRow } from '../../src/bench/models/model-bench-
 import { runModelBench } from '../../src/bench/models/run-model-bench.js';
 import { installedSubject } from '../../src/bench/models/subject.js';
 import { formatMarkdown, formatTerminal } from '../../src/bench/models/table.js';
+import type { LeftEdge } from '../../src/convert/streaming/plan.js';
 import { silentLogger as log } from '../../src/common/log.js';
 import { optimizedFolderIn } from '../../src/inference/optimized-copy.js';
 import { createStartEngine } from '../../src/inference/start-engine.js';
@@ -25,7 +26,7 @@ const NO_SENSORS: SocReading = {
   ...{ under_voltage: null, throttled_since_boot: null },
 };
 
-async function bench(t: Test, worthBelow: number) {
+async function bench(t: Test, worthBelow: number, leftEdge: LeftEdge = 'exact') {
   const dataDir = temporaryFolder(t);
   const id = await installStreamableModel(dataDir);
   const registry = createRegistry({ bundledFolder: projectPath('models'), dataDir, log });
@@ -38,7 +39,7 @@ async function bench(t: Test, worthBelow: number) {
     streaming: {
       startEngine: createStartEngine({
         ...{ log, optimizedFolder },
-        stream: () => ({ windowSeconds: null, hopSeconds: 1, worthBelow, worthAbove: 0 }),
+        stream: () => ({ windowSeconds: null, hopSeconds: 1, leftEdge, worthBelow, worthAbove: 0 }),
       }),
       async reasonOf(model) {
         const record = await latestStreamRecord(optimizedFolder, model);

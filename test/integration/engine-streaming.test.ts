@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import type { LeftEdge } from '../../src/convert/streaming/plan.js';
 import { silentLogger as log } from '../../src/common/log.js';
 import type { Logger } from '../../src/common/log.js';
 import type { InferenceEngine, InferenceRequest, StartEngine } from '../../src/inference/engine.js';
@@ -51,11 +52,16 @@ async function modelIn(dataDir: string, id: string): Promise<InstalledModel> {
 }
 
 /** Starts engines that stream wherever that is possible, however much it saves. */
-function streaming(dataDir: string, logger: Logger = log, worthBelow = Infinity): StartEngine {
+function streaming(
+  dataDir: string,
+  logger: Logger = log,
+  worthBelow = Infinity,
+  leftEdge: LeftEdge = 'exact',
+): StartEngine {
   return createStartEngine({
     log: logger,
     optimizedFolder: optimizedFolderIn(dataDir),
-    stream: () => ({ windowSeconds: null, hopSeconds: 0.5, worthBelow, worthAbove: 0 }),
+    stream: () => ({ windowSeconds: null, hopSeconds: 0.5, leftEdge, worthBelow, worthAbove: 0 }),
   });
 }
 
@@ -171,7 +177,13 @@ t.test('where there is room for one form only, they take turns', async (t) => {
       // Less than two would need.
       memoryBytes: 100e6,
       optimizedFolder: optimizedFolderIn(dataDir),
-      stream: { windowSeconds: null, hopSeconds: 0.5, worthBelow: Infinity, worthAbove: 0 },
+      stream: {
+        windowSeconds: null,
+        hopSeconds: 0.5,
+        leftEdge: 'exact',
+        worthBelow: Infinity,
+        worthAbove: 0,
+      },
     },
     () => undefined,
   );

@@ -6,7 +6,7 @@ import { silentLogger as log } from '../../src/common/log.js';
 import { prepareModelInputs } from '../../src/inference/model-input.js';
 import { optimizedFolderIn } from '../../src/inference/optimized-copy.js';
 import { prepareStream, type PreparedStream } from '../../src/inference/prepare-stream.js';
-import type { LoadStep } from '../../src/inference/protocol.js';
+import type { LoadStep, StreamWish } from '../../src/inference/protocol.js';
 import { sessionOptions, type OnnxRuntime } from '../../src/inference/runtime.js';
 import { createSessionSlot } from '../../src/inference/session-slot.js';
 import { latestStreamRecord } from '../../src/inference/stream-record.js';
@@ -17,7 +17,9 @@ import { temporaryFolder } from '../support/temporary.js';
 
 /* What becomes of a stream whose making fails, or is cut short. */
 
-const WISH = { windowSeconds: null, hopSeconds: 0.5, worthBelow: Infinity, worthAbove: 0 };
+const WISH: StreamWish = {
+  ...{ windowSeconds: null, hopSeconds: 0.5, leftEdge: 'exact', worthBelow: Infinity, worthAbove: 0 },
+};
 
 async function setUp(t: Test) {
   const dataDir = temporaryFolder(t);

@@ -156,3 +156,78 @@ t.test('whatever the layers, hops and lengths, a stream gives what the whole win
   t.ok(followed >= 60, `most hops follow the one before: ${followed}`);
   t.ok(shortened >= 1, `some began with a shorter window: ${shortened}`);
 });
+
+/** The last rows of a table of so many columns, and what the random networks make of them: their mean and largest. */
+function lastFrames(all: Float32Array, count: number): { frames: Float32Array; probs: number[] } {
+  const frames = all.subarray(all.length - count * CHANNELS);
+  const probs = Array.from({ length: CHANNELS }, (_, channel) => {
+    const values = Array.from({ length: count }, (_, row) => frames[row * CHANNELS + channel]!);
+    return values.reduce((sum, value) => sum + value, 0) / count + Math.max(...values);
+  });
+  return { frames, probs };
+}
+
+/** Layers at the end that are computed for the whole window begin with its padding, not with the sound before. */
+function isWhollyStreamed({ nodes }: OnnxGraph): boolean {
+  return nodes.every(
+    ({ op, outputs }) =>
+      !['Conv', 'MaxPool', 'AveragePool'].includes(op) || outputs[0]?.endsWith(' columns') === true,
+  );
+}
+
+function furthest(found: Float32Array, expected: ArrayLike<number>): number {
+  const off = [...found].map((value, i) => Math.abs(value - (expected[i] ?? NaN)));
+  return off.every(Number.isFinite) && found.length === expected.length ? Math.max(...off) : Infinity;
+}
+
+t.test(
+  'with the cheaper left edge it gives what the network says of the sound from long before',
+  async (t) => {
+    t.comment(`seed ${seed}`);
+    const folder = temporaryFolder(t);
+    let compared = 0;
+    const property = fc.asyncProperty(
+      layers,
+      fc.integer({ min: 60, max: 120 }),
+      fc.integer({ min: 0, max: 2 }),
+      fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 2, maxLength: 5 }),
+      async (list, columns, edges, hops) => {
+        const input = { name: 'logmel', timeAxis: 2, columns, strideSamples: 10, left: edges, right: edges };
+        const graph = buildNetwork(list);
+        if (!hasColumns(graph, input)) return;
+        const request = { inputs: [input], windowSamples: 10 * columns, hopSamples: 60 };
+        const both = await openBothForms(graph, { ...request, leftEdge: 'stream' }, folder);
+        if ('reason' in both || !isWhollyStreamed(both.streamed.graph)) return;
+        const step = both.streamed.plan.gridSamples / 10;
+        const longest = Math.floor(both.streamed.plan.maxHopSamples / both.streamed.plan.gridSamples);
+        let end = 300;
+        await both.infer(windowThatEnds(end, columns, edges), 10 * columns, null);
+        // Until nothing is left of how the stream began.
+        while (end < 300 + 2 * columns) {
+          end += step;
+          await both.infer(windowThatEnds(end, columns, edges), 10 * columns, 10 * step);
+        }
+        for (const hop of hops) {
+          const moved = Math.min(hop, longest) * step;
+          end += moved;
+          const found = await both.infer(windowThatEnds(end, columns, edges), 10 * columns, 10 * moved);
+          const frames = found.frames!;
+          // A window that is longer by whole steps of the grid has its columns at the same places.
+          const longer = columns + Math.ceil(columns / step) * step;
+          const whole = await both.whole(windowThatEnds(end, longer, edges));
+          const expected = lastFrames(whole.frames!.data as Float32Array, frames.dims[1]!);
+          const off = Math.max(
+            furthest(frames.data as Float32Array, expected.frames),
+            furthest(found.probs!.data as Float32Array, expected.probs),
+          );
+          if (off > TOLERANCE) throw new Error(`${off} off`);
+          compared += 1;
+        }
+        t.equal(both.stream.beginnings, 1);
+        await both.release();
+      },
+    );
+    await fc.assert(property, { seed, numRuns: 60, endOnFailure: true });
+    t.ok(compared >= 60, `${compared} windows were compared`);
+  },
+);

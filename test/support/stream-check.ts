@@ -12,6 +12,8 @@ import type { InputTensor } from '../../src/inference/model-input.js';
 import { createNetworkStream, type NetworkStream } from '../../src/inference/network-stream.js';
 import { sessionOptions } from '../../src/inference/runtime.js';
 
+type Outputs = runtime.InferenceSession.OnnxValueMapType;
+
 /** A network as it is and as a stream, in ONNX Runtime. */
 export interface BothForms {
   streamed: StreamedNetwork;
@@ -22,6 +24,10 @@ export interface BothForms {
     windowSamples: number,
     movedSamples: number | null,
   ): Promise<number>;
+  /** The outputs of the stream for a window. */
+  infer(window: readonly InputTensor[], windowSamples: number, movedSamples: number | null): Promise<Outputs>;
+  /** The outputs of the network as it is, for any length. */
+  whole(window: readonly InputTensor[]): Promise<Outputs>;
   release(): Promise<void>;
 }
 
@@ -42,15 +48,20 @@ export async function openBothForms(
   const session = await open('stream.onnx', streamed.graph);
   const outputs = graph.outputs.map(({ name }) => name);
   const stream = createNetworkStream({ runtime, session, plan: streamed.plan, outputs });
+  const ofWhole = (window: readonly InputTensor[]): Promise<Outputs> =>
+    whole.run(
+      Object.fromEntries(
+        window.map(({ name, data, dims }) => [name, new runtime.Tensor('float32', data, dims)]),
+      ),
+    );
   return {
     streamed,
     stream,
+    infer: (window, windowSamples, movedSamples) => stream.infer(window, windowSamples, movedSamples),
+    whole: ofWhole,
     async compare(window, windowSamples, movedSamples) {
       const found = await stream.infer(window, windowSamples, movedSamples);
-      const feeds = Object.fromEntries(
-        window.map(({ name, data, dims }) => [name, new runtime.Tensor('float32', data, dims)]),
-      );
-      const expected = await whole.run(feeds);
+      const expected = await ofWhole(window);
       return Math.max(...outputs.map((name) => difference(found[name], expected[name])));
     },
     async release() {

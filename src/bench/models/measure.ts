@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SoundpostError } from '../../common/errors.js';
 import { testSound } from '../../features/test-sound.js';
+import type { LeftEdge } from '../../convert/streaming/plan.js';
 import type { EngineStream, InferenceEngine, InferenceRequest, StartEngine } from '../../inference/engine.js';
 import { windowStep } from '../../models/manifest.js';
 import type { InstalledModel } from '../../models/registry.js';
@@ -22,6 +23,7 @@ export interface StreamedMeasurement {
   grid_s: number;
   /** What is kept of each source between two windows, 10⁶ bytes. */
   kept_mb: number;
+  left_edge: LeftEdge;
   hop_ms: LatencyParts;
   late: number;
   cpu_ms_per_hop: number | null;
@@ -105,7 +107,7 @@ export async function measureStreamed(
   const engine = await options.startEngine(model, { threads, signal });
   try {
     if (engine.stream == null) return null;
-    const { gridSeconds, keptBytes } = engine.stream;
+    const { gridSeconds, keptBytes, leftEdge } = engine.stream;
     const next = hopsOnGrid(engine.model, engine.stream, rateHz);
     for (let done = 0; ; done += 1) {
       if (signal.aborted) throw new SoundpostError('aborted', 'Interrupted before the stream had begun.');
@@ -114,7 +116,10 @@ export async function measureStreamed(
       if (done >= MOST_TO_BEGIN) return null;
     }
     const measured = await measureHops(engine, next, options);
-    return { grid_s: gridSeconds, kept_mb: keptBytes / 1e6, ...measured, ...perHour(measured, rateHz) };
+    return {
+      ...{ grid_s: gridSeconds, kept_mb: keptBytes / 1e6, left_edge: leftEdge },
+      ...{ ...measured, ...perHour(measured, rateHz) },
+    };
   } finally {
     await engine.stop();
   }

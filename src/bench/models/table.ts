@@ -267,6 +267,11 @@ export function remarks(report: ModelBenchReport): string[] {
         ]
       : []),
     `${settings.seconds} s for each model after its warm-up: half clips back to back, half a stream at ${settings.rate_hz} Hz. Latencies in ms.`,
+    ...(rows.some((row) => streamed(row)?.left_edge === 'stream')
+      ? [
+          'Streams are computed in the approximate form (model.streaming: approximate): scores differ a little.',
+        ]
+      : []),
     ...(measured ? [] : ['No temperature: this machine has no sensor that is known.']),
     ...(rows.some(({ sensors }) => sensors?.throttled === true)
       ? ['The firmware slowed the cores down during the run.']

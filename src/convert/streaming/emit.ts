@@ -117,7 +117,7 @@ class Emitter {
     return this.analysis.gridSamples / stride;
   }
 
-  private readInput({ name, timeAxis, columns }: StreamInput): void {
+  private readInput({ name, timeAxis, columns, left }: StreamInput): void {
     const timed = this.analysis.timed.get(name)!;
     const layout = this.layouts.get(name)!;
     const dims = this.dimsOf(name);
@@ -134,6 +134,8 @@ class Emitter {
       head: head === null ? null : { name: head, columns: layout.left },
       tail: { name: tail, columns: layout.right },
     });
+    // What is before the window, and what is of this window alone at its beginning, must not get into the stream.
+    if (head === null) this.limitHop(Math.floor((columns - layout.right - left) / this.perGrid(timed)));
     this.add(name, joined, 0);
   }
 

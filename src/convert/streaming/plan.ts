@@ -1,3 +1,9 @@
+/**
+ * What the first columns of a window are made of. `exact`: of the window alone, so that the network gives what it gives for
+ * the whole window. `stream`: of the sound before the window too, as if it were still there: cheaper, and a little different.
+ */
+export type LeftEdge = 'exact' | 'stream';
+
 /** What has to be fed to a streamed network, and kept of what it gives, from one hop to the next. */
 export interface StreamPlan {
   /** Windows begin at multiples of so many samples; a hop is a whole number of them. */

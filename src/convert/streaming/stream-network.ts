@@ -3,7 +3,7 @@ import type { OnnxGraph } from '../onnx.js';
 import { analyse, type Analysis, type StreamInput } from './analyse.js';
 import { emit, type Emitted } from './emit.js';
 import { foldReshapes } from './fold-reshapes.js';
-import type { StreamPlan } from './plan.js';
+import type { LeftEdge, StreamPlan } from './plan.js';
 import { withLengths } from './with-lengths.js';
 
 export type { StreamInput } from './analyse.js';
@@ -14,11 +14,7 @@ export interface StreamRequest {
   windowSamples: number;
   /** What the window moves by, on the average. */
   hopSamples: number;
-  /**
-   * `exact`: what the network gives for the whole window. `stream`: the first columns of the window are those of the
-   * stream, as if the sound before the window were still there: cheaper, and a little different.
-   */
-  leftEdge: 'exact' | 'stream';
+  leftEdge: LeftEdge;
 }
 
 /** A network that computes what is new with each hop. */
