@@ -76,3 +76,10 @@ t.test('one that is none has the reason', async (t) => {
   t.match(formatTerminal(report), /^streamable is no stream: a hop would take .*\.$/m);
   t.notMatch(formatTerminal(report), / streamed /);
 });
+
+t.test('in the approximate form that is said', async (t) => {
+  const { report, row } = await bench(t, Infinity, 'stream');
+  t.match(row.streamed, { left_edge: 'stream' });
+  t.match(formatTerminal(report), /^Streams are computed in the approximate form/m);
+  t.notMatch(formatTerminal((await bench(t, Infinity)).report), /approximate/);
+});

@@ -443,3 +443,30 @@ t.test('a process that ends in a window of a stream is followed by one for whole
   t.equal((await next.infer(window)).computedAs, 'whole');
   t.same(warned, ['streamable is computed for whole windows for an hour: its process ended in a window.']);
 });
+
+t.test('in the approximate form scores differ a little, and the log says by how much', async (t) => {
+  const dataDir = temporaryFolder(t);
+  const model = await modelIn(dataDir, await installStreamableModel(dataDir));
+  const lines: string[] = [];
+  const logger: Logger = { ...log, info: (_: unknown, line?: string) => void lines.push(line ?? '') };
+  const engine = await start(t, streaming(dataDir, logger, Infinity, 'stream'), model);
+  const exact = await start(t, streaming(dataDir), model);
+  t.match(engine.stream, { leftEdge: 'stream', gridSamples: GRID });
+  t.match(lines, [/^streamable is computed as an approximate stream, with scores up to 0\.\d{3} off when/]);
+  t.ok(engine.stream!.keptBytes < exact.stream!.keptBytes, 'less is kept');
+  const whole = await start(t, startWhole, model);
+  let end = WINDOW;
+  let [furthest, streamed] = [0, 0];
+  for (let hop = 0; hop < 20; hop += 1) {
+    const moved = hop === 0 ? WINDOW : 3 * GRID;
+    if (hop > 0) end += moved;
+    const result = await engine.infer({
+      ...{ samples: sound.slice(end - moved, end), reset: hop === 0 },
+      ...{ windowSamples: WINDOW, onGrid: true },
+    });
+    if (result.computedAs === 'stream') streamed += 1;
+    furthest = Math.max(furthest, worst(result.scores, (await whole.infer(wholeWindow(end))).scores));
+  }
+  t.ok(streamed >= 15, `${streamed} windows were streamed`);
+  t.ok(furthest > TOLERANCE && furthest < 0.2, `up to ${furthest} off`);
+});

@@ -40,14 +40,18 @@ async function setUp(t: Test) {
     record: () => latestStreamRecord(folder, id),
     files: () => readdirSync(folder).filter((name) => !name.endsWith('.json')),
     /** @param create in place of the runtime's own, where a network is opened */
-    load: (create?: () => Promise<never>, onProgress: (step?: LoadStep) => void = () => undefined) =>
+    load: (
+      create?: () => Promise<never>,
+      onProgress: (step?: LoadStep) => void = () => undefined,
+      wish: StreamWish = WISH,
+    ) =>
       prepareStream(
         {
           runtime: create === undefined ? runtime : withCreate(create),
           ...{ request, fixedWindow: false, createInput, whole, onProgress },
           hasRoomForBoth: () => true,
         },
-        WISH,
+        wish,
       ),
   };
 }
@@ -128,4 +132,20 @@ t.test('a stream that has failed in a window is left alone for a day', async (t)
   t.same(files(), []);
   t.match(await record(), { reason: 'its output "scores" held NaN', untilMs: Number });
   t.same(await load(), { reason: 'its output "scores" held NaN' });
+});
+
+t.test('each form of the left edge is made, tried and kept for itself', async (t) => {
+  const { load, record } = await setUp(t);
+  const approximate: StreamWish = { ...WISH, leftEdge: 'stream' };
+  for (const wish of [WISH, approximate, WISH, approximate]) {
+    const made: (LoadStep | undefined)[] = [];
+    const found = await load(undefined, (step) => made.push(step), wish);
+    if (!isStream(found)) return void t.fail(found.reason);
+    t.equal(found.stream.leftEdge, wish.leftEdge);
+    const { scoreOff } = found.stream;
+    if (wish.leftEdge === 'exact') t.ok(scoreOff <= 1e-5, `${scoreOff} off`);
+    else t.ok(scoreOff > 1e-5 && scoreOff < 1, `${scoreOff} off`);
+    await found.slot.release();
+  }
+  t.match(await record(), { stream: { leftEdge: 'stream' } });
 });

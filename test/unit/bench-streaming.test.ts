@@ -75,7 +75,7 @@ t.test('what a bare board holds: by the heat of its hops', (t) => {
   t.ok(heavy!.meanHz[45] < heavy!.meanHz[20]);
   const figures = {
     ...{ gridSeconds: 0.32, wholeMs: 3000, streamMs: 50, share: 0.1, macsShare: 0.1, firstMs: 4000 },
-    ...{ stateBytes: 1, worstScore: 0, worst: 0 },
+    ...{ stateBytes: 1, worstScore: 0, worst: 0, meanScoreOff: 0, sameTop: 1 },
   };
   const table = thermalTable([{ name: 'Cnn14', reason: null, figures }], 1);
   t.equal(table.length, 3);

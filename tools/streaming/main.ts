@@ -6,7 +6,7 @@
  */
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { Command, Option } from '@commander-js/extra-typings';
 import { table } from '../bench/text-table.js';
@@ -34,6 +34,7 @@ const options = new Command('npm run bench:streaming --')
       .choices(['exact', 'stream'] as const)
       .default('exact' as const),
   )
+  .option('--recording <file>', 'sound to run them over, in a loop; tones in noise where left out')
   .option('--soak-hours <h>', 'run streams for so many hours of sound, as fast as they compute', positive)
   .option('--soak-minutes <min>', 'end the soak of a network after so much time', positive, 24 * 60)
   .option('--compare-every <n>', 'in a soak: every so many windows are compared', whole, 97)
@@ -44,16 +45,17 @@ const options = new Command('npm run bench:streaming --')
 
 async function measureApart(name: string): Promise<Measured> {
   const script = join(import.meta.dirname, 'measure-process.js');
-  const { window, hops, leftEdge } = options;
+  const { window, hops, leftEdge, recording } = options;
   const args = [script, name, String(window), String(hops), leftEdge];
+  if (recording !== undefined) args.push(resolve(recording));
   const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 900_000 });
   return JSON.parse(stdout) as Measured;
 }
 
 function row({ name, figures, reason }: Measured): string[] {
   if (figures === null) return [name, reason ?? ''];
-  const { gridSeconds, wholeMs, streamMs, share, macsShare, firstMs, stateBytes, worstScore, worst } =
-    figures;
+  const { gridSeconds, wholeMs, streamMs, share, macsShare, firstMs, stateBytes } = figures;
+  const { worstScore, worst, meanScoreOff, sameTop } = figures;
   return [
     name,
     gridSeconds.toFixed(3),
@@ -65,6 +67,8 @@ function row({ name, figures, reason }: Measured): string[] {
     (stateBytes / 1e6).toFixed(1),
     worstScore.toExponential(0),
     worst.toExponential(0),
+    meanScoreOff.toExponential(0),
+    (100 * sameTop).toFixed(0),
     options.window === 10 && options.leftEdge === 'exact' ? (GOALS[name]?.toFixed(2) ?? '') : '',
   ];
 }
@@ -72,7 +76,7 @@ function row({ name, figures, reason }: Measured): string[] {
 async function compareForms(): Promise<Measured[]> {
   const head = ['network', 'grid s', 'whole ms', 'stream ms', 'ratio', 'MACs', 'first ms', 'kept MB'];
   const measured: Measured[] = [];
-  const rows = [[...head, 'score off', 'off', 'goal']];
+  const rows = [[...head, 'score off', 'off', 'mean off', 'same top %', 'goal']];
   for (const name of options.networks ?? NETWORKS) {
     process.stderr.write(`${name} …\n`);
     const result = await measureApart(name);

@@ -1,10 +1,15 @@
+import type { Tensor } from 'onnxruntime-node';
 import { prepareModelInputs } from '../../src/inference/model-input.js';
+import { decodeFile } from '../../src/audio/decode.js';
+import { resampleWhole } from '../../src/audio/resample.js';
 import { createHops, difference, openForms, timed, type Subject } from './both-forms.js';
 
 export interface Conditions {
   windowSeconds: number;
   hops: number;
   leftEdge: 'exact' | 'stream';
+  /** A sound file, played in a loop; tones in noise where it is null. */
+  recording: string | null;
   /** For the two forms of the network. */
   folder: string;
 }
@@ -32,6 +37,10 @@ export interface Figures {
   /** The largest difference of a score, and of any output in proportion to its largest number. */
   worstScore: number;
   worst: number;
+  /** The largest difference of a score in a window, on the average over the windows. */
+  meanScoreOff: number;
+  /** The share of the windows in which the label of the largest score is the same in both. */
+  sameTop: number;
 }
 
 /** Runs both forms side by side over the same sound, at 1 Hz on the average, and compares what they give. */
@@ -42,10 +51,12 @@ export async function measureNetwork(subject: Subject, conditions: Conditions): 
   const { windowSamples, outputs, stream, streamed } = forms;
   const { plan, macs } = streamed;
   const feed = (await prepareModelInputs(input))(windowSamples);
-  const sound = createSound();
+  const sound =
+    conditions.recording === null ? createSound() : await playInLoop(conditions.recording, input.sample_rate);
   feed.push(sound(windowSamples));
   const times: { whole: number; stream: number }[] = [];
   const worst = { score: 0, any: 0 };
+  const scores: { off: number; isSameTop: boolean }[] = [];
   const nextHop = createHops(input.sample_rate, plan.gridSamples);
   let moved: number | null = null;
   for (let hop = 0; hop <= conditions.hops; hop += 1) {
@@ -56,7 +67,9 @@ export async function measureNetwork(subject: Subject, conditions: Conditions): 
     for (const output of outputs) {
       const off = difference(found[output], expected[output]);
       worst.any = Math.max(worst.any, off.relative);
-      if (output === 'probs') worst.score = Math.max(worst.score, off.absolute);
+      if (output !== SCORES) continue;
+      worst.score = Math.max(worst.score, off.absolute);
+      scores.push({ off: off.absolute, isSameTop: topOf(found[output]) === topOf(expected[output]) });
     }
     moved = nextHop();
     feed.push(sound(moved));
@@ -78,7 +91,30 @@ export async function measureNetwork(subject: Subject, conditions: Conditions): 
       stateBytes: stream.bytes,
       worstScore: worst.score,
       worst: worst.any,
+      meanScoreOff: sum(scores.map(({ off }) => off)) / scores.length,
+      sameTop: scores.filter(({ isSameTop }) => isSameTop).length / scores.length,
     },
+  };
+}
+
+/** The output of the networks that has their scores. */
+const SCORES = 'probs';
+
+/** The place of the largest number. */
+function topOf(output: Tensor | undefined): number {
+  const values = output?.data as Float32Array;
+  return values.indexOf(Math.max(...values));
+}
+
+/** A recording at a rate, over and over. */
+async function playInLoop(path: string, rate: number): Promise<(samples: number) => Float32Array> {
+  const { samples: original, sampleRate } = await decodeFile(path);
+  const loop = await resampleWhole(original, sampleRate, rate);
+  let at = 0;
+  return (samples) => {
+    const from = at;
+    at += samples;
+    return Float32Array.from({ length: samples }, (_, i) => loop[(from + i) % loop.length]!);
   };
 }
 
