@@ -12,7 +12,10 @@ export interface InferenceRequest {
    */
   samples: Float32Array;
   reset: boolean;
-  /** Length of the window that ends with the last sample, in samples; shorter than the model's at the start. */
+  /**
+   * Length of the window that ends with the last sample, in samples; shorter than the model's at the start. So much sound is
+   * kept as the model's own window is long, or the longest that came with `reset`: a longer one needs `reset`.
+   */
   windowSamples: number;
   /**
    * The frames of the window that are wanted, by their number in it, `to` not included; left out where none are. More

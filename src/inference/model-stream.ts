@@ -87,6 +87,8 @@ export async function createModelStream(options: {
   const resampler = await createStreamResampler(captureRate, rate, options.quality);
   const startPosition = options.startPosition();
   let sentUpTo = -1;
+  /** How much sound the engine keeps of this stream, see `InferenceRequest.windowSamples`. */
+  let keptSamples = Math.round(input.window_seconds * rate);
   let appended = 0;
   /** How far the sound at the model's rate has been behind what was appended, at most: what the resampler holds back. */
   let behind = 0;
@@ -121,7 +123,8 @@ export async function createModelStream(options: {
       if (end - start < minSamples) return 'too_early';
       if (start < ring.oldest) return 'gone';
       // A window that grows at the start still begins at sample 0; one that slides continues what was sent.
-      const continues = sentUpTo >= start && sentUpTo <= end;
+      const continues = sentUpTo >= start && sentUpTo <= end && end - start <= keptSamples;
+      if (!continues) keptSamples = Math.max(keptSamples, end - start);
       const from = continues ? sentUpTo : start;
       const samples = scratch.subarray(0, end - from);
       ring.read(from, end, samples);

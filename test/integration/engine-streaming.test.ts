@@ -2,7 +2,6 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import type { LeftEdge } from '../../src/convert/streaming/plan.js';
 import { silentLogger as log } from '../../src/common/log.js';
 import type { Logger } from '../../src/common/log.js';
 import type { InferenceEngine, InferenceRequest, StartEngine } from '../../src/inference/engine.js';
@@ -10,6 +9,7 @@ import type { LearntHead } from '../../src/inference/learnt-heads.js';
 import { loadModel } from '../../src/inference/loaded-model.js';
 import { optimizedFolderIn } from '../../src/inference/optimized-copy.js';
 import { Pipeline } from '../../src/inference/pipeline.js';
+import type { StreamWish } from '../../src/inference/protocol.js';
 import { createStartEngine } from '../../src/inference/start-engine.js';
 import type { WindowResult } from '../../src/inference/window-report.js';
 import { createRegistry, type InstalledModel } from '../../src/models/registry.js';
@@ -52,16 +52,14 @@ async function modelIn(dataDir: string, id: string): Promise<InstalledModel> {
 }
 
 /** Starts engines that stream wherever that is possible, however much it saves. */
-function streaming(
-  dataDir: string,
-  logger: Logger = log,
-  worthBelow = Infinity,
-  leftEdge: LeftEdge = 'exact',
-): StartEngine {
+function streaming(dataDir: string, logger: Logger = log, wish: Partial<StreamWish> = {}): StartEngine {
   return createStartEngine({
     log: logger,
     optimizedFolder: optimizedFolderIn(dataDir),
-    stream: () => ({ windowSeconds: null, hopSeconds: 0.5, leftEdge, worthBelow, worthAbove: 0 }),
+    stream: () => ({
+      ...{ windowSeconds: null, hopSeconds: 0.5, leftEdge: 'exact', worthBelow: Infinity, worthAbove: 0 },
+      ...wish,
+    }),
   });
 }
 
@@ -232,23 +230,23 @@ t.test('whatever happens to the sound, each window is that of the whole engine',
   ] as const;
   const wholes = new Map<InstalledModel, InferenceEngine>();
   for (const model of models) wholes.set(model, await start(t, startWhole, model));
-  const startStreaming = streaming(dataDir);
-  const counts = { streamed: 0, begun: 0, processed: 0 };
+  const counts = { streamed: 0, begun: 0, processed: 0, longer: 0 };
 
-  async function play(happenings: readonly Happening[]): Promise<void> {
+  async function play(windowSeconds: number | null, happenings: readonly Happening[]): Promise<void> {
     const results: WindowResult[] = [];
     const pipeline = new Pipeline({
-      startEngine: startStreaming,
+      startEngine: streaming(dataDir, log, { windowSeconds }),
       fallback: models[0],
       rateHz: 2,
-      windowSeconds: null,
+      windowSeconds,
       threads: 1,
-      keepSeconds: 4,
+      keepSeconds: 6,
       sources: 2,
       log,
       events: {
         ...quietEvents,
         result: (result) => void results.push(result),
+        engineLost: (lost) => t.fail('an engine was lost', { lost }),
       },
     });
     try {
@@ -303,6 +301,7 @@ t.test('whatever happens to the sound, each window is that of the whole engine',
         const to = Math.floor(Math.round((endMs * RATE) / 1000) / FRAME) * FRAME;
         const expected = await wholes.get(model)!.infer(wholeWindow(to, length));
         const off = worst(scores.subarray(0, LABELS), expected.scores);
+        if (length > WINDOW) counts.longer += 1;
         if (off > TOLERANCE) throw new Error(`the window from ${startMs} to ${endMs} ms is ${off} off`);
       }
     } finally {
@@ -315,13 +314,16 @@ t.test('whatever happens to the sound, each window is that of the whole engine',
     fc.record({ kind: fc.constant('rate' as const), hz: fc.constantFrom(0.2, 0.7, 1, 2, 3.3, 6.25, 9) }),
     fc.record({ kind: fc.constantFrom('pause', 'interrupt', 'begin', 'swap', 'head') }),
   ) as fc.Arbitrary<Happening>;
-  await fc.assert(fc.asyncProperty(fc.array(happening, { minLength: 2, maxLength: 8 }), play), {
+  // The model's own window, a shorter one, and one longer than the model's.
+  const windows = fc.constantFrom(null, 3, 5.5);
+  await fc.assert(fc.asyncProperty(windows, fc.array(happening, { minLength: 2, maxLength: 8 }), play), {
     seed,
-    numRuns: 6,
+    numRuns: 9,
     endOnFailure: true,
   });
   t.ok(counts.streamed >= 50, `many are streamed: ${JSON.stringify(counts)}`);
   t.ok(counts.begun > 0);
+  t.ok(counts.longer > 0, 'some are longer than the model’s own');
 });
 
 t.test('windows move on the grid at the wished rate', async (t) => {
@@ -402,7 +404,7 @@ t.test('where a stream would not pay there is none, and that is said once', asyn
   const model = await modelIn(dataDir, await installStreamableModel(dataDir));
   const said: string[] = [];
   const logger: Logger = { ...log, info: (_fields, message) => void said.push(message) };
-  const startEngine = streaming(dataDir, logger, 0);
+  const startEngine = streaming(dataDir, logger, { worthBelow: 0 });
   for (let life = 0; life < 2; life += 1) {
     const engine = await startEngine(model, { threads: 1 });
     t.equal(engine.stream, null);
@@ -449,7 +451,7 @@ t.test('in the approximate form scores differ a little, and the log says by how 
   const model = await modelIn(dataDir, await installStreamableModel(dataDir));
   const lines: string[] = [];
   const logger: Logger = { ...log, info: (_: unknown, line?: string) => void lines.push(line ?? '') };
-  const engine = await start(t, streaming(dataDir, logger, Infinity, 'stream'), model);
+  const engine = await start(t, streaming(dataDir, logger, { leftEdge: 'stream' }), model);
   const exact = await start(t, streaming(dataDir), model);
   t.match(engine.stream, { leftEdge: 'stream', gridSamples: GRID });
   t.match(lines, [/^streamable is computed as an approximate stream, with scores up to 0\.\d{3} off when/]);
