@@ -30,23 +30,26 @@ export function checkBackground({ learn, data_dir: dataDir }: Config): Promise<F
     isOn: learn.background,
     off: 'off, nothing is kept of what is heard day in, day out (learn.background is false)',
     limits: `of ${learn.max_background_mb} MB; no sound, but what the network makes of it, for sounds of your own`,
-    counted: { ending: '.emb', one: 'day', many: 'days' },
+    // A file for each model and day.
+    counted: { ending: '.emb', one: 'day', many: 'days', of: (name) => name.slice(-'YYYY-MM-DD.emb'.length) },
   });
 }
 
-/** @param rule.counted the files that end so are counted, and called so */
+/**
+ * @param rule.counted the files that end so are counted, and called so; those of which `of` says the same are counted once
+ */
 async function checkFolder(
   folder: string,
   rule: {
     isOn: boolean;
     off: string;
     limits: string;
-    counted?: { ending: string; one: string; many: string };
+    counted?: { ending: string; one: string; many: string; of?: (name: string) => string };
   },
 ): Promise<Finding> {
   const blocked = await whyNotWritable(folder);
   const { counted } = rule;
-  const held = await heldIn(folder, counted?.ending ?? '').catch((error: unknown) => codeOfErrno(error));
+  const held = await heldIn(folder, counted).catch((error: unknown) => codeOfErrno(error));
   const size = (bytes: number, files: number) =>
     counted === undefined
       ? megabytes(bytes)
@@ -82,8 +85,12 @@ async function whyNotWritable(folder: string): Promise<string | null> {
   }
 }
 
-async function heldIn(folder: string, ending: string): Promise<{ bytes: number; files: number }> {
-  const held = { bytes: 0, files: 0 };
+async function heldIn(
+  folder: string,
+  { ending = '', of = (name: string) => name }: { ending?: string; of?: (name: string) => string } = {},
+): Promise<{ bytes: number; files: number }> {
+  let bytes = 0;
+  const files = new Set<string>();
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
     if (codeOfErrno(error) === 'ENOENT') return [];
     throw error;
@@ -92,8 +99,8 @@ async function heldIn(folder: string, ending: string): Promise<{ bytes: number; 
     if (!entry.isFile()) continue;
     // The service may be removing it at this moment.
     const found = await stat(join(entry.parentPath, entry.name)).catch(() => null);
-    held.bytes += found?.size ?? 0;
-    if (entry.name.endsWith(ending)) held.files += 1;
+    bytes += found?.size ?? 0;
+    if (entry.name.endsWith(ending)) files.add(of(entry.name));
   }
-  return held;
+  return { bytes, files: files.size };
 }

@@ -263,8 +263,9 @@ void t.test('doctor says where the page is and what is kept', async (t) => {
   writeFileSync(join(day, 'one.flac'), Buffer.alloc(2_000_000));
   writeFileSync(join(day, 'one.json'), '{}');
   mkdirSync(join(dataDir, 'background'));
-  for (const name of ['2026-05-01', '2026-05-02']) {
-    writeFileSync(join(dataDir, 'background', `0123456789abcdef-${name}.emb`), Buffer.alloc(750_000));
+  // Two models on the second of two days.
+  for (const name of ['0123456789abcdef-2026-05-01', '0123456789abcdef-2026-05-02', '89abcdef-2026-05-02']) {
+    writeFileSync(join(dataDir, 'background', `${name}.emb`), Buffer.alloc(500_000));
   }
   writeFileSync(join(dataDir, 'history'), 'no folder');
   const full = await doctor(...open, '--web.password', 'hush-hush', '--clips.enabled', 'true');

@@ -127,9 +127,11 @@ function makeAnnouncer(
   return { announcer, model, window, published, takenAway, retired, labelsSaid, modelOf };
 }
 
+// Labels are written after a test has ended, too.
+const scratch = temporaryFolder(t);
+
 t.test('silence is nothing that is on', (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'soundpost-announcer-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = mkdtempSync(join(scratch, 'announcer-'));
   const { announcer, window, labelsSaid } = makeAnnouncer(folder);
   window(0, 0.9);
   t.same(labelsSaid(), [['silence', 'ON']]);
@@ -140,8 +142,7 @@ t.test('silence is nothing that is on', (t) => {
 });
 
 t.test('without sound nothing is on, whatever the network makes of zeros', (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'soundpost-announcer-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = mkdtempSync(join(scratch, 'announcer-'));
   const { announcer, window, published, labelsSaid } = makeAnnouncer(folder);
   window(0.9, 0);
   announcer.setAudible(false);
@@ -201,8 +202,7 @@ t.test('what the settings name is named whatever the model knows', (t) => {
 });
 
 t.test('labels that were ever told are switched off by the next life', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'soundpost-announcer-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = mkdtempSync(join(scratch, 'announcer-'));
   const path = join(folder, 'labels.json');
   makeAnnouncer(folder).window(0.9, 0);
   const content = () => (existsSync(path) ? readFileSync(path, 'utf8').trim() : '');
@@ -424,8 +424,7 @@ t.test('patience counts only what this process has seen pass', async (t) => {
 });
 
 t.test('what was taught is watched, told of, and taken away like a label of the model', (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'soundpost-announcer-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = mkdtempSync(join(scratch, 'announcer-'));
   const { announcer, window, published, labelsSaid, modelOf } = makeAnnouncer(folder, { labels: ['Dog'] });
   window(0.1, 0.1);
   const bell = [{ name: 'Our bell', threshold: 0.7 }];
@@ -463,8 +462,7 @@ t.test('what was taught is watched, told of, and taken away like a label of the 
 });
 
 t.test('where every label is watched, what was taught is named', (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'soundpost-announcer-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = mkdtempSync(join(scratch, 'announcer-'));
   const { announcer } = makeAnnouncer(folder);
   t.same(announcer.named(), []);
   announcer.learntChanged([{ name: 'Our bell', threshold: 0.7 }]);
