@@ -265,7 +265,7 @@ export const schema = {
   inference: {
     rate_hz: key(rate, 1, { doc: 'Inferences per second. A change over MQTT is remembered.' }),
     window_seconds: key(optional(numeric(numberFrom(0.1, 60), 'seconds')), null, {
-      doc: 'Length of sound the model sees at once. Networks with a fixed window take no other.',
+      doc: 'Length of sound the model sees at once. Networks with a fixed window take no other; where it is shorter than a network can tell anything of, it is as long as that takes.',
       defaultDoc: 'the model’s own',
     }),
     idle_below_dbfs: key(optional(numeric(numberFrom(-120, 0), 'dBFS')), null, {

@@ -1,6 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { cutFrames, endOfFrames } from '../../src/inference/frame-cut.js';
+import { fullWindowSamples } from '../../src/inference/full-window.js';
+import { firstFinalSeconds } from '../../src/models/manifest.js';
+import { fakeModel } from '../support/stream-engine.js';
 
 const spec = { hop_seconds: 0.5, offset_seconds: 0, context_seconds: 1, lookback_seconds: 0 };
 const cut = (start: number, end: number, taken: number, isLast = false) =>
@@ -87,5 +90,37 @@ t.test('whatever the windows, each piece of sound is taken once and none twice',
     { numRuns: 1000 },
   );
   t.pass();
+  t.end();
+});
+
+t.test('however short a window is configured, a frame of it is final', (t) => {
+  const settings = fc.record({
+    hop_seconds: fc.constantFrom(0.04, 0.16, 0.32, 1),
+    /** In frames: from half a frame before the window, as where they are centred. */
+    offset: fc.constantFrom(0, -0.5, 1.5),
+    context_seconds: fc.constantFrom(0, 0.12, 0.82, 0.96, 2),
+    columnSamples: fc.constantFrom(undefined, 160, 320, 441),
+    sampleRate: fc.constantFrom(16_000, 32_000, 44_100),
+    configured: fc.double({ min: 0.1, max: 6, noNaN: true }),
+  });
+  fc.assert(
+    fc.property(settings, ({ sampleRate, columnSamples, configured, offset, ...geometry }) => {
+      const frames = { ...geometry, offset_seconds: offset * geometry.hop_seconds, lookback_seconds: 0 };
+      const { manifest } = fakeModel('frames', {
+        sampleRate,
+        windowSeconds: 5,
+        frames,
+        ...(columnSamples !== undefined && { columnSamples }),
+      });
+      const samples = fullWindowSamples({ manifest, fixedWindow: false }, configured);
+      const endSeconds = samples / sampleRate;
+      if (cutFrames(frames, { startSeconds: 0, endSeconds }, 0, false) === null) {
+        throw new Error(`none in ${endSeconds} s`);
+      }
+      const least = Math.max(configured, firstFinalSeconds(frames), manifest.input.min_seconds);
+      const step = (columnSamples ?? 1) / sampleRate;
+      if (Math.abs(endSeconds - least) > 1.001 * step) throw new Error(`${endSeconds} s is not ${least} s`);
+    }),
+  );
   t.end();
 });
