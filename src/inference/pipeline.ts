@@ -5,6 +5,7 @@ import { createAnswering, type Answering } from './answering.js';
 import type { EngineStream, StartEngine } from './engine.js';
 import { createEngineKeeper, type EngineEvents, type EngineKeeper } from './engine-keeper.js';
 import { createEngineSeat, type EngineSeat } from './engine-seat.js';
+import { fullWindowSeconds } from './full-window.js';
 import { createHotSwap, type HotSwap, type SwapOptions } from './hot-swap.js';
 import { createLearning, type Learning, type LearningParts } from './learning.js';
 import type { HeadsInForce, LearntHead } from './learnt-heads.js';
@@ -158,9 +159,11 @@ export class Pipeline {
     const { keeper, seat, answering } = this;
     return {
       begin: (captureRate, realTime) => {
-        const { input } = this.model.manifest;
-        const windowSeconds = this.options.windowSeconds ?? input.window_seconds;
-        const minSeconds = Math.min(input.min_seconds, windowSeconds);
+        const { manifest } = this.model;
+        // Before the model is loaded nobody knows whether its window is fixed.
+        const fixedWindow = seat.engine?.fixedWindow ?? false;
+        const windowSeconds = fullWindowSeconds({ manifest, fixedWindow }, this.options.windowSeconds);
+        const minSeconds = Math.min(manifest.input.min_seconds, windowSeconds);
         feed.begin({ captureRate, realTime, minSeconds, windowSeconds });
         answering.breakOff(feed);
         seat.reconnect(feed.source);

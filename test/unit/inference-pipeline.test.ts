@@ -765,3 +765,15 @@ function failing(id: string, code: ErrorCode, good = 0): (model: InstalledModel)
     if (count > good) throw new SoundpostError(code, 'as it was told to');
   };
 }
+
+t.test('a configured window that is too short keeps nobody waiting for the first answer', async (t) => {
+  const patient = fakeModel('patient', { windowSeconds: 3, minSeconds: 1 });
+  const rig = createRig({ windowSeconds: 0.1, rateHz: 0.01 });
+  t.teardown(() => rig.pipeline.stop());
+  await rig.pipeline.start(patient);
+  rig.begin();
+  await rig.play(2);
+  await rig.until(() => rig.results.length > 0);
+  t.match(rig.results, [{ startMs: 0, endMs: 1000 }], 'the shortest that the network takes');
+  t.strictSame(rig.faults(), []);
+});
