@@ -159,11 +159,8 @@ export class Pipeline {
     const { keeper, seat, answering } = this;
     return {
       begin: (captureRate, realTime) => {
-        const { manifest } = this.model;
-        // Before the model is loaded nobody knows whether its window is fixed.
-        const fixedWindow = seat.engine?.fixedWindow ?? false;
-        const windowSeconds = fullWindowSeconds({ manifest, fixedWindow }, this.options.windowSeconds);
-        const minSeconds = Math.min(manifest.input.min_seconds, windowSeconds);
+        const { windowSeconds } = this;
+        const minSeconds = Math.min(this.model.manifest.input.min_seconds, windowSeconds);
         feed.begin({ captureRate, realTime, minSeconds, windowSeconds });
         answering.breakOff(feed);
         seat.reconnect(feed.source);
@@ -192,6 +189,15 @@ export class Pipeline {
 
   get model(): InstalledModel {
     return this.keeper.wanted;
+  }
+
+  /**
+   * Length of a full window of `model`, in seconds: the configured one where it takes that. Before a model is loaded nobody
+   * knows whether its window is fixed.
+   */
+  get windowSeconds(): number {
+    const fixedWindow = this.seat.engine?.fixedWindow ?? false;
+    return fullWindowSeconds({ manifest: this.model.manifest, fixedWindow }, this.options.windowSeconds);
   }
 
   /** Ids of the processes that hold models. */

@@ -56,6 +56,8 @@ export function createInfo(options: {
   safeModeReason: () => string | null;
   /** The model at work, or null. */
   model: () => InstalledModel | null;
+  /** Length of its windows, in seconds. */
+  windowSeconds: () => number;
   thresholds: () => (ThresholdInForce & { source?: string })[];
   registry: Pick<ModelRegistry, 'list' | 'labelSet'>;
   installer: Pick<Installer, 'catalogue'>;
@@ -81,7 +83,7 @@ export function createInfo(options: {
       version,
       device: { id: config.device.id, name: config.device.name },
       time_resolution_s:
-        model === null ? null : timeResolutionSeconds(model.manifest, config.inference.window_seconds),
+        model === null ? null : timeResolutionSeconds(model.manifest, options.windowSeconds()),
       models,
       config: maskConfig(config),
       config_problems: [...options.configProblems],

@@ -18,11 +18,11 @@ export function modelSummary({
 
 /**
  * How finely a model says when a sound is, in seconds: the length of a frame, or that of a window where it has none.
- * @param windowSeconds of the windows in force, where they are not the model's own
+ * @param windowSeconds of the windows in force; left out: the model's own
  */
 export function timeResolutionSeconds(
   { input, output }: InstalledModel['manifest'],
-  windowSeconds: number | null = null,
+  windowSeconds = input.window_seconds,
 ): number {
-  return output.frames?.hop_seconds ?? windowSeconds ?? input.window_seconds;
+  return output.frames?.hop_seconds ?? windowSeconds;
 }

@@ -215,6 +215,7 @@ async function wire(
     configProblems: options.configProblems ?? [],
     safeModeReason: () => safeMode?.reason ?? null,
     model: () => (pipeline.ready ? pipeline.model : null),
+    windowSeconds: () => pipeline.windowSeconds,
     thresholds: () =>
       sources.flatMap(({ announcer, link: { source } }) =>
         announcer.thresholds().map((one) => (source === null ? one : { ...one, source })),

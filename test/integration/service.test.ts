@@ -258,3 +258,28 @@ t.test(
     }
   },
 );
+
+t.test('info says how coarse times are with the windows in force', { skip: noMosquitto }, async (t) => {
+  const started = await start(
+    t,
+    broker!.url,
+    { ...looped, MODEL_ID: 'fixed', INFERENCE_WINDOW_SECONDS: '2.5', INFERENCE_RATE_HZ: '4' },
+    async (dataDir) => {
+      await sound(beep(5, 0.2))(dataDir);
+      await installToneModel(dataDir, 'waveform', { id: 'fixed', windowSeconds: 1.5, fixedWindow: true });
+      await installToneModel(dataDir, 'log_mel', { id: 'patient', windowSeconds: 4, minSeconds: 3 });
+    },
+  );
+  const { console } = started;
+  /** Once its windows are full. */
+  const isSaid = async (id: string, seconds: number) => {
+    await console.on<TagsPayload>('tags', (tags) => tags.model === id && windowMs(tags) === seconds * 1000);
+    t.match(await console.request('info'), { data: { time_resolution_s: seconds } }, id);
+  };
+  await isSaid('fixed', 1.5);
+  for (const [id, seconds] of [['tone-waveform', 2.5] as const, ['patient', 3] as const]) {
+    t.match(await console.set('model/set', id), { status: 'ok' });
+    await isSaid(id, seconds);
+  }
+  await stopsCleanly(t, started);
+});
