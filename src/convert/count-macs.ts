@@ -15,16 +15,22 @@ export function countMacs(graph: OnnxGraph, lengths: Readonly<Record<string, num
   const shapes = checkShapes({ ...graph, inputs });
   let total = 0;
   for (const node of graph.nodes) {
-    const perOutput = macsPerOutput(
-      node,
-      node.inputs.map((name) => shapes.get(name)),
-    );
-    if (perOutput === 0) continue;
-    const outputs = elements(shapes.get(node.outputs[0] ?? ''));
-    if (perOutput === null || outputs === null) return null;
-    total += perOutput * outputs;
+    const macs = macsOfNode(node, shapes);
+    if (macs === null) return null;
+    total += macs;
   }
   return total;
+}
+
+/** Those of one node; null where its shapes are not known. */
+export function macsOfNode(node: OnnxNode, shapes: ReadonlyMap<string, Shape>): number | null {
+  const perOutput = macsPerOutput(
+    node,
+    node.inputs.map((name) => shapes.get(name)),
+  );
+  if (perOutput === 0) return 0;
+  const outputs = elements(shapes.get(node.outputs[0] ?? ''));
+  return perOutput === null || outputs === null ? null : perOutput * outputs;
 }
 
 function macsPerOutput(

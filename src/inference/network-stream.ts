@@ -5,8 +5,8 @@ import type { InputTensor } from './model-input.js';
 import type { OnnxRuntime } from './runtime.js';
 
 /**
- * A streamed network and what was kept of one stream of sound. Everything that is kept lies in memory that ONNX Runtime
- * reads and writes itself: nothing is copied from hop to hop.
+ * A streamed network and what was kept of one stream of sound. What is kept lies in memory that ONNX Runtime reads
+ * and writes itself; of small values it is copied there.
  */
 export interface NetworkStream {
   /** Of what is kept. */
@@ -107,30 +107,35 @@ type MakeTensor = (data: Float32Array, dims: readonly number[]) => Tensor;
 /** The first and the last columns of an input. */
 function feedInput(
   feeds: Record<string, Tensor>,
-  { name, head, tail, timeAxis, columnsPerGrid }: PlannedInput,
+  planned: PlannedInput,
   { window, run, tensor }: { window: readonly InputTensor[]; run: Run; tensor: MakeTensor },
 ): void {
-  const whole = window.find((input) => input.name === name);
+  const { name, input, head, gap, tail, timeAxis, columnsPerGrid } = planned;
+  const whole = window.find((candidate) => candidate.name === name);
   if (whole === undefined) throw new RangeError(`there is no input ${name}`);
-  const shaped = (length: number): number[] =>
-    whole.dims.map((dim, axis) => (axis === timeAxis ? length : dim));
-  if (head !== null) feeds[head.name] = tensor(cut(whole, 0, head.columns), shaped(head.columns));
   const end = whole.dims[timeAxis]! - (run.isFirst ? columnsPerGrid : 0);
-  const count = tail.columns + run.steps * columnsPerGrid;
-  feeds[tail.name] = tensor(cut(whole, end - count, end), shaped(count));
+  const count = tail + run.steps * columnsPerGrid;
+  const dims = whole.dims.map((dim, axis) => (axis === timeAxis ? head + gap + count : dim));
+  feeds[input] = tensor(bothEnds(whole, { head, gap, from: end - count, to: end }), dims);
 }
 
-/** Columns of a tensor, with zeros before its first one; a view where they lie in one piece. */
-function cut({ data, dims, timeAxis }: InputTensor, from: number, to: number): Float32Array {
+/** Columns of a tensor: the first, zeros, and a stretch with zeros before its first column; a view where it is in one piece. */
+function bothEnds(
+  { data, dims, timeAxis }: InputTensor,
+  { head, gap, from, to }: { head: number; gap: number; from: number; to: number },
+): Float32Array {
   const columns = dims[timeAxis]!;
   const outer = lengthOf(dims.slice(0, timeAxis));
   const inner = lengthOf(dims.slice(timeAxis + 1));
-  if (outer === 1 && from >= 0) return data.subarray(from * inner, to * inner);
-  const result = new Float32Array(outer * (to - from) * inner);
+  if (outer === 1 && from >= 0 && head === 0) return data.subarray(from * inner, to * inner);
+  const length = head + gap + to - from;
+  const result = new Float32Array(outer * length * inner);
   const missing = Math.max(0, -from);
   for (let row = 0; row < outer; row += 1) {
-    const source = data.subarray((row * columns + from + missing) * inner, (row * columns + to) * inner);
-    result.set(source, (row * (to - from) + missing) * inner);
+    const begin = row * columns;
+    result.set(data.subarray(begin * inner, (begin + head) * inner), row * length * inner);
+    const source = data.subarray((begin + from + missing) * inner, (begin + to) * inner);
+    result.set(source, (row * length + head + gap + missing) * inner);
   }
   return result;
 }

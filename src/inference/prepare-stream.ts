@@ -26,7 +26,7 @@ export interface PreparedStream {
 }
 
 /** Raised when another stream is made of the same network. */
-const VERSION = '3';
+const VERSION = '4';
 /**
  * So many attempts in a row may be cut short, by a loss of power or a stop. After that it is taken that the process does not
  * survive them.

@@ -315,12 +315,14 @@ t.test('whatever happens to the sound, each window is that of the whole engine',
     fc.record({ kind: fc.constantFrom('pause', 'interrupt', 'begin', 'swap', 'head') }),
   ) as fc.Arbitrary<Happening>;
   // The model's own window, a shorter one, and one longer than the model's.
-  const windows = fc.constantFrom(null, 3, 5.5);
-  await fc.assert(fc.asyncProperty(windows, fc.array(happening, { minLength: 2, maxLength: 8 }), play), {
-    seed,
-    numRuns: 9,
-    endOnFailure: true,
-  });
+  for (const windowSeconds of [null, 3, 5.5]) {
+    const hear = (list: readonly Happening[]) => play(windowSeconds, list);
+    await fc.assert(fc.asyncProperty(fc.array(happening, { minLength: 2, maxLength: 8 }), hear), {
+      seed,
+      numRuns: 3,
+      endOnFailure: true,
+    });
+  }
   t.ok(counts.streamed >= 50, `many are streamed: ${JSON.stringify(counts)}`);
   t.ok(counts.begun > 0);
   t.ok(counts.longer > 0, 'some are longer than the model’s own');
@@ -452,10 +454,8 @@ t.test('in the approximate form scores differ a little, and the log says by how 
   const lines: string[] = [];
   const logger: Logger = { ...log, info: (_: unknown, line?: string) => void lines.push(line ?? '') };
   const engine = await start(t, streaming(dataDir, logger, { leftEdge: 'stream' }), model);
-  const exact = await start(t, streaming(dataDir), model);
   t.match(engine.stream, { leftEdge: 'stream', gridSamples: GRID });
   t.match(lines, [/^streamable is computed as an approximate stream, with scores up to 0\.\d{3} off when/]);
-  t.ok(engine.stream!.keptBytes < exact.stream!.keptBytes, 'less is kept');
   const whole = await start(t, startWhole, model);
   let end = WINDOW;
   let [furthest, streamed] = [0, 0];

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { checkShapes } from '../../src/convert/check-shapes.js';
+import { COSTS, type Costs } from '../../src/convert/streaming/costs.js';
 import { withLengths, type InputLength } from '../../src/convert/streaming/with-lengths.js';
 import { Graph, type Value } from '../../src/convert/graph.js';
 import type { OnnxGraph } from '../../src/convert/onnx.js';
@@ -93,6 +94,18 @@ function hasColumns(graph: OnnxGraph, input: InputLength): boolean {
   );
 }
 
+/** With what it costs to keep something, such small networks would be computed as a whole: that is made cheaper, in one way. */
+function costsWith(cheaper: number, isGathered: boolean): Costs {
+  const { cut, cutNumber, copied, copiedNumber, gathered, gatheredNumber, gatheredRun } = COSTS;
+  return {
+    ...COSTS,
+    ...{ cut: cut * cheaper, cutNumber: cutNumber * cheaper },
+    ...{ copied: copied * cheaper, gathered: gathered * cheaper, gatheredRun: gatheredRun * cheaper },
+    copiedNumber: isGathered ? Infinity : copiedNumber * cheaper,
+    gatheredNumber: isGathered ? gatheredNumber * cheaper : Infinity,
+  };
+}
+
 /** A row of numbers of which windows are cut. */
 const sound = Float32Array.from({ length: 4000 * MELS }, (_, i) => unitAt(77, i));
 
@@ -112,19 +125,23 @@ t.test('whatever the layers, hops and lengths, a stream gives what the whole win
   let streamed = 0;
   let shortened = 0;
   let followed = 0;
+  const kept = { copied: 0, byColumn: 0, gathered: 0 };
   const property = fc.asyncProperty(
     layers,
     fc.integer({ min: 60, max: 200 }),
     fc.integer({ min: 0, max: 2 }),
     fc.array(fc.integer({ min: 0, max: 6 }), { minLength: 3, maxLength: 8 }),
     fc.integer({ min: 0, max: 3 }),
-    async (list, columns, edges, hops, shorter) => {
+    fc.constantFrom(0, 0, 1e-4, 1e-2),
+    fc.boolean(),
+    async (list, columns, edges, hops, shorter, cheaper, isGathered) => {
       const input = { name: 'logmel', timeAxis: 2, columns, strideSamples: 10, left: edges, right: edges };
       const request = {
         inputs: [input],
         windowSamples: 10 * columns,
         hopSamples: 60,
         leftEdge: 'exact',
+        costs: costsWith(cheaper, isGathered),
       } as const;
       const graph = buildNetwork(list);
       // A shorter window leaves the last layers fewer columns.
@@ -133,7 +150,10 @@ t.test('whatever the layers, hops and lengths, a stream gives what the whole win
       const both = await openBothForms(graph, request, folder);
       if ('reason' in both) return;
       streamed += 1;
-      const { gridSamples } = both.streamed.plan;
+      const { gridSamples, cuts, edges: gathered } = both.streamed.plan;
+      kept.copied += cuts.filter(({ edge }) => edge !== null && edge.columns <= edge.perStep).length;
+      kept.byColumn += cuts.filter(({ edge }) => edge !== null && edge.columns > edge.perStep).length;
+      kept.gathered += gathered.length;
       let end = 300;
       let moved: number | null = null;
       // A window of another length, then those of the planned one.
@@ -154,6 +174,7 @@ t.test('whatever the layers, hops and lengths, a stream gives what the whole win
   await fc.assert(property, { seed, numRuns: 60, endOnFailure: true });
   t.ok(streamed >= 30, `most can be streamed: ${streamed}`);
   t.ok(followed >= 60, `most hops follow the one before: ${followed}`);
+  t.ok(kept.copied > 0 && kept.byColumn > 0 && kept.gathered > 0, `in every way: ${JSON.stringify(kept)}`);
   t.ok(shortened >= 1, `some began with a shorter window: ${shortened}`);
 });
 

@@ -15,10 +15,10 @@ const PLAN: StreamPlan = {
   inputs: [
     {
       ...{ name: 'x', timeAxis: 1, columns: WINDOW, columnsPerGrid: GRID },
-      ...{ head: null, tail: { name: 'x_tail', columns: 0 } },
+      ...{ input: 'x_tail', head: 0, gap: 0, tail: 0 },
     },
   ],
-  ...{ tails: [], edges: [], kept: [] },
+  ...{ cuts: [], tails: [], edges: [], kept: [] },
 };
 
 type Results = InferenceSession.OnnxValueMapType;

@@ -55,6 +55,8 @@ export interface AnalysisOptions {
   hopSamples: number;
   /** Columns at the window's beginning are those of that window; else those of the stream, which are never computed anew. */
   exactLeft: boolean;
+  /** From the node at this place on, all are computed for the whole window; none has to be where it is left out. */
+  end?: number;
 }
 
 /** Of a window's columns, so many at the least are kept where a value is worth to be kept. */
@@ -104,10 +106,10 @@ function forward(
       isSource: true,
     });
   }
-  for (const node of graph.nodes) {
+  for (const [place, node] of graph.nodes.entries()) {
     const inputs = node.inputs.map((name) => timed.get(name) ?? null);
     if (inputs.every((input) => input === null)) continue;
-    const made = columnsOf(node, inputs, round);
+    const made = place < (round.end ?? Infinity) ? columnsOf(node, inputs, round) : null;
     if (made === null) {
       for (const name of node.inputs) if (timed.has(name)) whole.add(name);
       continue;

@@ -15,25 +15,68 @@ export interface StreamPlan {
   /** Planned length; windows that are longer or shorter by multiples of the grid have the same network. */
   windowSamples: number;
   inputs: readonly PlannedInput[];
+  cuts: readonly PlannedCut[];
   tails: readonly PlannedTail[];
   edges: readonly PlannedEdge[];
   kept: readonly PlannedKept[];
 }
 
-/** An input of the network for the whole window: its first and its last columns take its place. */
+/**
+ * An input of the network for the whole window: its first columns, a gap of zeros, and its last columns with those that are
+ * new with the hop take its place.
+ */
 export interface PlannedInput {
   name: string;
   timeAxis: number;
+  /** What a run is given. */
+  input: string;
   /** Of the window of the planned length. */
   columns: number;
   columnsPerGrid: number;
-  /** Null where the window's beginning is nothing apart. */
-  head: { name: string; columns: number } | null;
-  /** So many columns, and those that are new with the hop. */
-  tail: { name: string; columns: number };
+  /** Columns; none where the window's beginning is nothing apart. */
+  head: number;
+  gap: number;
+  /** So many, and those that are new. */
+  tail: number;
 }
 
-/** The last kept columns of a value, which the next hop's first ones are made with: out of one run, into the next. */
+/**
+ * What is kept of a small value that is cut up. A run is given one tensor of it that goes between the columns at the window's
+ * beginning and those that are new:
+ *
+ *   [ edge: the window's first kept columns | a gap of zeros | tail: the last ones before what is new ]
+ *
+ * and gives a tensor in which those of the hops to come lie: they are copied.
+ */
+export interface PlannedCut {
+  input: string;
+  /** Of the input. */
+  dims: readonly number[];
+  /** Of time. */
+  axis: number;
+  output: string;
+  /** Columns of the output: so many, and some for each step of the hop. */
+  columns: { fixed: number; perStep: number };
+  edge: EdgePlaces | null;
+  /** Columns; `behind`: those in the output that follow it. */
+  tail: { columns: number; behind: number };
+}
+
+/** Where the first kept columns of windows lie that are to come. */
+export interface EdgePlaces {
+  /** Of one window. */
+  columns: number;
+  /** How many steps of the grid behind the window of the run the last of them begins. */
+  lag: number;
+  /**
+   * Where in the run's columns they lie, counted from the end: those of the last window begin at `last`, of each window before
+   * it `perStep` earlier.
+   */
+  last: number;
+  perStep: number;
+}
+
+/** The last kept columns of a large value, which the next hop's first ones are made with: out of one run, into the next. */
 export interface PlannedTail {
   input: string;
   output: string;
@@ -41,7 +84,7 @@ export interface PlannedTail {
 }
 
 /**
- * The first kept columns of a value in every window to come. A run takes those of its own window, and gives those of as
+ * The first kept columns of a large value in every window to come. A run takes those of its own window, and gives those of as
  * many windows as the hop has steps of the grid: [steps, ...dims].
  */
 export interface PlannedEdge {
@@ -49,13 +92,9 @@ export interface PlannedEdge {
   output: string;
   /** Of one window. */
   dims: readonly number[];
-  /** How many steps of the grid behind the window of the run the last of them begins. */
-  lag: number;
-  /**
-   * An int64 input, [steps, count]: where in the run's columns those of each window lie, counted back from the end. Those of
-   * the last window begin at `last`, of each window before it `columnsPerGrid` earlier.
-   */
-  places: { name: string; count: number; last: number; columnsPerGrid: number };
+  places: EdgePlaces;
+  /** An int64 input, [steps, columns]: those places. */
+  placesInput: string;
 }
 
 /**

@@ -1,6 +1,8 @@
 import { countMacs } from '../count-macs.js';
 import type { OnnxGraph } from '../onnx.js';
 import { analyse, type Analysis, type StreamInput } from './analyse.js';
+import { design } from './choose.js';
+import { COSTS, type Costs } from './costs.js';
 import { emit, type Emitted } from './emit.js';
 import { foldReshapes } from './fold-reshapes.js';
 import type { LeftEdge, StreamPlan } from './plan.js';
@@ -15,6 +17,8 @@ export interface StreamRequest {
   /** What the window moves by, on the average. */
   hopSamples: number;
   leftEdge: LeftEdge;
+  /** What things are taken to cost, where it is not what was measured. */
+  costs?: Costs;
 }
 
 /** A network that computes what is new with each hop. */
@@ -35,18 +39,21 @@ const WORTH_IT = 0.75;
  */
 export function streamNetwork(
   given: OnnxGraph,
-  { inputs, windowSamples, hopSamples, leftEdge }: StreamRequest,
+  { inputs, windowSamples, hopSamples, leftEdge, costs = COSTS }: StreamRequest,
 ): StreamedNetwork | { reason: string } {
   const graph = foldReshapes(given, inputs);
-  const analysis = analyse(graph, { inputs, hopSamples, exactLeft: leftEdge === 'exact' });
-  const { gridSamples } = analysis;
-  if (analysis.streamed.size === 0) return { reason: reasonOf(graph, analysis) };
-  const emitted = emit(graph, analysis, inputs, hopSamples);
+  const options = { inputs, hopSamples, exactLeft: leftEdge === 'exact', costs };
+  const designed = design(graph, options);
+  const { gridSamples, streamed: streamedNodes } = designed.analysis;
+  if (streamedNodes.size === 0) return { reason: reasonOf(graph, designed.analysis) };
+  const emitted = emit(graph, designed, inputs);
   const steps = Math.ceil(hopSamples / gridSamples);
   const whole = countMacs(withLengths(graph, inputs), {});
   const hop = meanMacs(emitted, Math.max(1, hopSamples / gridSamples));
   if (emitted.maxHop < steps) return { reason: 'its layers reach as far as the window is long' };
-  if (whole !== null && hop !== null && hop > WORTH_IT * whole) return { reason: reasonOf(graph, analysis) };
+  if (whole !== null && hop !== null && hop > WORTH_IT * whole) {
+    return { reason: reasonOf(graph, analyse(graph, options)) };
+  }
   const { maxHop, graph: streamed, ...planned } = emitted;
   return {
     graph: streamed,
@@ -73,7 +80,9 @@ function meanMacs(emitted: Emitted, steps: number): number | null {
 /** How long the named axes of a streamed graph are in a hop of so many steps of the grid. */
 function lengthsOfHop({ inputs, kept }: Emitted, steps: number): Record<string, number> {
   const lengths: Record<string, number> = {};
-  for (const { tail, columnsPerGrid } of inputs) lengths[tail.name] = tail.columns + steps * columnsPerGrid;
+  for (const { input, head, gap, tail, columnsPerGrid } of inputs) {
+    lengths[input] = head + gap + tail + steps * columnsPerGrid;
+  }
   for (const { input, columns, columnsPerGrid } of kept) lengths[input] = columns - steps * columnsPerGrid;
   return lengths;
 }
