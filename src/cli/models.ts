@@ -168,7 +168,8 @@ function streamRow(stream: EngineStream | { reason: string } | null): string[][]
   if (stream === null) return [];
   if ('reason' in stream) return [['stream', `no: ${stream.reason}`]];
   const { gridSeconds, keptBytes, streamMs, wholeMs, leftEdge, scoreOff } = stream;
-  const off = leftEdge === 'exact' ? '' : `, approximate: scores up to ${scoreOff.toFixed(3)} off when it was tried`;
+  const off =
+    leftEdge === 'exact' ? '' : `, approximate: scores up to ${scoreOff.toFixed(3)} off when it was tried`;
   return [
     [
       'stream',

@@ -65,6 +65,7 @@ export async function prepareStream(
     ];
     const records = streamRecords(folder, manifest.id, madeFrom);
     const known = await records.read();
+    if (known !== null) await records.use();
     if (known !== null && 'reason' in known && Date.now() < (known.untilMs ?? Infinity)) {
       return { reason: known.reason };
     }

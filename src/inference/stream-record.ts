@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, stat } from 'node:fs/promises';
+import { mkdir, readdir, stat, utimes } from 'node:fs/promises';
 import { readPlain } from '../common/bounded-read.js';
 import { writeFileAtomic } from '../common/atomic-file.js';
 import { join } from 'node:path';
@@ -32,6 +32,8 @@ export interface StreamRecords {
   /** Null where nothing is known, and for a file that is damaged. */
   read(): Promise<StreamRecord | null>;
   write(record: StreamRecord): Promise<void>;
+  /** What is known is what counts now, see `latestStreamRecord`. Never rejects. */
+  use(): Promise<void>;
 }
 
 /** @param madeFrom whatever decides what becomes of it: the digest of the model, the window, versions, the processor */
@@ -44,10 +46,15 @@ export function streamRecords(folder: string, id: string, madeFrom: readonly str
       await mkdir(folder, { recursive: true });
       await writeFileAtomic(path, `${digestOf(text)}\n${text}`);
     },
+    async use() {
+      const now = new Date();
+      // On a disk that takes nothing the record of another window may be told.
+      await utimes(path, now, now).catch(() => undefined);
+    },
   };
 }
 
-/** What was found out last about a model, for whatever window; null where nothing is known. */
+/** What was found out or used last about a model, for whatever window and form; null where nothing is known. */
 export async function latestStreamRecord(folder: string, id: string): Promise<StreamRecord | null> {
   const names = await readdir(folder).catch((): string[] => []);
   let [latest, latestMs]: [StreamRecord | null, number] = [null, -Infinity];

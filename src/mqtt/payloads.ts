@@ -373,7 +373,9 @@ export const telemetry = z.object({
         approximate: z
           .boolean()
           .optional()
-          .describe('Whether scores differ a little from those of whole windows (`model.streaming: approximate`).'),
+          .describe(
+            'Whether scores differ a little from those of whole windows (`model.streaming: approximate`).',
+          ),
       })
       .nullable()
       .optional()
