@@ -49,7 +49,7 @@ export interface EngineStream {
   wholeMs: number;
   streamMs: number;
   leftEdge: LeftEdge;
-  /** The largest difference of a score between the two when it was tried, over noise. */
+  /** The largest difference of a score between the two when it was tried, over the test sound. */
   scoreOff: number;
 }
 

@@ -12,6 +12,11 @@ export function windowGrid(input: Manifest['input']): number {
   return Math.max(frameStep(input), windowStep(input));
 }
 
+/** The model's own window, in samples: what an engine keeps from the beginning. */
+export function ownWindowSamples({ window_seconds: seconds, sample_rate: rate }: Manifest['input']): number {
+  return Math.round(seconds * rate);
+}
+
 /** From one frame of the input to the next, in samples. */
 export function frameStep(input: Manifest['input']): number {
   return input.kind === 'waveform' ? 1 : input.frontend.hop_length;

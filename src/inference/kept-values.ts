@@ -136,10 +136,7 @@ function newerEdges({ places }: PlannedEdge, { steps, longer }: Moved): number {
 }
 
 /** How many columns of a value that is wanted whole are not new. */
-function oldColumns(
-  { columns, columnsPerGrid }: PlannedKept,
-  { steps, longer }: Pick<Run, 'steps' | 'longer'>,
-): number {
+function oldColumns({ columns, columnsPerGrid }: PlannedKept, { steps, longer }: Moved): number {
   return columns + (longer - steps) * columnsPerGrid;
 }
 

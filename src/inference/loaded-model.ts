@@ -6,6 +6,7 @@ import { createEmbeddingUse, type Scored } from './embedding-use.js';
 import type { InferenceRequest } from './engine.js';
 import { prepareModelInputs, type InputTensor, type ModelInput } from './model-input.js';
 import { createNetworkForms, type FormAnswer, type NetworkForms } from './network-forms.js';
+import { ownWindowSamples } from './full-window.js';
 import { memoryFailure } from './network-memory.js';
 import { firstLine, openSession, reopenSession } from './open-session.js';
 import { freeMemoryBytes } from './optimized-copy.js';
@@ -49,7 +50,7 @@ export async function loadModel(
   const runtime = await loadRuntime();
   const { session, isProven, proven } = await openSession(runtime, request);
 
-  const windowSamples = samplesOf(manifest.input.window_seconds, manifest.input.sample_rate);
+  const windowSamples = ownWindowSamples(manifest.input);
   const createInput = await prepareModelInputs(manifest.input);
   const input = createInput(windowSamples);
   input.push(new Float32Array(windowSamples));
@@ -267,7 +268,7 @@ async function featuresOf(parts: {
   const size = declared?.isTensor === true ? declared.shape.at(-1) : undefined;
   if (typeof size === 'number' && size > 0) return size;
   try {
-    const windowSamples = samplesOf(manifest.input.window_seconds, manifest.input.sample_rate);
+    const windowSamples = ownWindowSamples(manifest.input);
     const input = parts.createInput(windowSamples);
     input.push(new Float32Array(windowSamples));
     const tensors = input.tensors(windowSamples);

@@ -3,7 +3,7 @@ import { createRing } from '../audio/ring.js';
 import { createStreamResampler, type ResampleQuality } from '../audio/resample.js';
 import type { InferenceEngine, InferenceRequest } from './engine.js';
 import { cutFrames, type FrameCut } from './frame-cut.js';
-import { frameStep, fullWindowSamples, windowGrid } from './full-window.js';
+import { frameStep, fullWindowSamples, ownWindowSamples, windowGrid } from './full-window.js';
 
 /**
  * One engine's own view of the sound: the capture stream at the model's rate, cut into the requests the engine
@@ -88,7 +88,7 @@ export async function createModelStream(options: {
   const startPosition = options.startPosition();
   let sentUpTo = -1;
   /** How much sound the engine keeps of this stream, see `InferenceRequest.windowSamples`. */
-  let keptSamples = Math.round(input.window_seconds * rate);
+  let keptSamples = ownWindowSamples(input);
   let appended = 0;
   /** How far the sound at the model's rate has been behind what was appended, at most: what the resampler holds back. */
   let behind = 0;

@@ -1,5 +1,6 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { StreamPlan } from '../convert/streaming/plan.js';
+import { testSound } from '../features/test-sound.js';
 import type { InputTensor, ModelInput } from './model-input.js';
 import { createNetworkStream } from './network-stream.js';
 import type { LoadRequest, LoadStep } from './protocol.js';
@@ -45,9 +46,10 @@ export async function tryBoth(
   plan: StreamPlan,
 ): Promise<Tried> {
   const { scores, frames, embedding } = manifest.output;
+  const { sample_rate: sampleRate } = manifest.input;
   const outputs = [scores, frames?.name, frames?.embedding, embedding].filter((name) => name != null);
   const over = (run: Run) =>
-    runOver(plan, outputs, { input: createInput(plan.windowSamples), run, onProgress });
+    runOver(plan, outputs, { input: createInput(plan.windowSamples), sampleRate, run, onProgress });
 
   const wholeSession = await whole.get();
   const expected = await over((input) =>
@@ -82,27 +84,27 @@ export async function tryBoth(
 
 type Run = (input: ModelInput, moved: number | null) => Promise<InferenceSession.OnnxValueMapType>;
 
-/** Noise with a swell and tones in it, the same each time; times of the hops behind the first window, and all outputs. */
+/** The test sound, the same each time; times of the hops behind the first window, and all outputs. */
 async function runOver(
   plan: StreamPlan,
   names: readonly string[],
-  { input, run, onProgress }: { input: ModelInput; run: Run; onProgress: () => void },
+  {
+    input,
+    sampleRate,
+    run,
+    onProgress,
+  }: { input: ModelInput; sampleRate: number; run: Run; onProgress: () => void },
 ): Promise<{ ms: number[]; outputs: Float32Array[]; shapes: Record<string, readonly number[]> }> {
-  let state = 1;
-  let at = 0;
-  const noise = (count: number): Float32Array =>
-    Float32Array.from({ length: count }, () => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      at += 1;
-      const tone = Math.floor(at / 15_000) % 3 === 0 ? 0.3 * Math.sin(at * (0.05 + 1e-7 * at)) : 0;
-      return 0.15 * (1 + Math.sin(at / 9000)) * (state / 2 ** 31 - 1) + tone;
-    });
+  const sound = testSound(plan.windowSamples + TRIAL_HOPS * plan.hopSamples, sampleRate);
+  let heard = 0;
   const ms: number[] = [];
   const outputs: Float32Array[] = [];
   const shapes: Record<string, readonly number[]> = {};
   let moved: number | null = null;
   for (let hop = 0; hop <= TRIAL_HOPS; hop += 1) {
-    input.push(noise(moved ?? plan.windowSamples));
+    const from = heard;
+    heard += moved ?? plan.windowSamples;
+    input.push(sound.subarray(from, heard));
     onProgress();
     const started = cpuMs();
     const results = await run(input, moved);

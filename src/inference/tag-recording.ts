@@ -4,6 +4,7 @@ import { createRing } from '../audio/ring.js';
 import { SoundpostError } from '../common/errors.js';
 import { windowStep } from '../models/manifest.js';
 import type { InferenceEngine } from './engine.js';
+import { ownWindowSamples } from './full-window.js';
 
 /** The scores of one window of a recording. */
 export interface RecordingWindow {
@@ -52,7 +53,7 @@ export async function* tagChunks(
 ): AsyncGenerator<RecordingWindow, { durationSeconds: number; warnings: string[] }, void> {
   const { input } = engine.model.manifest;
   const rate = input.sample_rate;
-  const windowSamples = Math.round(input.window_seconds * rate);
+  const windowSamples = ownWindowSamples(input);
   const hopSamples = Math.max(1, Math.round(options.hopSeconds * rate));
   const ring = createRing(windowSamples + rate);
   const scratch = new Float32Array(windowSamples);

@@ -222,16 +222,20 @@ t.test(
         const step = both.streamed.plan.gridSamples / 10;
         const longest = Math.floor(both.streamed.plan.maxHopSamples / both.streamed.plan.gridSamples);
         let end = 300;
-        await both.infer(windowThatEnds(end, columns, edges), 10 * columns, null);
+        await both.stream.infer(windowThatEnds(end, columns, edges), 10 * columns, null);
         // Until nothing is left of how the stream began.
         while (end < 300 + 2 * columns) {
           end += step;
-          await both.infer(windowThatEnds(end, columns, edges), 10 * columns, 10 * step);
+          await both.stream.infer(windowThatEnds(end, columns, edges), 10 * columns, 10 * step);
         }
         for (const hop of hops) {
           const moved = Math.min(hop, longest) * step;
           end += moved;
-          const found = await both.infer(windowThatEnds(end, columns, edges), 10 * columns, 10 * moved);
+          const found = await both.stream.infer(
+            windowThatEnds(end, columns, edges),
+            10 * columns,
+            10 * moved,
+          );
           const frames = found.frames!;
           // A window that is longer by whole steps of the grid has its columns at the same places.
           const longer = columns + Math.ceil(columns / step) * step;

@@ -11,6 +11,7 @@ import {
 import type { InputTensor } from '../../src/inference/model-input.js';
 import { createNetworkStream, type NetworkStream } from '../../src/inference/network-stream.js';
 import { sessionOptions } from '../../src/inference/runtime.js';
+import { feedsOf } from '../../src/inference/stream-trial.js';
 
 type Outputs = runtime.InferenceSession.OnnxValueMapType;
 
@@ -24,8 +25,6 @@ export interface BothForms {
     windowSamples: number,
     movedSamples: number | null,
   ): Promise<number>;
-  /** The outputs of the stream for a window. */
-  infer(window: readonly InputTensor[], windowSamples: number, movedSamples: number | null): Promise<Outputs>;
   /** The outputs of the network as it is, for any length. */
   whole(window: readonly InputTensor[]): Promise<Outputs>;
   release(): Promise<void>;
@@ -48,16 +47,10 @@ export async function openBothForms(
   const session = await open('stream.onnx', streamed.graph);
   const outputs = graph.outputs.map(({ name }) => name);
   const stream = createNetworkStream({ runtime, session, plan: streamed.plan, outputs });
-  const ofWhole = (window: readonly InputTensor[]): Promise<Outputs> =>
-    whole.run(
-      Object.fromEntries(
-        window.map(({ name, data, dims }) => [name, new runtime.Tensor('float32', data, dims)]),
-      ),
-    );
+  const ofWhole = (window: readonly InputTensor[]): Promise<Outputs> => whole.run(feedsOf(runtime, window));
   return {
     streamed,
     stream,
-    infer: (window, windowSamples, movedSamples) => stream.infer(window, windowSamples, movedSamples),
     whole: ofWhole,
     async compare(window, windowSamples, movedSamples) {
       const found = await stream.infer(window, windowSamples, movedSamples);

@@ -13,6 +13,7 @@ import type { Manifest } from '../../src/models/manifest.js';
 import type { InputTensor } from '../../src/inference/model-input.js';
 import { createNetworkStream, type NetworkStream } from '../../src/inference/network-stream.js';
 import { sessionOptions } from '../../src/inference/runtime.js';
+import { feedsOf } from '../../src/inference/stream-trial.js';
 
 /* A network in both forms, and what the two are compared by. */
 
@@ -58,7 +59,7 @@ export async function openForms(
   const session = await open('stream.onnx', streamed.graph);
   const outputs = graph.outputs.map((output) => output.name);
   const stream = createNetworkStream({ runtime, session, plan: streamed.plan, outputs });
-  return { windowSamples, outputs, streamed, stream, whole: (window) => whole.run(feedsOf(window)) };
+  return { windowSamples, outputs, streamed, stream, whole: (window) => whole.run(feedsOf(runtime, window)) };
 }
 
 /** How far the window moves with each hop, in samples: whole steps of the grid, and a second on the average. */
@@ -82,12 +83,6 @@ function namesOf(input: Manifest['input']): { logMel?: string; waveform?: string
   return input.kind === 'log_mel'
     ? { logMel: input.name }
     : { logMel: input.name, waveform: input.waveform_name };
-}
-
-function feedsOf(window: readonly InputTensor[]): Record<string, runtime.Tensor> {
-  return Object.fromEntries(
-    window.map(({ name, data, dims }) => [name, new runtime.Tensor('float32', data, dims)]),
-  );
 }
 
 /** What it gives, and the CPU that it took, ms: of the process, so that nothing else may run in it. */

@@ -3,6 +3,7 @@ import { SoundpostError } from '../../common/errors.js';
 import { testSound } from '../../features/test-sound.js';
 import type { LeftEdge } from '../../convert/streaming/plan.js';
 import type { EngineStream, InferenceEngine, InferenceRequest, StartEngine } from '../../inference/engine.js';
+import { ownWindowSamples } from '../../inference/full-window.js';
 import { windowStep } from '../../models/manifest.js';
 import type { InstalledModel } from '../../models/registry.js';
 import { createDistribution, type Bin, type Distribution } from './distribution.js';
@@ -206,7 +207,7 @@ interface Requests {
 /** The same sound for every model: what is heard does not change how long it takes. */
 function requestsFor({ manifest: { input } }: InstalledModel, rateHz: number): Requests {
   const { sample_rate: rate } = input;
-  const windowSamples = Math.round(input.window_seconds * rate);
+  const windowSamples = ownWindowSamples(input);
   // Windows move by whole frames, as the service's do.
   const frameStep = input.kind === 'waveform' ? 1 : input.frontend.hop_length;
   const grid = Math.max(frameStep, windowStep(input));

@@ -1,5 +1,6 @@
 import { codeOf, messageOf, SoundpostError } from '../../common/errors.js';
 import type { StartEngine } from '../../inference/engine.js';
+import { ownWindowSamples } from '../../inference/full-window.js';
 import type { InstalledModel } from '../../models/registry.js';
 import type { SocReading } from '../../telemetry/soc.js';
 import { measureModel } from './measure.js';
@@ -155,7 +156,7 @@ async function heatUp(
   const engine = await options.startEngine(model, { threads: options.threads, signal: options.signal });
   try {
     const { input } = model.manifest;
-    const windowSamples = Math.round(input.window_seconds * input.sample_rate);
+    const windowSamples = ownWindowSamples(input);
     const request = { samples: new Float32Array(windowSamples), reset: true, windowSamples };
     const from = sensors.seconds();
     const cpuBefore = (await readProcess(engine.pid)).cpuMs;

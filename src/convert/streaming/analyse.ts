@@ -65,6 +65,11 @@ const MIN_KEPT = 0.1;
 /** Rounds after which the outcome stays as it is; each makes more values whole, so that there is an end. */
 const MAX_ROUNDS = 20;
 
+/** Numbers in a column of a value. */
+export function widthOf({ shapes, timed }: Pick<Analysis, 'shapes' | 'timed'>, name: string): number {
+  return shapes.get(name)!.reduce<number>((width, dim) => width * dim!, 1) / timed.get(name)!.columns;
+}
+
 /** What of a graph can be computed column by column. */
 export function analyse(graph: OnnxGraph, options: AnalysisOptions): Analysis {
   const shapes = checkShapes(withLengths(graph, options.inputs));

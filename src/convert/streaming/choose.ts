@@ -1,5 +1,5 @@
 import type { OnnxGraph } from '../onnx.js';
-import { analyse, type Analysis, type AnalysisOptions } from './analyse.js';
+import { analyse, widthOf, type Analysis, type AnalysisOptions } from './analyse.js';
 import { arrangements } from './arrangements.js';
 import { createEstimate, type Costs } from './costs.js';
 import type { Design } from './emit.js';
@@ -116,9 +116,8 @@ function improved(
  * Values that are worth being cut up: what a layer takes that looks at several columns, or the narrowest value that this is
  * made of column by column.
  */
-function narrowValues(graph: OnnxGraph, { timed, streamed, shapes }: Analysis): string[] {
-  const widthOf = (name: string): number =>
-    shapes.get(name)!.reduce<number>((width, dim) => width * dim!, 1) / timed.get(name)!.columns;
+function narrowValues(graph: OnnxGraph, analysis: Analysis): string[] {
+  const { timed, streamed } = analysis;
   const narrowest = new Map<string, string>();
   const values = new Set<string>();
   for (const node of graph.nodes) {
@@ -132,7 +131,7 @@ function narrowValues(graph: OnnxGraph, { timed, streamed, shapes }: Analysis): 
       // Where several values come together, each would have to be kept.
       const isOfOne = rule.kind === 'columnwise' && inputs.length === 1;
       const of = isOfOne ? (narrowest.get(inputs[0]!) ?? inputs[0]!) : output;
-      narrowest.set(output, widthOf(of) < widthOf(output) ? of : output);
+      narrowest.set(output, widthOf(analysis, of) < widthOf(analysis, output) ? of : output);
     }
   }
   return [...values];

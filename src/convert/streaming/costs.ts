@@ -1,7 +1,7 @@
 import { intOf } from '../attributes.js';
 import { macsOfNode } from '../count-macs.js';
 import type { OnnxGraph, OnnxNode } from '../onnx.js';
-import type { Analysis } from './analyse.js';
+import { widthOf, type Analysis } from './analyse.js';
 import { columnsOf, type Arrangements } from './arrangements.js';
 import type { Layout } from './layouts.js';
 
@@ -64,6 +64,23 @@ export interface KeptNumbers {
   perStep: number;
 }
 
+/** @param kept columns of a window's edge, and of the tail */
+export function keptNumbers(
+  name: string,
+  kept: { edge: number; tail: number },
+  { analysis, hopSamples }: { analysis: Analysis; hopSamples: number },
+): KeptNumbers {
+  const { axis, stride } = analysis.timed.get(name)!;
+  const behind = analysis.shapes.get(name)!.slice(axis + 1);
+  return {
+    ...kept,
+    width: widthOf(analysis, name),
+    inner: behind.reduce<number>((product, dim) => product * dim!, 1),
+    steps: hopSamples / analysis.gridSamples,
+    perStep: analysis.gridSamples / stride,
+  };
+}
+
 /** To keep a value by copying it: edges that overlap are copied once. */
 export function copiedCost(costs: Costs, { width, edge, tail, steps, perStep }: KeptNumbers): number {
   return costs.copied + costs.copiedNumber * width * (steps * Math.min(edge, perStep) + edge + tail);
@@ -88,7 +105,7 @@ export function createEstimate(
   const { timed, streamed, shapes, whole } = analysis;
   const numbersOf = (name: string): number =>
     shapes.get(name)?.reduce<number>((product, dim) => product * (dim ?? 1), 1) ?? 0;
-  const widths = new Map([...timed].map(([name, { columns }]) => [name, numbersOf(name) / columns]));
+  const widths = new Map([...timed.keys()].map((name) => [name, widthOf(analysis, name)]));
   /** Of a node for the whole window. */
   const wholeCost = (node: OnnxNode): number => {
     const [output = ''] = node.outputs;
@@ -123,15 +140,7 @@ export function createEstimate(
       }
       const { moreLeft = 0, moreRight = 0 } = layouts.get(name) ?? {};
       if (moreLeft + moreRight === 0) continue;
-      const { axis, stride } = timed.get(name)!;
-      const inner = shapes
-        .get(name)!
-        .slice(axis + 1)
-        .reduce<number>((product, dim) => product * dim!, 1);
-      const steps = hopSamples / analysis.gridSamples;
-      const perStep = analysis.gridSamples / stride;
-      const width = widths.get(name)!;
-      const numbers = { width, inner, edge: moreLeft, tail: moreRight, steps, perStep };
+      const numbers = keptNumbers(name, { edge: moreLeft, tail: moreRight }, { analysis, hopSamples });
       sum += Math.min(copiedCost(costs, numbers), gatheredCost(costs, numbers));
     }
     return sum;

@@ -4,7 +4,7 @@ import type { Analysis, StreamInput, Timed } from './analyse.js';
 import { columnsOf, type Arrangement, type Arrangements } from './arrangements.js';
 import { GraphWriter } from './graph-writer.js';
 import type { Layout } from './layouts.js';
-import { copiedCost, gatheredCost, type Costs, type KeptNumbers } from './costs.js';
+import { copiedCost, gatheredCost, keptNumbers, type Costs } from './costs.js';
 import type { EdgePlaces, PlannedCut, PlannedEdge, PlannedInput, PlannedKept, PlannedTail } from './plan.js';
 import type { TimeRule } from './time-rules.js';
 
@@ -293,19 +293,9 @@ class Emitter {
   }
 
   /** Whether what is kept is so little that it is copied; else the graph gathers it. */
-  private isCopied(piece: Piece, { edge, tail }: { edge: number; tail: number }): boolean {
-    const { dims, timed } = piece;
-    const width = product(dims) / timed.columns;
-    const steps = this.design.hopSamples / this.design.analysis.gridSamples;
-    const numbers: KeptNumbers = {
-      width,
-      edge,
-      tail,
-      steps,
-      perStep: this.perGrid(timed),
-      inner: product(dims.slice(timed.axis + 1)),
-    };
+  private isCopied({ value }: Piece, kept: { edge: number; tail: number }): boolean {
     const { costs } = this.design;
+    const numbers = keptNumbers(value, kept, this.design);
     return copiedCost(costs, numbers) < gatheredCost(costs, numbers);
   }
 
@@ -437,10 +427,6 @@ class Emitter {
 /** The axes of a value with so many columns. */
 function withColumns<T extends number | string>({ dims, timed }: Piece, columns: T): (number | T)[] {
   return dims.map((dim, at) => (at === timed.axis ? columns : dim));
-}
-
-function product(dims: readonly number[]): number {
-  return dims.reduce((total, dim) => total * dim, 1);
 }
 
 function ownTensor({ own, tensors }: Piece): string {
